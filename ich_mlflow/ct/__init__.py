@@ -1,0 +1,1 @@
+"""CT arithmetic on arrays: Hounsfield units, windows, resampling. No files, no DICOM."""

@@ -1,0 +1,1 @@
+"""The only importer of pydicom: reading, ordering and writing CT slices."""

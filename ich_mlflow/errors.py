@@ -1,0 +1,40 @@
+"""The exceptions a user can meet.
+
+    IchError                 every mistake that is the user's to mend; entry points print it as one line
+    ├── OptionError          an option is out of range or contradicts another
+    ├── DataError            a folder, table or label file is missing, empty or contradicts itself
+    │   ├── SliceError       one image can't be used: truncated, not CT, no rescale tags
+    │   └── SplitError       the patients can't be split as asked
+    ├── ModelError           weights or a model can't be found, loaded or logged
+    └── PromotionError       there is nothing to promote, or the registry refuses
+
+A message says what was found, what was expected and how to fix it, and names the file.
+"""
+
+
+class IchError(Exception):
+    """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""
+
+
+class OptionError(IchError, ValueError):
+    """An option is out of range, unknown, or contradicts another."""
+
+
+class DataError(IchError):
+    """Input data is missing, empty, or contradicts itself."""
+
+
+class SliceError(DataError):
+    """One image can't be used. The message names the file and the reason."""
+
+
+class SplitError(DataError):
+    """The patients can't be divided as asked."""
+
+
+class ModelError(IchError):
+    """Weights or a model can't be found, loaded or logged."""
+
+
+class PromotionError(IchError):
+    """There is nothing to promote, or the registry refuses."""

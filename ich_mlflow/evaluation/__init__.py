@@ -1,0 +1,1 @@
+"""How good a model is on slices with known labels: arrays in, numbers out; no files and no MLflow."""

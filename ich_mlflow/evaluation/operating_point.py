@@ -1,0 +1,105 @@
+"""The threshold of each label, chosen on the validation slices and carried by the registered model."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ich_mlflow.evaluation.metrics import checked_arrays
+
+MAX_F1 = "max_f1"
+#: The rule of a label that the validation slices can't tell anything about.
+DEFAULT = "default"
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """A label is decided positive where probability >= threshold.
+
+    threshold: in [0, 1]. sensitivity, specificity: on the slices it was chosen on, so they flatter; in [0, 1],
+    both NaN for the rule `default`. rule: max_f1 or default.
+    """
+
+    label: str
+    threshold: float
+    sensitivity: float
+    specificity: float
+    rule: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold of {self.label} is {self.threshold}, expected a number in [0, 1]")
+        if self.rule not in (MAX_F1, DEFAULT):
+            raise ValueError(f"rule of {self.label} is {self.rule!r}, expected {MAX_F1} or {DEFAULT}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it: NaN is None."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "OperatingPoint":
+        """The reverse of to_dict. Raises ValueError for a missing or an unknown key."""
+        names = {"label", "threshold", "sensitivity", "specificity", "rule"}
+        if set(values) != names:
+            raise ValueError(f"operating point has the keys {sorted(values)}, expected {sorted(names)}")
+        return cls(
+            label=str(values["label"]),
+            threshold=float(values["threshold"]),
+            sensitivity=_number(values["sensitivity"]),
+            specificity=_number(values["specificity"]),
+            rule=str(values["rule"]),
+        )
+
+
+def choose_operating_points(
+    targets: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], rule: str = MAX_F1
+) -> tuple[OperatingPoint, ...]:
+    """The threshold of each label with the highest F1: targets [N, L] of 0 and 1, probabilities [N, L].
+
+    Candidates are the observed probabilities. At equal F1 the lowest threshold wins: it has the higher
+    sensitivity, and a missed bleed costs more than a false alarm. (It follows that a model that knows
+    nothing about a label decides it positive everywhere.)
+    A label without positives or without negatives gets 0.5, NaN for both rates and the rule `default`.
+    Raises ValueError for arrays that evaluate_slices would refuse, or an unknown rule.
+    """
+    if rule != MAX_F1:
+        raise ValueError(f"rule is {rule!r}, expected {MAX_F1!r}")
+    targets, probabilities = checked_arrays(targets, probabilities, labels)
+    return tuple(
+        _max_f1_point(label, targets[:, i], probabilities[:, i]) for i, label in enumerate(labels)
+    )
+
+
+def _max_f1_point(label: str, targets: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:
+    num_positive, num_negative = int(targets.sum()), int((~targets).sum())
+    if not num_positive or not num_negative:
+        nan = float("nan")
+        return OperatingPoint(
+            label=label, threshold=DEFAULT_THRESHOLD, sensitivity=nan, specificity=nan, rule=DEFAULT
+        )
+    order = np.argsort(probabilities, kind="stable")
+    candidates, first = np.unique(probabilities[order], return_index=True)
+    # At a candidate everything from its first place on is decided positive.
+    decided = len(targets) - first
+    positives_from = np.cumsum(targets[order][::-1])[::-1]
+    true_positive = positives_from[first]
+    f1 = 2 * true_positive / (num_positive + decided)
+    # argmax gives the first of equals and candidates ascend. Equal fractions of integers are equal floats.
+    best = int(np.argmax(f1))
+    return OperatingPoint(
+        label=label,
+        threshold=float(candidates[best]),
+        sensitivity=float(true_positive[best] / num_positive),
+        specificity=float(1 - (decided[best] - true_positive[best]) / num_negative),
+        rule=MAX_F1,
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

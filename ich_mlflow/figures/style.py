@@ -1,0 +1,89 @@
+"""The one visual language of the figures: a label has the same colour and marker in every figure.
+
+Sizes suit MLflow's artifact view, which shows a figure about 900 px wide.
+"""
+
+import textwrap
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ich_mlflow.labels import ANY
+
+WIDTH_PX = 900
+DPI = 100
+TITLE_SIZE = 14
+LABEL_SIZE = 11
+TEXT_SIZE = 10
+SMALL_SIZE = 9
+GREY = "#5F5F5F"
+LIGHT_GREY = "#D0D0D0"
+MACRO = "macro"
+
+#: Told apart by colour-blind readers. Source: Okabe and Ito, Color Universal Design, 2008.
+LABEL_COLOURS = {
+    "epidural": "#E69F00",
+    "intraparenchymal": "#D55E00",
+    "intraventricular": "#56B4E9",
+    "subarachnoid": "#009E73",
+    "subdural": "#0072B2",
+    ANY: "#CC79A7",
+    MACRO: "#000000",
+}
+#: A second channel beside the colour, for print in grey.
+LABEL_MARKERS = {
+    "epidural": "o",
+    "intraparenchymal": "s",
+    "intraventricular": "^",
+    "subarachnoid": "D",
+    "subdural": "v",
+    ANY: "P",
+    MACRO: "o",
+}
+#: Greys, so that a split is never taken for a label. Any other name gets LIGHT_GREY.
+SPLIT_COLOURS = {"train": "#3B3B3B", "validation": "#8C8C8C", "test": "#C8C8C8"}
+
+
+def new_figure(
+    title: str, note: str = "", *, width_px: int = WIDTH_PX, height_px: int = 480, constrained: bool = True
+) -> Figure:
+    """An empty white figure with a bold title, and a grey line at its foot: what data it shows, what it is not.
+
+    Both are wrapped to the width. With constrained=False the caller lays the figure out and leaves room.
+    """
+    figure = Figure(
+        figsize=(width_px / DPI, height_px / DPI),
+        dpi=DPI,
+        facecolor="white",
+        layout="constrained" if constrained else None,
+    )
+    figure.suptitle(
+        wrapped(title, width_px - 40, TITLE_SIZE), x=0.02, ha="left", fontsize=TITLE_SIZE, fontweight="bold"
+    )
+    if note:
+        figure.supxlabel(
+            wrapped(note, width_px - 40, TEXT_SIZE), x=0.02, ha="left", fontsize=TEXT_SIZE, color=GREY
+        )
+    return figure
+
+
+def style_axes(axes: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """Give axes their texts in the project's sizes, a light grid behind, and no box."""
+    axes.set_title(title, fontsize=LABEL_SIZE, loc="left")
+    axes.set_xlabel(xlabel, fontsize=LABEL_SIZE)
+    axes.set_ylabel(ylabel, fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TEXT_SIZE)
+    axes.grid(True, color=LIGHT_GREY, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def wrapped(text: str, width_px: float, font_size: float, *, max_lines: int | None = None) -> str:
+    """Break text into lines that fit width_px; what goes beyond max_lines ends in an ellipsis."""
+    # A glyph of the default font (DejaVu Sans) is about 0.6 of the font size wide; 72 points make an inch.
+    columns = max(4, int(width_px / (0.6 * font_size * DPI / 72)))
+    return "\n".join(
+        line
+        for part in text.split("\n")
+        for line in textwrap.wrap(part, columns, max_lines=max_lines, placeholder=" …") or [""]
+    )

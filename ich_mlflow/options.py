@@ -1,0 +1,138 @@
+"""What each entry point can be told: one frozen dataclass each, valid from birth.
+
+The dataclass is the truth: cli.py builds the flags from it, and a test holds MLproject's names and defaults
+to it. `auto` stands for "not said": the docstring of the field says what happens then.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ich_mlflow.errors import OptionError
+
+AUTO = "auto"
+SOURCES = ("rsna", "ctich", "phantom")
+RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "demo")
+
+
+def option(default: Any, text: str) -> Any:
+    """A dataclass field with its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+def _expect(name: str, value: object, valid: bool, expected: str) -> None:
+    if not valid:
+        raise OptionError(f"{name} is {value!r}, expected {expected}: pass -P {name}=…")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomOptions:
+    """The phantom cohort that is made where source is phantom and no data folder is named."""
+
+    exams: int = option(72, "phantom exams to make where source=phantom and data=auto")
+    bleeds: float = option(
+        0.3, "share of phantom exams that show each subtype; 0 for prevalences like those of RSNA 2019"
+    )
+
+    def __post_init__(self) -> None:
+        _expect("exams", self.exams, 3 <= self.exams <= 100_000, "3 to 100000")
+        _expect("bleeds", self.bleeds, 0 <= self.bleeds <= 1, "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessOptions(PhantomOptions):
+    """Turn labelled slices of any source into the stored data set: int16 HU at 256x256, split by patient."""
+
+    source: str = option("phantom", f"where slices and labels come from: {', '.join(SOURCES)}")
+    data: str = option(
+        AUTO, "folder of the source's files; auto: for phantom a cohort made once under data/, else an error"
+    )
+    out: str = option(AUTO, "folder of the stored set; auto: a folder under data/ named after source and options")
+    validation_fraction: float = option(0.15, "share of the patients that validate")
+    test_fraction: float = option(0.15, "share of the patients that test")
+    seed: int = option(0, "seed of the split and of the phantom cohort")
+    workers: int = option(0, "processes; 0: one a core")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _expect("source", self.source, self.source in SOURCES, f"one of {', '.join(SOURCES)}")
+        _expect("validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "0 to 1")
+        _expect("test_fraction", self.test_fraction, 0 < self.test_fraction < 1, "0 to 1")
+        held_out = self.validation_fraction + self.test_fraction
+        _expect("test_fraction", self.test_fraction, held_out < 1, "less than 1 with validation_fraction")
+        _expect("seed", self.seed, self.seed >= 0, "0 or more")
+        _expect("workers", self.workers, self.workers >= 0, "0 or more")
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """Shares of the patients in train, validation and test; they sum to 1."""
+        held_out = self.validation_fraction + self.test_fraction
+        return (1 - held_out, self.validation_fraction, self.test_fraction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(PreprocessOptions):
+    """Train a classifier and log it with its metrics, figures and serving model.
+
+    Without data it trains the recipe `demo` on a phantom cohort in about five minutes on two cores.
+    """
+
+    source: str = option(
+        AUTO, f"{', '.join(SOURCES)}; auto: phantom where data is auto too, else data is a stored set"
+    )
+    data: str = option(AUTO, "a stored set made by preprocess, or with source= the folder of the source's files")
+    recipe: str = option(
+        AUTO, "model-1, model-2, model-3 or demo; auto: demo on the phantom cohort made here, else model-1"
+    )
+    num_classes: str = option(
+        AUTO, "4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any); auto: the recipe's, which is 5"
+    )
+    weights: str = option(AUTO, "start of the backbone: imagenet, random, a .keras or .weights.h5 file, or auto")
+    epidural_only: str = option(
+        "drop", "with 4 classes, training slices whose only bleed is epidural: drop, or keep as negatives"
+    )
+    image_size: str = option(AUTO, "pixels a side, 32 to 256; auto: the recipe's (224)")
+    windows: str = option(AUTO, "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800; auto: recipe's")
+    epochs: str = option(AUTO, "most epochs; auto: the recipe's (10)")
+    patience: str = option(AUTO, "epochs without a better monitor before training stops; auto: the recipe's (3)")
+    monitor: str = option(AUTO, "val_loss or val_auc, what early stopping goes by; auto: the recipe's (val_loss)")
+    batch_size: str = option(AUTO, "slices a step; auto: the recipe's (32)")
+    learning_rate: str = option(AUTO, "of Adam; auto: the recipe's (1e-4)")
+    dropout: str = option(AUTO, "share of the head's units dropped; auto: the recipe's (0.3)")
+    dense_units: str = option(AUTO, "width of the head; auto: the recipe's (128)")
+    sampling: str = option(AUTO, "natural or class_balanced; auto: the recipe's (natural)")
+
+    def __post_init__(self) -> None:
+        source = "phantom" if self.source == AUTO else self.source
+        _expect("source", self.source, source in SOURCES, f"auto or one of {', '.join(SOURCES)}")
+        PreprocessOptions(**{**_own(self, PreprocessOptions), "source": source})
+        _expect("recipe", self.recipe, self.recipe in RECIPE_NAMES, f"one of {', '.join(RECIPE_NAMES)}")
+        _expect("epidural_only", self.epidural_only, self.epidural_only in ("drop", "keep"), "drop or keep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Score a registered or logged model on the test split of a stored set."""
+
+    model: str = option(
+        AUTO,
+        "models:/ich-5class@champion, models:/<name>/<version> or runs:/<run id>/serving; auto: the champion "
+        "of ich-5class, or of ich-4class where there is no other",
+    )
+    data: str = option(AUTO, "a stored set; auto: the one the model was trained on")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteOptions:
+    """Register the best finished training run of a class scheme and move the alias champion to it."""
+
+    num_classes: int = option(5, "the class scheme: 4, 5 or 6")
+    run: str = option(AUTO, "id of the training run; auto: the finished one with the best val/auc/macro")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainOptions(TrainOptions):
+    """Run preprocess, train, evaluate and promote as child runs of one parent."""
+
+
+def _own(options: Any, base: type) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in base.__dataclass_fields__}

@@ -1,0 +1,66 @@
+"""The network of a model version and what it means: LiteRT twin, labels, operating points."""
+
+import json
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from ich_mlflow.ct.resample import STORED_SIZE
+
+SPECIFICATION_FILE = "serving.json"
+LITERT_FILE = "classifier.tflite"
+KERAS_FILE = "classifier.keras"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specification:
+    """What a model version knows of itself; serving.json beside its graphs.
+
+    thresholds: label -> probability from which on the decision is positive, chosen on validation.
+    """
+
+    labels: tuple[str, ...]
+    thresholds: dict[str, float]
+    operating_points: list[dict[str, Any]]
+    run_id: str
+    trained_on: str
+    data_digest: str
+    weights: str
+    recipe: str
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Specification":
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**values, "labels": tuple(values["labels"])})
+
+
+class Classifier:
+    """Probabilities from the LiteRT twin of the Keras graph; needs no TensorFlow. Safe to share by threads."""
+
+    def __init__(self, litert_path: Path, specification: Specification) -> None:
+        self.specification = specification
+        self._interpreter = Interpreter(str(litert_path))
+        self._lock = threading.Lock()
+        self._batch = 0
+        self.probabilities(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))  # the first call is slow
+
+    def probabilities(self, hu: np.ndarray) -> np.ndarray:
+        """Probabilities float32 [B, L] of HU [B, 256, 256]."""
+        if hu.ndim != 3 or hu.shape[1:] != (STORED_SIZE, STORED_SIZE):
+            raise ValueError(f"hu has shape {hu.shape}, expected [B, {STORED_SIZE}, {STORED_SIZE}]")
+        with self._lock:
+            index = self._interpreter.get_input_details()[0]["index"]
+            if len(hu) != self._batch:
+                self._interpreter.resize_tensor_input(index, [len(hu), STORED_SIZE, STORED_SIZE, 1])
+                self._interpreter.allocate_tensors()
+                self._batch = len(hu)
+            self._interpreter.set_tensor(index, hu.astype(np.float32)[..., None])
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"])

@@ -1,0 +1,109 @@
+"""Log a trained Keras model and the whole serving model around it; load either back."""
+
+import contextlib
+import io
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from ich_mlflow.errors import ModelError
+from ich_mlflow.serving.classifier import (
+    KERAS_FILE,
+    LITERT_FILE,
+    SPECIFICATION_FILE,
+    Classifier,
+    Specification,
+)
+
+PACKAGE_FOLDER = Path(__file__).parents[1]
+#: What a serving machine installs: no TensorFlow among them.
+SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "pydicom", "opencv-python-headless", "ai-edge-litert")
+KERAS_PACKAGES = ("mlflow", "keras", "tensorflow", "numpy")
+#: The largest difference between the LiteRT twin and Keras that a model may be logged with.
+PARITY_TOLERANCE = 1e-4
+
+
+def log_models(model: Any, specification: Specification, *, sample_hu: np.ndarray) -> tuple[str, str]:
+    """Log the Keras model and the serving model on the active run; return their model URIs in that order.
+
+    sample_hu: HU [B, 256, 256] on which the LiteRT twin must agree with Keras to 1e-4.
+    Raises ModelError where it does not.
+    """
+    keras_info = mlflow.keras.log_model(
+        model,
+        name="keras",
+        signature=_keras_signature(len(specification.labels), sample_hu),
+        pip_requirements=pinned(KERAS_PACKAGES),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        assemble(model, specification, Path(folder))
+        check_parity(model, Path(folder), sample_hu)
+        serving_info = mlflow.pyfunc.log_model(
+            name="serving",
+            python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
+            artifacts={"classifier": folder},
+            code_paths=[str(PACKAGE_FOLDER)],
+            signature=_serving_signature(specification.labels),
+            pip_requirements=pinned(SERVING_PACKAGES),
+        )
+    return keras_info.model_uri, serving_info.model_uri
+
+
+def assemble(model: Any, specification: Specification, folder: Path) -> None:
+    """Write classifier.keras, its LiteRT twin and serving.json into the folder."""
+    specification.write(folder / SPECIFICATION_FILE)
+    model.save(folder / KERAS_FILE)
+    with contextlib.redirect_stdout(io.StringIO()):  # the converter prints the graph's endpoints
+        model.export(str(folder / LITERT_FILE), format="litert", verbose=False)
+
+
+def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
+    """The largest difference of probabilities between Keras and the twin. ModelError above 1e-4."""
+    specification = Specification.read(folder / SPECIFICATION_FILE)
+    served = Classifier(folder / LITERT_FILE, specification).probabilities(sample_hu)
+    expected = np.asarray(model(sample_hu.astype(np.float32)[..., None], training=False))
+    difference = float(np.max(np.abs(served - expected)))
+    if not difference <= PARITY_TOLERANCE:
+        raise ModelError(
+            f"the LiteRT twin differs from Keras by {difference:.2g} in probability, expected at most "
+            f"{PARITY_TOLERANCE:g}: the model is not logged, since serving would not answer as it was trained"
+        )
+    return difference
+
+
+def load_classifier(model_uri: str) -> Classifier:
+    """The classifier inside a logged or registered serving model. Raises ModelError for any other model."""
+    try:
+        loaded = mlflow.pyfunc.load_model(model_uri).unwrap_python_model()
+        return loaded.classifier
+    except Exception as error:  # MLflow raises many kinds, each a model that can't be scored
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({reason}): expected "
+            "for example models:/ich-5class@champion or runs:/<run id>/serving"
+        ) from error
+
+
+def pinned(packages: tuple[str, ...]) -> list[str]:
+    """`name==version` as installed here, so that serving has the versions of training."""
+    return [f"{name}=={version(name)}" for name in packages]
+
+
+def _serving_signature(labels: tuple[str, ...]) -> ModelSignature:
+    outputs = [ColSpec(DataType.double, f"probability_{label}") for label in labels]
+    outputs += [ColSpec(DataType.boolean, f"decision_{label}") for label in labels]
+    return ModelSignature(inputs=Schema([ColSpec(DataType.string, "dicom")]), outputs=Schema(outputs))
+
+
+def _keras_signature(num_labels: int, sample_hu: np.ndarray) -> ModelSignature:
+    shape = (-1, *sample_hu.shape[1:], 1)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "hu")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, num_labels))]),
+    )

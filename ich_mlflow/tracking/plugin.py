@@ -1,0 +1,93 @@
+"""What MLflow loads at start where this package is installed: a default experiment, and the bare
+`mlflow run` on a machine without conda.
+
+conda.yaml is the one environment file that every env manager of MLflow can use, but with it a bare
+`mlflow run .` insists on conda. For this project only, where no env manager was named and no conda is to be
+found, the run goes on in the environment that mlflow itself runs in, and says so.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import wrapt
+from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
+
+PROJECT_NAME = "ich_mlflow"
+
+
+class ProjectExperiment(DefaultExperimentProvider):
+    """Runs started inside the project's folder belong to the experiment `ich_mlflow`."""
+
+    def in_context(self) -> bool:
+        return is_project(Path.cwd())
+
+    def get_experiment_id(self) -> str:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(PROJECT_NAME)
+        if experiment is not None:
+            return experiment.experiment_id
+        try:
+            return client.create_experiment(PROJECT_NAME)
+        except MlflowException:  # another process was first
+            existing = client.get_experiment_by_name(PROJECT_NAME)
+            if existing is None:
+                raise
+            return existing.experiment_id
+
+
+def is_project(folder: Path) -> bool:
+    """Whether the folder holds this project's MLproject file."""
+    try:
+        first_line = (folder / "MLproject").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, UnicodeDecodeError, IndexError):
+        return False
+    return first_line.strip() == f"name: {PROJECT_NAME}"
+
+
+def conda_is_available() -> bool:
+    """Whether MLflow would find conda: MLFLOW_CONDA_HOME, CONDA_EXE, or `conda` on PATH."""
+    return bool(os.environ.get("MLFLOW_CONDA_HOME") or os.environ.get("CONDA_EXE") or shutil.which("conda"))
+
+
+def choose_env_manager(project_uri: str, env_manager: str | None) -> str | None:
+    """The env manager to use: what was named, else `local` for this project where there is no conda."""
+    if env_manager is not None or conda_is_available():
+        return env_manager
+    if not is_project(Path(project_uri.removeprefix("file://"))):
+        return env_manager
+    return "local"
+
+
+@wrapt.when_imported("mlflow.projects.backend.loader")
+def _run_without_conda(loader: Any) -> None:
+    local = loader.MLFLOW_BACKENDS["local"]
+
+    class LocalWithoutConda(local):  # type: ignore[misc, valid-type]
+        def run(
+            self,
+            project_uri: str,
+            entry_point: str,
+            params: Any,
+            version: Any,
+            backend_config: dict[str, Any],
+            *rest: Any,
+            **named: Any,
+        ) -> Any:
+            asked = backend_config.get("ENV_MANAGER")
+            chosen = choose_env_manager(project_uri, asked)
+            if chosen != asked:
+                print(
+                    f"ich_mlflow: no conda on this machine, so the run uses the environment of {sys.prefix} "
+                    "(say --env-manager uv to build one from conda.yaml)",
+                    file=sys.stderr,
+                )
+            config = {**backend_config, "ENV_MANAGER": chosen}
+            return super().run(project_uri, entry_point, params, version, config, *rest, **named)
+
+    loader.MLFLOW_BACKENDS["local"] = LocalWithoutConda

@@ -1,0 +1,130 @@
+"""Finding runs and models, and moving the registry's aliases."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from ich_mlflow.errors import ModelError, PromotionError
+from ich_mlflow.tracking.run import STAGE_TAG
+
+CHAMPION = "champion"
+MODEL_URI_TAG = "ich.serving_model_uri"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished training run: its id, name, metrics, params, tags and the URI of its serving model."""
+
+    run_id: str
+    name: str
+    metrics: dict[str, float]
+    params: dict[str, str]
+    tags: dict[str, str]
+
+    @property
+    def model_uri(self) -> str:
+        return self.tags[MODEL_URI_TAG]
+
+
+def best_training_run(*, num_classes: int, metric: str) -> TrainedRun:
+    """The finished training run of that class scheme with the highest metric, over all experiments.
+
+    Raises PromotionError where there is none.
+    """
+    client = MlflowClient()
+    found = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()],
+        filter_string=(
+            f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'train' "
+            f"AND params.`hp.num_classes` = '{num_classes}' AND metrics.`{metric}` >= 0"
+        ),
+        order_by=[f"metrics.`{metric}` DESC"],
+        max_results=1,
+    )
+    if not found:
+        raise PromotionError(
+            f"no finished training run with num_classes={num_classes} and a {metric} in "
+            f"{mlflow.get_tracking_uri()}: run mlflow run . -e train -P num_classes={num_classes}"
+        )
+    return _trained(found[0])
+
+
+def training_run(run_id: str) -> TrainedRun:
+    """The training run with that id. Raises PromotionError where it is no finished training run."""
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        raise PromotionError(
+            f"run {run_id!r} is not in {mlflow.get_tracking_uri()}: take the id of a train run from the UI"
+        ) from None
+    if run.data.tags.get(STAGE_TAG) != "train" or run.info.status != "FINISHED":
+        raise PromotionError(
+            f"run {run_id!r} is a {run.data.tags.get(STAGE_TAG, 'foreign')} run and {run.info.status}, "
+            "expected a FINISHED train run"
+        )
+    return _trained(run)
+
+
+def champion_run(model_name: str) -> TrainedRun | None:
+    """The training run behind the champion of that registered model, None where there is no champion."""
+    try:
+        version = MlflowClient().get_model_version_by_alias(model_name, CHAMPION)
+    except MlflowException:
+        return None
+    return training_run(version.tags["ich.run_id"])
+
+
+def champion_version(model_name: str) -> str | None:
+    """The version number that the alias champion points to, None where there is none."""
+    try:
+        return str(MlflowClient().get_model_version_by_alias(model_name, CHAMPION).version)
+    except MlflowException:
+        return None
+
+
+def register_champion(run: TrainedRun, *, model_name: str, tags: dict[str, Any], description: str) -> str:
+    """Register the run's serving model and move the alias champion to it. Returns the version."""
+    version = mlflow.register_model(
+        run.model_uri, model_name, tags={"ich.run_id": run.run_id, **{k: str(v) for k, v in tags.items()}}
+    )
+    client = MlflowClient()
+    client.update_model_version(model_name, version.version, description=description)
+    client.set_registered_model_alias(model_name, CHAMPION, version.version)
+    return str(version.version)
+
+
+def run_of_model(model_uri: str) -> str:
+    """The id of the training run that logged the model. Raises ModelError where the model isn't found."""
+    try:
+        return str(mlflow.models.get_model_info(model_uri).run_id)
+    except (MlflowException, OSError) as error:
+        raise ModelError(
+            f"model {model_uri!r} is not to be found ({_first_line(error)}): expected for example "
+            "models:/ich-5class@champion, which promote makes, or runs:/<run id>/serving"
+        ) from None
+
+
+def run_parameters(run_id: str) -> dict[str, str]:
+    """The params of a run."""
+    return dict(MlflowClient().get_run(run_id).data.params)
+
+
+def tracking_uri() -> str:
+    return mlflow.get_tracking_uri()
+
+
+def _trained(run: Any) -> TrainedRun:
+    return TrainedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        metrics=dict(run.data.metrics),
+        params=dict(run.data.params),
+        tags=dict(run.data.tags),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,1 @@
+"""Hyperparameters and recipes, augmentation, and the fit itself."""

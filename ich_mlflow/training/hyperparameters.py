@@ -1,0 +1,116 @@
+"""What a training run can vary, and the named recipes that fix it. Needs neither Keras nor TensorFlow."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ich_mlflow.ct.window import Window, parse_windows
+from ich_mlflow.errors import OptionError
+from ich_mlflow.labels import class_scheme
+
+SAMPLINGS = ("natural", "class_balanced")
+MONITORS = ("val_loss", "val_auc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """One setting of everything that shapes a training run. The defaults are those of Model 1.
+
+    num_classes        4, 5 or 6: labels.SCHEMES
+    image_size         pixels a side that the backbone sees, 32 to 256 (the stored set has 256)
+    windows            `brain`, `brain,subdural,bone`, or center/width in HU
+    epochs, patience   1 to 1000; epochs without a better `monitor` before training stops, 1 or more
+    monitor            val_loss (lower is better) or val_auc (mean over labels, higher is better)
+    learning_rate      of Adam, above 0 to 1
+    dropout            share of the head's units dropped, 0 to below 1
+    dense_units        width of the head, 1 to 4096
+    sampling           natural: each training slice once an epoch; class_balanced: every label drawn as often
+    rotation_degrees, shift, zoom   each drawn uniformly from plus or minus this; shift and zoom as a share
+                       of the image; flip: left-right with probability one half
+    """
+
+    num_classes: int = 5
+    image_size: int = 224
+    windows: str = "brain"
+    epochs: int = 10
+    patience: int = 3
+    monitor: str = "val_loss"
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    dropout: float = 0.3
+    dense_units: int = 128
+    sampling: str = "natural"
+    rotation_degrees: float = 10.0
+    shift: float = 0.05
+    zoom: float = 0.1
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        class_scheme(self.num_classes)
+        parse_windows(self.windows)
+        _expect("image_size", self.image_size, 32 <= self.image_size <= 256, "32 to 256 pixels")
+        _expect("epochs", self.epochs, 1 <= self.epochs <= 1000, "1 to 1000")
+        _expect("patience", self.patience, self.patience >= 1, "1 or more epochs")
+        _expect("monitor", self.monitor, self.monitor in MONITORS, " or ".join(MONITORS))
+        _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
+        _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
+        _expect("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
+        _expect("dense_units", self.dense_units, 1 <= self.dense_units <= 4096, "1 to 4096")
+        _expect("sampling", self.sampling, self.sampling in SAMPLINGS, " or ".join(SAMPLINGS))
+        _expect("rotation_degrees", self.rotation_degrees, 0 <= self.rotation_degrees <= 180, "0 to 180")
+        _expect("shift", self.shift, 0 <= self.shift < 0.5, "0 or more, below 0.5 of the image")
+        _expect("zoom", self.zoom, 0 <= self.zoom < 0.9, "0 or more, below 0.9")
+
+    @property
+    def parsed_windows(self) -> tuple[Window, ...]:
+        return parse_windows(self.windows)
+
+
+def _expect(name: str, value: object, valid: bool, expected: str) -> None:
+    if not valid:
+        raise OptionError(f"{name} is {value!r}, expected {expected}: pass -P {name}=…")
+
+
+#: Models 1 to 3 are the reference models. `demo` fits the built-in phantom cohort and two cores: a small
+#: image and a learning rate for weights that start at random.
+RECIPES: dict[str, Hyperparameters] = {
+    "model-1": Hyperparameters(),
+    "model-2": Hyperparameters(sampling="class_balanced"),
+    "model-3": Hyperparameters(num_classes=4),
+    "demo": Hyperparameters(
+        image_size=96,
+        epochs=6,
+        learning_rate=1.5e-3,
+        sampling="class_balanced",
+        monitor="val_auc",
+    ),
+}
+#: What a recipe says and an option may not contradict: without it the recipe is another model.
+FIXED_BY_RECIPE: dict[str, tuple[str, ...]] = {
+    "model-1": ("num_classes", "sampling"),
+    "model-2": ("num_classes", "sampling"),
+    "model-3": ("num_classes",),
+    "demo": (),
+}
+
+
+def resolve(recipe: str, overrides: dict[str, Any]) -> Hyperparameters:
+    """The recipe's hyperparameters with `overrides` (name -> value) put over them.
+
+    Raises OptionError for an unknown recipe, a value out of range, or an override of what makes the recipe.
+    """
+    if recipe not in RECIPES:
+        raise OptionError(
+            f"recipe is {recipe!r}, expected one of {', '.join(RECIPES)}: pass -P recipe=model-1"
+        )
+    base = RECIPES[recipe]
+    for name in FIXED_BY_RECIPE[recipe]:
+        fixed = getattr(base, name)
+        if overrides.get(name, fixed) != fixed:
+            raise OptionError(
+                f"{name} is {overrides[name]!r}, but recipe={recipe} means {name}={fixed}: leave out one of "
+                "the two"
+            )
+    return replace(base, **overrides)
+
+
+HYPERPARAMETER_NAMES = tuple(field.name for field in fields(Hyperparameters))

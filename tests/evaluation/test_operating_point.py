@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+from ich_mlflow.evaluation.metrics import evaluate_slices
+from ich_mlflow.evaluation.operating_point import OperatingPoint, choose_operating_points
+
+
+def choose_one(targets, probabilities):
+    columns = np.array(targets)[:, None], np.array(probabilities)[:, None]
+    return choose_operating_points(*columns, ("subdural",))[0]
+
+
+def test_threshold_with_the_highest_f1_by_hand():
+    # F1 from the lowest candidate up: 4/6, 4/5, 2/4, 2/3.
+    point = choose_one([0, 1, 0, 1], [0.1, 0.35, 0.4, 0.8])
+    assert point == OperatingPoint(
+        label="subdural", threshold=0.35, sensitivity=1, specificity=0.5, rule="max_f1"
+    )
+
+
+def test_at_equal_f1_the_lowest_threshold_wins():
+    # 0.9 catches one of two without a false alarm: 2/3. 0.2 catches both with two: 4/6. The rest are lower.
+    point = choose_one([1, 0, 0, 1, 0], [0.2, 0.5, 0.6, 0.9, 0.1])
+    assert (point.threshold, point.sensitivity) == (0.2, 1)
+
+
+def test_equal_probabilities_are_one_candidate():
+    point = choose_one([0, 1, 1], [0.3, 0.3, 0.3])
+    assert (point.threshold, point.sensitivity, point.specificity) == (0.3, 1, 0)
+
+
+@pytest.mark.parametrize("targets", [[0, 0], [1, 1]])
+def test_a_label_that_validation_says_nothing_about_keeps_one_half(targets):
+    point = choose_one(targets, [0.2, 0.7])
+    assert (point.threshold, point.rule) == (0.5, "default")
+    assert np.isnan(point.sensitivity)
+    assert np.isnan(point.specificity)
+
+
+def test_no_observed_threshold_does_better():
+    rng = np.random.default_rng(3)
+    targets = (rng.random((80, 1)) < 0.3).astype(np.float32)
+    # float32, as a network gives them.
+    probabilities = (0.4 * targets + 0.6 * rng.random((80, 1))).astype(np.float32)
+    (point,) = choose_operating_points(targets, probabilities, ("any",))
+
+    def at(threshold):
+        return evaluate_slices(targets, probabilities, np.array([threshold]), ("any",)).per_label[0]
+
+    assert at(point.threshold).f1 == max(at(p).f1 for p in probabilities[:, 0])
+    assert at(point.threshold).sensitivity == pytest.approx(point.sensitivity)
+    assert at(point.threshold).specificity == pytest.approx(point.specificity)
+
+
+@pytest.mark.parametrize("targets", [[0, 1], [0, 0]])
+def test_survives_json(targets):
+    point = choose_one(targets, np.array([0.1, 0.7], np.float32))
+    text = json.dumps(point.to_dict(), allow_nan=False)
+    again = OperatingPoint.from_dict(json.loads(text))
+    assert again.to_dict() == point.to_dict()
+    assert again.threshold == point.threshold
+
+
+def test_unknown_is_null_in_json():
+    assert choose_one([0, 0], [0.1, 0.7]).to_dict()["sensitivity"] is None
+
+
+def test_from_dict_refuses_a_missing_key():
+    with pytest.raises(ValueError, match="expected .*threshold"):
+        OperatingPoint.from_dict({"label": "any"})
+
+
+def test_a_threshold_outside_zero_to_one_is_refused():
+    with pytest.raises(ValueError, match="threshold of any is nan"):
+        OperatingPoint(label="any", threshold=float("nan"), sensitivity=1, specificity=1, rule="max_f1")
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="rule is 'youden'"):
+        choose_operating_points(np.zeros((2, 1)), np.zeros((2, 1)), ("any",), rule="youden")
+    with pytest.raises(ValueError, match="rule of any is 'youden'"):
+        OperatingPoint(label="any", threshold=0.5, sensitivity=1, specificity=1, rule="youden")
