@@ -1,4 +1,4 @@
-"""`mlflow run . -e evaluate`: ich_mlflow/workflows/evaluate.py with the options of ich_mlflow.options.EvaluateOptions."""
+"""`mlflow run . -e evaluate`: EvaluateOptions in, ich_mlflow/workflows/evaluate.py called."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`mlflow run . -e main`: ich_mlflow/workflows/main.py with the options of ich_mlflow.options.MainOptions."""
+"""`mlflow run . -e main`: MainOptions in, ich_mlflow/workflows/main.py called."""
 
 import sys
 

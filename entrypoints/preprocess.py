@@ -1,4 +1,4 @@
-"""`mlflow run . -e preprocess`: ich_mlflow/workflows/preprocess.py with the options of ich_mlflow.options.PreprocessOptions."""
+"""`mlflow run . -e preprocess`: PreprocessOptions in, ich_mlflow/workflows/preprocess.py called."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`mlflow run . -e promote`: ich_mlflow/workflows/promote.py with the options of ich_mlflow.options.PromoteOptions."""
+"""`mlflow run . -e promote`: PromoteOptions in, ich_mlflow/workflows/promote.py called."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`mlflow run . -e train`: ich_mlflow/workflows/train.py with the options of ich_mlflow.options.TrainOptions."""
+"""`mlflow run . -e train`: TrainOptions in, ich_mlflow/workflows/train.py called."""
 
 import sys
 

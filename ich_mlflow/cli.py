@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from ich_mlflow.errors import IchError, OptionError
+from ich_mlflow.quiet import native_stderr_muted
 
 Options = TypeVar("Options")
 _TYPES = {"int": int, "float": float, "str": str, int: int, float: float, str: str}
@@ -50,10 +51,12 @@ def launch(options_class: type, workflow: str) -> int:
     becomes one line on stderr and exit code 1; Ctrl-C becomes 130.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         options = parse(options_class, sys.argv[1:])
         module, function = workflow.split(":")
-        call: Any = getattr(importlib.import_module(module), function)
+        with native_stderr_muted():
+            call: Any = getattr(importlib.import_module(module), function)
         call(options)
     except IchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from ich_mlflow.errors import OptionError
 
 AUTO = "auto"
 SOURCES = ("rsna", "ctich", "phantom")
-RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "demo")
+RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "reference", "demo")
 
 
 def option(default: Any, text: str) -> Any:
@@ -46,7 +46,9 @@ class PreprocessOptions(PhantomOptions):
     data: str = option(
         AUTO, "folder of the source's files; auto: for phantom a cohort made once under data/, else an error"
     )
-    out: str = option(AUTO, "folder of the stored set; auto: a folder under data/ named after source and options")
+    out: str = option(
+        AUTO, "folder of the stored set; auto: a folder under data/ named after source and options"
+    )
     validation_fraction: float = option(0.15, "share of the patients that validate")
     test_fraction: float = option(0.15, "share of the patients that test")
     seed: int = option(0, "seed of the split and of the phantom cohort")
@@ -79,22 +81,34 @@ class TrainOptions(PreprocessOptions):
     source: str = option(
         AUTO, f"{', '.join(SOURCES)}; auto: phantom where data is auto too, else data is a stored set"
     )
-    data: str = option(AUTO, "a stored set made by preprocess, or with source= the folder of the source's files")
+    data: str = option(
+        AUTO, "a stored set made by preprocess, or with source= the folder of the source's files"
+    )
     recipe: str = option(
-        AUTO, "model-1, model-2, model-3 or demo; auto: demo on the phantom cohort made here, else model-1"
+        AUTO,
+        "model-1, model-2, model-3, reference (the three's common setting, free to vary) or demo; auto: demo on "
+        "the phantom cohort made here, else reference",
     )
     num_classes: str = option(
         AUTO, "4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any); auto: the recipe's, which is 5"
     )
-    weights: str = option(AUTO, "start of the backbone: imagenet, random, a .keras or .weights.h5 file, or auto")
+    weights: str = option(
+        AUTO, "start of the backbone: imagenet, random, a .keras or .weights.h5 file, or auto"
+    )
     epidural_only: str = option(
         "drop", "with 4 classes, training slices whose only bleed is epidural: drop, or keep as negatives"
     )
     image_size: str = option(AUTO, "pixels a side, 32 to 256; auto: the recipe's (224)")
-    windows: str = option(AUTO, "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800; auto: recipe's")
+    windows: str = option(
+        AUTO, "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800; auto: recipe's"
+    )
     epochs: str = option(AUTO, "most epochs; auto: the recipe's (10)")
-    patience: str = option(AUTO, "epochs without a better monitor before training stops; auto: the recipe's (3)")
-    monitor: str = option(AUTO, "val_loss or val_auc, what early stopping goes by; auto: the recipe's (val_loss)")
+    patience: str = option(
+        AUTO, "epochs without a better monitor before training stops; auto: the recipe's (3)"
+    )
+    monitor: str = option(
+        AUTO, "val_loss or val_auc, what early stopping goes by; auto: the recipe's (val_loss)"
+    )
     batch_size: str = option(AUTO, "slices a step; auto: the recipe's (32)")
     learning_rate: str = option(AUTO, "of Adam; auto: the recipe's (1e-4)")
     dropout: str = option(AUTO, "share of the head's units dropped; auto: the recipe's (0.3)")
@@ -127,6 +141,12 @@ class PromoteOptions:
 
     num_classes: int = option(5, "the class scheme: 4, 5 or 6")
     run: str = option(AUTO, "id of the training run; auto: the finished one with the best val/auc/macro")
+    replace: str = option(
+        "false", "true moves the alias though the champion's figure is not beaten, say after a change of data"
+    )
+
+    def __post_init__(self) -> None:
+        _expect("replace", self.replace, self.replace.lower() in ("true", "false"), "true or false")
 
 
 @dataclass(frozen=True, kw_only=True)

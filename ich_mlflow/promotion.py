@@ -30,7 +30,9 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-def compare(candidate: Contender, champion: Contender | None, *, metric_name: str = VAL_AUC_MACRO) -> Decision:
+def compare(
+    candidate: Contender, champion: Contender | None, *, metric_name: str = VAL_AUC_MACRO
+) -> Decision:
     """Promote the candidate where there is no champion or the candidate's metric is strictly higher.
 
     Refuses where the candidate's metric or the champion's is missing or not finite, and where the class
@@ -39,32 +41,23 @@ def compare(candidate: Contender, champion: Contender | None, *, metric_name: st
     """
     candidate_value = _finite(candidate.metric_value)
     if candidate_value is None:
-        return Decision(
-            False,
-            (
-                f"{candidate.name} has {metric_name} = {candidate.metric_value}, expected a finite number: "
-                "train it again with validation patients that have the labels",
-            ),
+        return _refusal(
+            f"{candidate.name} has {metric_name} = {candidate.metric_value}, expected a finite number: "
+            "train it again with validation patients that have the labels"
         )
     if champion is None:
         reason = f"there is no champion yet; {candidate.name} has {metric_name} = {candidate_value:.4f}"
         return Decision(True, (reason,))
     if candidate.num_classes != champion.num_classes:
-        return Decision(
-            False,
-            (
-                f"{candidate.name} predicts {candidate.num_classes} classes and the champion {champion.name} "
-                f"{champion.num_classes}: their mean AUCs are over different labels",
-            ),
+        return _refusal(
+            f"{candidate.name} predicts {candidate.num_classes} classes and the champion {champion.name} "
+            f"{champion.num_classes}: their {metric_name} are over different labels"
         )
     champion_value = _finite(champion.metric_value)
     if champion_value is None:
-        return Decision(
-            False,
-            (
-                f"the champion {champion.name} has {metric_name} = {champion.metric_value}, so nothing can be "
-                "shown to be better: log its metric or take the champion alias away",
-            ),
+        return _refusal(
+            f"the champion {champion.name} has {metric_name} = {champion.metric_value}, so nothing can be "
+            "shown to be better: log its metric or take the champion alias away"
         )
     gain = candidate_value - champion_value
     word = "higher than" if gain > 0 else "equal to" if gain == 0 else "lower than"
@@ -73,6 +66,10 @@ def compare(candidate: Contender, champion: Contender | None, *, metric_name: st
         f"{champion.name}'s {champion_value:.4f} ({gain:+.2g})"
     )
     return Decision(gain > 0, (reason, *_data_remarks(candidate, champion)))
+
+
+def _refusal(reason: str) -> Decision:
+    return Decision(False, (reason,))
 
 
 def _data_remarks(candidate: Contender, champion: Contender) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ def to_hounsfield(stored_values: np.ndarray, *, slope: float, intercept: float) 
 
     Source: DICOM PS3.3 C.11.1.1.2 (output = slope * stored value + intercept).
     """
-    if float(slope).is_integer() and float(intercept).is_integer():
+    # Whole numbers, as nearly every scanner writes, in int32 unless a 16-bit value could overflow it.
+    whole = float(slope).is_integer() and float(intercept).is_integer()
+    if whole and abs(slope) < 2**14 and abs(intercept) < 2**30:
         hu = stored_values.astype(np.int32) * np.int32(slope) + np.int32(intercept)
     else:
         hu = np.rint(stored_values.astype(np.float64) * slope + intercept)

@@ -39,7 +39,7 @@ def split_patients(
     patient_ids [N], subtypes 0 or 1 [N, 5] in SUBTYPES order, fractions of the patients in SPLITS order.
     Stratified by which subtypes a patient has (or none), as evenly as whole patients allow; every split gets
     a patient of each subtype that three or more have, where that can be. The same for the same seed, whatever
-    the order of the rows. Raises SplitError for fewer than three patients or fractions that leave a split empty.
+    the order of the rows. Raises SplitError for fewer than three patients, or fractions not all above 0.
 
     Source: iterative stratification, Sechidis et al., ECML PKDD 2011, over patients.
     """

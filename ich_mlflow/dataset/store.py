@@ -55,7 +55,7 @@ class StoredSet:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the set at `path`. Raises DataError where it is missing, unfinished, damaged or of another schema."""
+        """Open the set at `path`. DataError where it is missing, unfinished, damaged or of another schema."""
         path = Path(path)
         manifest = _read_manifest(path)
         try:
@@ -125,7 +125,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DataError(f"stored set {path} does not exist: run preprocess first, with --out {path}")
     if not is_stored_set(path):
-        raise DataError(f"{path} holds no {MANIFEST}, so it is no stored set: run preprocess into a new folder")
+        raise DataError(f"{path} holds no {MANIFEST}, so it is no stored set: run preprocess to make one")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version = manifest["schema_version"]

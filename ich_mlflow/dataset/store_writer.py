@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.ct.resample import STORED_SIZE
+from ich_mlflow.dataset.chunks import SliceRecord
 from ich_mlflow.dataset.split import split_counts
 from ich_mlflow.dataset.store import (
     MANIFEST,
@@ -29,24 +30,7 @@ from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 
 _LOCK = "writer.lock"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SliceRecord:
-    """What the table holds of one slice, but for what only the whole set tells (split, position_fraction).
-
-    row_spacing_mm, column_spacing_mm  distance between rows, columns of the stored 256x256; NaN where unknown
-    subtypes                           0 or 1 for each of labels.SUBTYPES
-    """
-
-    sop_uid: str
-    patient_id: str
-    study_uid: str
-    series_uid: str
-    position_mm: float
-    row_spacing_mm: float
-    column_spacing_mm: float
-    subtypes: tuple[int, int, int, int, int]
+_MILLIMETRES = ("position_mm", "row_spacing_mm", "column_spacing_mm")
 
 
 class StoreWriter:
@@ -94,7 +78,10 @@ class StoreWriter:
             self._release()
 
     def append(self, hu: np.ndarray, record: SliceRecord) -> None:
-        """Add one slice, int16 [256, 256]. Written in order, so that a full disk is an error and not a SIGBUS."""
+        """Add one slice, int16 [256, 256].
+
+        Not through a memory map: a full disk must be an error, not a SIGBUS.
+        """
         if hu.shape != (STORED_SIZE, STORED_SIZE) or hu.dtype != np.int16:
             raise ValueError(f"hu is {hu.dtype} {hu.shape}, expected int16 ({STORED_SIZE}, {STORED_SIZE})")
         shard, row = divmod(len(self._records), SLICES_PER_SHARD)
@@ -114,6 +101,7 @@ class StoreWriter:
         table = pd.DataFrame([asdict(record) for record in self._records])
         labels = np.array(table.pop("subtypes").tolist(), dtype=np.uint8).reshape(-1, len(SUBTYPES))
         table[list(SUBTYPES)] = labels
+        table = table.astype(dict.fromkeys(_MILLIMETRES, np.float64))
         order = np.arange(len(table))
         table["shard"] = (order // SLICES_PER_SHARD).astype(np.int32)
         table["row"] = (order % SLICES_PER_SHARD).astype(np.int32)
@@ -121,7 +109,7 @@ class StoreWriter:
         repeated = table["sop_uid"].duplicated()
         if repeated.any():
             first = table.loc[repeated, "sop_uid"].iloc[0]
-            raise DataError(f"slice {first} occurs twice ({repeated.sum()} such): remove one of the two files")
+            raise DataError(f"slice {first} occurs twice ({repeated.sum()} such): remove one of the files")
         return table.sort_values(["patient_id", "study_uid", "series_uid", "position_mm", "sop_uid"])
 
     def finish(

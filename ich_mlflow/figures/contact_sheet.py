@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ich_mlflow.ct.window import BRAIN, Window, apply_windows
-from ich_mlflow.figures.style import DPI, SMALL_SIZE, WIDTH_PX, new_figure, wrapped
+from ich_mlflow.figures.style import SMALL_SIZE, WIDTH_PX, new_figure, wrapped
 
 #: More would make a picture that no one looks at and that takes long to draw.
 MAX_SLICES = 256
@@ -46,7 +46,6 @@ def contact_sheet(
     num_rows = -(-len(hu) // columns)
     height = round(_HEAD_PX + num_rows * (tile_height + caption_height) + _FOOT_PX)
     figure = new_figure(title, note, height_px=height, constrained=False)
-    _place_title_and_note(figure, height)
     grey = apply_windows(hu, (window,))[..., 0]
     for i, text in enumerate(texts):
         row, column = divmod(i, columns)
@@ -60,11 +59,3 @@ def contact_sheet(
             0.5, -4 / tile_height, text, transform=axes.transAxes, ha="center", va="top", fontsize=SMALL_SIZE
         )
     return figure
-
-
-def _place_title_and_note(figure: Figure, height: float) -> None:
-    """Put both a fixed number of pixels from the edge, whatever the height of the sheet."""
-    for text, y in ((figure._suptitle, 1 - 12 / height), (figure._supxlabel, 10 / height)):  # noqa: SLF001
-        if text is not None:
-            text.set_position((_MARGIN_PX / WIDTH_PX, y))
-    assert DPI  # noqa: S101

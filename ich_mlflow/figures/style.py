@@ -57,13 +57,14 @@ def new_figure(
         facecolor="white",
         layout="constrained" if constrained else None,
     )
-    figure.suptitle(
-        wrapped(title, width_px - 40, TITLE_SIZE), x=0.02, ha="left", fontsize=TITLE_SIZE, fontweight="bold"
-    )
+    # A constrained layout places both itself; otherwise they keep a fixed number of pixels from the edge.
+    above, below = ({}, {}) if constrained else ({"y": 1 - 12 / height_px}, {"y": 10 / height_px})
+    wide = width_px - 40
+    title_style = {"fontsize": TITLE_SIZE, "fontweight": "bold"}
+    figure.suptitle(wrapped(title, wide, TITLE_SIZE), x=0.02, ha="left", **title_style, **above)
     if note:
-        figure.supxlabel(
-            wrapped(note, width_px - 40, TEXT_SIZE), x=0.02, ha="left", fontsize=TEXT_SIZE, color=GREY
-        )
+        note_style = {"fontsize": TEXT_SIZE, "color": GREY}
+        figure.supxlabel(wrapped(note, wide, TEXT_SIZE), x=0.02, ha="left", **note_style, **below)
     return figure
 
 

@@ -20,17 +20,22 @@ KERAS_FILE = "classifier.keras"
 class Specification:
     """What a model version knows of itself; serving.json beside its graphs.
 
-    thresholds: label -> probability from which on the decision is positive, chosen on validation.
+    operating_points: one a label, in their order: label, threshold (the decision is positive where the
+        probability is at least that), sensitivity, specificity, rule; chosen on validation.
     """
 
     labels: tuple[str, ...]
-    thresholds: dict[str, float]
     operating_points: list[dict[str, Any]]
     run_id: str
     trained_on: str
     data_digest: str
     weights: str
     recipe: str
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """The thresholds of the operating points, float64 [L]."""
+        return np.array([point["threshold"] for point in self.operating_points])
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")

@@ -28,7 +28,8 @@ class ServedClassifier(mlflow.pyfunc.PythonModel):
         folder = Path(context.artifacts["classifier"])
         self.classifier = Classifier(folder / LITERT_FILE, Specification.read(folder / SPECIFICATION_FILE))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    # No annotation on model_input: MLflow would take it for a schema, and the schema is in the signature.
+    def predict(self, context, model_input, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]
         """One row a slice. Refuses the request, naming the row, where a slice can't be used."""
         frame = pd.DataFrame(model_input)
         if "dicom" not in frame.columns or frame.empty:
@@ -41,8 +42,9 @@ class ServedClassifier(mlflow.pyfunc.PythonModel):
         columns: dict[str, Any] = {}
         for number, label in enumerate(specification.labels):
             columns[f"probability_{label}"] = probabilities[:, number].astype(float)
+        decisions = probabilities >= specification.thresholds
         for number, label in enumerate(specification.labels):
-            columns[f"decision_{label}"] = probabilities[:, number] >= specification.thresholds[label]
+            columns[f"decision_{label}"] = decisions[:, number]
         return pd.DataFrame(columns)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,17 @@ def log_models(model: Any, specification: Specification, *, sample_hu: np.ndarra
     with tempfile.TemporaryDirectory() as folder:
         assemble(model, specification, Path(folder))
         check_parity(model, Path(folder), sample_hu)
-        serving_info = mlflow.pyfunc.log_model(
-            name="serving",
-            python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
-            artifacts={"classifier": folder},
-            code_paths=[str(PACKAGE_FOLDER)],
-            signature=_serving_signature(specification.labels),
-            pip_requirements=pinned(SERVING_PACKAGES),
-        )
+        with warnings.catch_warnings():
+            # MLflow advises an input example; a DICOM file does not belong into a model version.
+            warnings.simplefilter("ignore", UserWarning)
+            serving_info = mlflow.pyfunc.log_model(
+                name="serving",
+                python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
+                artifacts={"classifier": folder},
+                code_paths=[str(PACKAGE_FOLDER)],
+                signature=_serving_signature(specification.labels),
+                pip_requirements=pinned(SERVING_PACKAGES),
+            )
     return keras_info.model_uri, serving_info.model_uri
 
 

@@ -87,6 +87,9 @@ def _run_without_conda(loader: Any) -> None:
                     "(say --env-manager uv to build one from conda.yaml)",
                     file=sys.stderr,
                 )
+                # Where mlflow was called by its path and the environment is not activated, `python` and
+                # `uvicorn` must still be this environment's.
+                os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
             config = {**backend_config, "ENV_MANAGER": chosen}
             return super().run(project_uri, entry_point, params, version, config, *rest, **named)
 

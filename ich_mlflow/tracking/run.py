@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,12 +49,13 @@ class Run:
     def dictionary(self, values: Mapping[str, Any], path: str) -> None:
         mlflow.log_dict(dict(values), path)
 
-    def dataset(
-        self, frame: pd.DataFrame, *, source: Path, name: str, digest: str, context: str
-    ) -> None:
+    def dataset(self, frame: pd.DataFrame, *, source: Path, name: str, digest: str, context: str) -> None:
         """Log a data set with our own digest (MLflow takes 36 characters of it at most)."""
-        data = mlflow.data.from_pandas(frame, source=str(source), name=name, digest=digest[:36])
-        mlflow.log_input(data, context=context)
+        with warnings.catch_warnings():
+            # MLflow wonders which kind of local path it is, and whether integers may be missing: neither matters.
+            warnings.simplefilter("ignore", UserWarning)
+            data = mlflow.data.from_pandas(frame, source=str(source), name=name, digest=digest[:36])
+            mlflow.log_input(data, context=context)
 
 
 @contextmanager

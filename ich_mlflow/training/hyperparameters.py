@@ -70,12 +70,13 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
         raise OptionError(f"{name} is {value!r}, expected {expected}: pass -P {name}=…")
 
 
-#: Models 1 to 3 are the reference models. `demo` fits the built-in phantom cohort and two cores: a small
+#: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in phantom cohort and two cores: a small
 #: image and a learning rate for weights that start at random.
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),
     "model-3": Hyperparameters(num_classes=4),
+    "reference": Hyperparameters(),
     "demo": Hyperparameters(
         image_size=96,
         epochs=6,
@@ -89,7 +90,6 @@ FIXED_BY_RECIPE: dict[str, tuple[str, ...]] = {
     "model-1": ("num_classes", "sampling"),
     "model-2": ("num_classes", "sampling"),
     "model-3": ("num_classes",),
-    "demo": (),
 }
 
 
@@ -103,7 +103,7 @@ def resolve(recipe: str, overrides: dict[str, Any]) -> Hyperparameters:
             f"recipe is {recipe!r}, expected one of {', '.join(RECIPES)}: pass -P recipe=model-1"
         )
     base = RECIPES[recipe]
-    for name in FIXED_BY_RECIPE[recipe]:
+    for name in FIXED_BY_RECIPE.get(recipe, ()):
         fixed = getattr(base, name)
         if overrides.get(name, fixed) != fixed:
             raise OptionError(

@@ -1,0 +1,32 @@
+"""The whole job: preprocess, train, evaluate and promote as child runs of one parent."""
+
+from dataclasses import asdict
+
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.options import EvaluateOptions, MainOptions, PromoteOptions
+from ich_mlflow.tracking.registry import CHAMPION, champion_version
+from ich_mlflow.tracking.run import start_run
+from ich_mlflow.workflows.evaluate import evaluate
+from ich_mlflow.workflows.promote import promote
+from ich_mlflow.workflows.train import train
+
+SERVE_PORT = 5001
+
+
+def main(options: MainOptions) -> None:
+    """Run the four stages and print the commands that look at the result and serve it."""
+    with start_run("main") as run:
+        run.params(asdict(options), prefix="main")
+        trained = train(options, nested=True)
+        results = evaluate(
+            EvaluateOptions(model=trained.serving_uri, data=str(trained.stored_path)), nested=True
+        )
+        promote(PromoteOptions(num_classes=trained.num_classes), nested=True)
+        run.metrics(results.as_metrics("test"))
+    name = class_scheme(trained.num_classes).model_name
+    print(
+        f"\nLook at the runs:    mlflow ui --workers 1\n"
+        f"Serve the champion:  mlflow models serve -m models:/{name}@{CHAMPION} -p {SERVE_PORT} "
+        f"--env-manager local   (version {champion_version(name)})\n"
+        "Research software, not a medical device."
+    )

@@ -1,0 +1,129 @@
+"""Any source -> the stored set, logged as an MLflow dataset with its digest and label counts."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ich_mlflow.dataset.build import build_stored_set
+from ich_mlflow.dataset.split import assert_disjoint, split_counts
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import OptionError
+from ich_mlflow.figures.contact_sheet import contact_sheet
+from ich_mlflow.figures.counts import split_counts_figure
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.options import AUTO, PreprocessOptions
+from ich_mlflow.sources.registry import open_source
+from ich_mlflow.tracking.run import Run, start_run
+
+#: Cohorts and stored sets that the user gave no place are made here, under the current folder.
+DATA_FOLDER = Path("data")
+PREVIEW_SLICES = 24
+
+
+def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet:
+    """Make the stored set, or find the one made before with the same options from the same files."""
+    with start_run("preprocess", nested=nested) as run:
+        run.params(asdict(options), prefix="preprocess")
+        out = stored_set_folder(options)
+        source = open_source(options.source, source_folder(options))
+        stored = build_stored_set(
+            source,
+            out,
+            seed=options.seed,
+            fractions=options.fractions,
+            workers=options.workers or None,
+            progress=True,
+            source_options={},
+        )
+        assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
+        _log(run, stored, options)
+        print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")
+        print(
+            split_counts(
+                stored.table["patient_id"].to_numpy(), stored.subtypes, stored.table["split"].to_numpy()
+            ).to_string()
+        )
+        return stored
+
+
+def source_folder(options: PreprocessOptions) -> Path:
+    """The folder of the source's files; for a phantom source without one, a cohort that is made once."""
+    if options.data != AUTO:
+        return Path(options.data)
+    if options.source != "phantom":
+        raise OptionError(
+            f"source={options.source} needs the folder of its files: pass -P data=<folder> (only the phantom "
+            "source makes its own)"
+        )
+    from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
+
+    cohort = CohortOptions(
+        exams=options.exams, seed=options.seed, exam_rate=options.bleeds if options.bleeds > 0 else None
+    )
+    folder = DATA_FOLDER / f"phantom-{options.exams}-exams-{_digest(asdict(cohort))}"
+    return write_cohort(folder, cohort, workers=options.workers or None, progress=True)
+
+
+def stored_set_folder(options: PreprocessOptions) -> Path:
+    """Where the stored set goes: `out`, or a folder under data/ of its own for every setting."""
+    if options.out != AUTO:
+        return Path(options.out)
+    setting = {name: value for name, value in asdict(options).items() if name not in ("workers", "out")}
+    if options.data != AUTO:
+        setting["data"] = str(Path(options.data).resolve())
+    return DATA_FOLDER / f"set-{options.source}-{_digest(setting)}"
+
+
+def describe(stored: StoredSet) -> str:
+    """`phantom, 1,872 slices of 69 patients, digest 0123456789ab`."""
+    table = stored.table
+    return (
+        f"{stored.manifest['source']}, {len(table):,} slices of {table['patient_id'].nunique():,} patients, "
+        f"digest {stored.digest[:12]}"
+    )
+
+
+def data_note(stored: StoredSet) -> str:
+    """What figures say of their data, so that a phantom's result is not taken for a patient's."""
+    return f"data: {stored.manifest['source']}; research software, not a medical device"
+
+
+def _log(run: Run, stored: StoredSet, options: PreprocessOptions) -> None:
+    table = stored.table
+    counts = split_counts(table["patient_id"].to_numpy(), stored.subtypes, table["split"].to_numpy())
+    run.dataset(
+        table, source=stored.path, name=stored.manifest["source"], digest=stored.digest, context="all"
+    )
+    run.params({"path": stored.path.resolve(), "digest": stored.digest}, prefix="stored_set")
+    run.dictionary(stored.manifest, "manifest.json")
+    run.table(counts.rename_axis("split").reset_index(), "split_counts.json")
+    run.figure(split_counts_figure(counts, note=data_note(stored)), "figures/split_counts.png")
+    rows = preview_rows(stored)
+    captions = [_caption(stored, row) for row in rows]
+    run.figure(
+        contact_sheet(
+            stored.hu(rows), captions, title="Slices of the training split", note=data_note(stored)
+        ),
+        "figures/slices.png",
+    )
+    run.metrics({f"counts/{split}/slices": len(stored.rows(split)) for split in counts.index})
+
+
+def preview_rows(stored: StoredSet, *, num_slices: int = PREVIEW_SLICES) -> list[int]:
+    """Rows of the training split to look at: some of every subtype, then others, in a fixed order."""
+    train = stored.rows("train")
+    subtypes = stored.subtypes[train]
+    groups = [train[subtypes[:, i] > 0] for i in range(len(SUBTYPES))] + [train[~subtypes.any(axis=1)]]
+    each = max(1, num_slices // len(groups))
+    picked = [int(row) for group in groups for row in group[:: max(1, len(group) // each)][:each]]
+    return sorted(dict.fromkeys(picked))
+
+
+def _caption(stored: StoredSet, row: int) -> str:
+    present = [name for name, value in zip(SUBTYPES, stored.subtypes[row], strict=True) if value]
+    return ", ".join(present) or "no bleed"
+
+
+def _digest(values: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -1,0 +1,260 @@
+import warnings
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+
+from ich_mlflow.dicom.slice import read_slice, slice_from_bytes
+from ich_mlflow.errors import SliceError
+from tests.factories import write_dicom
+
+SECRET = "DOE^JANE"
+
+
+def read_pixels(folder, stored_values, **options) -> list[list[int]]:
+    hu = read_slice(write_dicom(folder / "ID_000000001.dcm", stored_values, **options)).hu
+    assert hu.dtype == np.int16
+    return hu.tolist()
+
+
+def refusal(path) -> str:
+    with pytest.raises(SliceError) as caught:
+        read_slice(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert SECRET not in message
+    return message
+
+
+# shared/rsna.md's table of pixel cases
+
+
+def test_16_bit_signed_pixels_are_read_as_they_say_and_padding_is_clipped(tmp_path):
+    assert read_pixels(tmp_path, [[-2000, 24, 1064]], intercept=-1024) == [[-1024, -1000, 40]]
+
+
+def test_12_bit_unsigned_pixels_with_intercept_minus_1024_are_read_as_they_say(tmp_path):
+    stored = [[0, 1064, 4095]]
+    assert read_pixels(tmp_path, stored, bits_stored=12, signed=False, intercept=-1024) == [[-1024, 40, 3071]]
+
+
+def test_12_bit_unsigned_pixels_with_intercept_minus_1000_are_read_as_they_say(tmp_path):
+    stored = [[0, 1040, 4095]]
+    assert read_pixels(tmp_path, stored, bits_stored=12, signed=False, intercept=-1000) == [[-1000, 40, 3095]]
+
+
+@pytest.mark.parametrize("bits_stored", [12, 16])
+def test_signed_pixels_with_intercept_0_are_not_fixed(tmp_path, bits_stored):
+    stored = [[-1000, 40, 2047]]
+    assert read_pixels(tmp_path, stored, bits_stored=bits_stored, intercept=0) == stored
+
+
+@pytest.mark.parametrize("intercept", [0, 1])
+def test_12_bit_unsigned_pixels_with_intercept_0_or_1_are_unwrapped(tmp_path, intercept):
+    stored = [[3096, 4095, 40, 3095]]
+    pixels = read_pixels(tmp_path, stored, bits_stored=12, signed=False, intercept=intercept)
+    assert pixels == [[-1000, -1, 40, 3095]]
+
+
+def test_16_bit_unsigned_pixels_with_intercept_0_are_not_unwrapped(tmp_path):
+    assert read_pixels(tmp_path, [[3096, 40]], signed=False, intercept=0) == [[3096, 40]]
+
+
+# Bits and encodings
+
+
+def test_bits_above_the_stored_ones_are_ignored(tmp_path):
+    # 0xF428 is 1064 with all four unused bits set
+    stored = [[0xF428, 0x0428]]
+    assert read_pixels(tmp_path, stored, bits_stored=12, signed=False, intercept=-1024) == [[40, 40]]
+
+
+def test_the_sign_is_extended_from_the_highest_stored_bit(tmp_path):
+    # 0x0FFF is -1 in 12 bits, 0x0C18 is -1000
+    assert read_pixels(tmp_path, [[0x0FFF, 0x0C18]], bits_stored=12, intercept=0) == [[-1, -1000]]
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_both_vr_encodings_are_read(tmp_path, syntax):
+    assert read_pixels(tmp_path, [[1064, 24]], syntax=syntax) == [[40, -1000]]
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_losslessly_compressed_pixels_are_read(tmp_path, signed):
+    path = write_dicom(tmp_path / "a.dcm", [[1064, 24], [0, 4095]], bits_stored=12 + 4 * signed, signed=signed)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.save_as(path)
+    assert read_slice(path).hu.tolist() == [[40, -1000], [-1024, 3071]]
+
+
+def test_big_endian_pixels_are_read(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [[1064, 24], [-2000, 0]])
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = np.array([[1064, 24], [-2000, 0]], ">i2").tobytes()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=False)
+    assert read_slice(path).hu.tolist() == [[40, -1000], [-1024, -1024]]
+
+
+def test_an_odd_number_of_pixels_with_its_padding_byte_is_read(tmp_path):
+    assert read_pixels(tmp_path, [[1064, 24, 0]]) == [[40, -1000, -1024]]
+
+
+# What else a slice tells
+
+
+def test_identity_position_and_spacing_are_read(tmp_path):
+    ct_slice = read_slice(write_dicom(tmp_path / "ID_000000001.dcm", [[0, 0]]))
+    assert (ct_slice.sop_uid, ct_slice.patient_id) == ("ID_000000001", "ID_aaaaaaaa")
+    assert (ct_slice.study_uid, ct_slice.series_uid) == ("ID_bbbbbbbbbb", "ID_cccccccccc")
+    assert ct_slice.position_mm == 40
+    assert ct_slice.pixel_spacing_mm == (0.5, 0.4)
+
+
+@pytest.mark.parametrize("spacing", [None, [0, 0.5], 0.5])
+def test_a_spacing_that_makes_no_sense_is_unknown(tmp_path, spacing):
+    path = write_dicom(tmp_path / "a.dcm", [[0]], change=lambda d: setattr(d, "PixelSpacing", spacing))
+    assert read_slice(path).pixel_spacing_mm is None
+
+
+def test_no_warning_reaches_the_user(tmp_path, capfd):
+    path = write_dicom(tmp_path / "ID_000000001.dcm", [[0, 0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_slice(path)
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+# What is refused
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "No such file" in refusal(tmp_path / "absent.dcm")
+
+
+@pytest.mark.parametrize("content", [b"", b"not dicom", b"\0" * 4096, b"\0" * 128 + b"DICM" + b"\xff" * 500])
+def test_what_is_not_dicom_is_refused(tmp_path, content):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content)
+    refusal(path)
+
+
+@pytest.mark.parametrize("modality", ["MR", "", SECRET])
+def test_another_modality_is_refused(tmp_path, modality):
+    path = write_dicom(tmp_path / "a.dcm", [[0]], change=lambda d: setattr(d, "Modality", modality))
+    assert "Modality" in refusal(path)
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_missing_rescale_tags_are_refused(tmp_path, keyword):
+    path = write_dicom(tmp_path / "a.dcm", [[0]], change=lambda d: delattr(d, keyword))
+    assert keyword in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("RescaleSlope", 0),
+        ("RescaleSlope", ["1", "2"]),
+        ("RescaleType", "OD"),
+        ("SamplesPerPixel", 3),
+        ("NumberOfFrames", 2),
+        ("PhotometricInterpretation", "MONOCHROME1"),
+        ("PhotometricInterpretation", "RGB"),
+        ("BitsAllocated", 8),
+        ("BitsStored", 17),
+        ("HighBit", 11),
+        ("PixelRepresentation", 2),
+        ("Rows", 0),
+        ("Rows", 60000),
+        ("Rows", None),
+        ("PixelData", None),
+    ],
+)
+def test_pixels_the_project_cannot_trust_are_refused_by_name(tmp_path, keyword, value):
+    path = write_dicom(tmp_path / "a.dcm", [[0, 0]], change=lambda d: setattr(d, keyword, value))
+    assert keyword in refusal(path)
+
+
+def test_pixel_data_that_is_too_short_is_refused_with_both_lengths(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", np.zeros((8, 8)), change=lambda d: setattr(d, "Rows", 9))
+    assert "128 bytes of PixelData, expected 144" in refusal(path)
+
+
+@pytest.mark.parametrize("cut", [1, 100, 300, 700])
+def test_a_file_that_is_cut_short_is_refused(tmp_path, cut):
+    path = write_dicom(tmp_path / "a.dcm", np.zeros((8, 8)))
+    path.write_bytes(path.read_bytes()[:-cut])
+    refusal(path)
+
+
+def test_compressed_pixels_that_are_broken_are_refused(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [[0, 0]])
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
+    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    dataset.save_as(path)
+    assert "compressed" in refusal(path)
+
+
+def test_deflated_files_are_refused_before_they_are_unpacked(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [[0, 0]], syntax=DeflatedExplicitVRLittleEndian)
+    assert "deflated" in refusal(path)
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("value", [None, " "])
+def test_a_data_set_needs_every_identifier(tmp_path, keyword, value):
+    path = write_dicom(tmp_path / "a.dcm", [[0]], change=lambda d: setattr(d, keyword, value))
+    assert keyword in refusal(path)
+
+
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient"])
+@pytest.mark.parametrize("value", [None, [1, 2], [0, 0, 0, 0, 0, 0]])
+def test_a_data_set_needs_geometry(tmp_path, keyword, value):
+    path = write_dicom(tmp_path / "a.dcm", [[0]], change=lambda d: setattr(d, keyword, value))
+    assert keyword in refusal(path)
+
+
+# Serving
+
+
+def test_bytes_are_read_without_identity_and_position(tmp_path):
+    def anonymise(dataset):
+        for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient"):
+            delattr(dataset, keyword)
+
+    data = write_dicom(tmp_path / "a.dcm", [[1064]], change=anonymise).read_bytes()
+    ct_slice = slice_from_bytes(data, "request 0")
+    assert ct_slice.hu.tolist() == [[40]]
+    assert (ct_slice.patient_id, ct_slice.study_uid, ct_slice.series_uid) == ("", "", "")
+    assert ct_slice.position_mm == 0
+
+
+def test_bytes_are_refused_by_the_name_they_were_given():
+    with pytest.raises(SliceError, match=r"^request 3 .*9 bytes"):
+        slice_from_bytes(b"not dicom", "request 3")
+
+
+def test_no_broken_byte_makes_anything_but_a_slice_or_a_refusal(tmp_path):
+    data = write_dicom(tmp_path / "a.dcm", np.zeros((4, 4))).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(1000):
+        broken = bytearray(data)
+        for place in random.integers(132, len(data), 4):
+            broken[place] = random.integers(256)
+        try:
+            assert slice_from_bytes(bytes(broken), "request").hu.dtype == np.int16
+        except SliceError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,161 @@
+"""Small inputs for tests: DICOM files, source folders, stored sets. Every value is made up."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from ich_mlflow.dataset.build import build_stored_set
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.dicom.slice import Slice
+from ich_mlflow.errors import SliceError
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.sources.base import LabelledFile
+
+AXIAL = [1, 0, 0, 0, 1, 0]
+NO_BLEED = (0, 0, 0, 0, 0)
+EPIDURAL_BLEED = (1, 0, 0, 0, 0)
+
+
+def write_dicom(
+    path: Path,
+    stored_values: Sequence[Sequence[int]] | np.ndarray,
+    *,
+    bits_stored: int = 16,
+    signed: bool = True,
+    intercept: float | str = -1024,
+    syntax: str = ExplicitVRLittleEndian,
+    change: Callable[[FileDataset], Any] = lambda dataset: None,
+) -> Path:
+    """A CT file with RSNA's tags and its invalid UIDs. `change` edits the data set before it is written."""
+    values = np.asarray(stored_values)
+    pixels = np.ascontiguousarray(values.astype(np.int64) & 0xFFFF, dtype="<u2")
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    tags = {
+        "SOPClassUID": CTImageStorage, "SOPInstanceUID": Path(path).stem, "Modality": "CT",
+        "PatientID": "ID_aaaaaaaa", "StudyInstanceUID": "ID_bbbbbbbbbb", "SeriesInstanceUID": "ID_cccccccccc",
+        "StudyID": "", "ImagePositionPatient": [-125.0, -125.0, 40.0], "ImageOrientationPatient": AXIAL,
+        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "Rows": values.shape[0],
+        "Columns": values.shape[1], "PixelSpacing": [0.5, 0.4], "BitsAllocated": 16, "BitsStored": bits_stored,
+        "HighBit": bits_stored - 1, "PixelRepresentation": int(signed), "WindowCenter": ["00040", "00080"],
+        "WindowWidth": ["00080", "00200"], "RescaleIntercept": intercept, "RescaleSlope": 1,
+    }  # fmt: skip
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    dataset.PixelData = pixels.tobytes()
+    dataset["PixelData"].VR = "OW"
+    change(dataset)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def rsna_rows(sop_uid: str, subtypes: Sequence[int]) -> list[str]:
+    """The six rows of a slice in stage_2_train.csv."""
+    rows = [f"{sop_uid}_{name},{label}" for name, label in zip(SUBTYPES, subtypes, strict=True)]
+    return [*rows, f"{sop_uid}_any,{int(any(subtypes))}"]
+
+
+def write_rsna_table(root: Path, rows: Sequence[str], *, header: str = "ID,Label") -> Path:
+    """stage_2_train.csv with these rows, beside an empty stage_2_train/."""
+    (root / "stage_2_train").mkdir(parents=True, exist_ok=True)
+    table = root / "stage_2_train.csv"
+    table.write_text("\n".join([header, *rows]) + "\n")
+    return table
+
+
+def write_rsna(root: Path, *, num_patients: int = 4, slices_per_patient: int = 3) -> Path:
+    """An RSNA folder of 8x8 slices; every second patient bleeds (epidural) on every slice."""
+    rows = []
+    for number, (patient, place) in enumerate(
+        itertools.product(range(num_patients), range(slices_per_patient))
+    ):
+        sop_uid = f"ID_{number:09x}"
+        rows += rsna_rows(sop_uid, EPIDURAL_BLEED if patient % 2 else NO_BLEED)
+
+        def identify(dataset: FileDataset, patient: int = patient, place: int = place) -> None:
+            dataset.PatientID = f"ID_{patient:08x}"
+            dataset.StudyInstanceUID = dataset.SeriesInstanceUID = f"ID_{patient:010x}"
+            dataset.ImagePositionPatient = [0, 0, -5.0 * place]  # files stand from the head down
+
+        (root / "stage_2_train").mkdir(parents=True, exist_ok=True)
+        write_dicom(root / "stage_2_train" / f"{sop_uid}.dcm", np.full((8, 8), 1024 + number), change=identify)
+    write_rsna_table(root, rows)
+    return root
+
+
+CTICH_HEADER = (
+    "PatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
+    "No_Hemorrhage,Fracture_Yes_No"
+)
+
+
+def write_ctich(root: Path, rows: Sequence[str], *, header: str = CTICH_HEADER, grey: int = 106) -> Path:
+    """A CT-ICH folder with these table rows and, for patient 49 slices 1 and 2, grey 8x8 images."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "hemorrhage_diagnosis.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    for kind, value in (("brain", grey), ("bone", 74)):
+        folder = root / "Patients_CT" / "049" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for slice_number in (1, 2):
+            cv2.imwrite(str(folder / f"{slice_number}.jpg"), np.full((8, 8), value, np.uint8))
+    return root
+
+
+class ArraySource:
+    """A source without files of its own: constant slices, whose HU is the slice's number.
+
+    Patient p has `slices_per_patient` slices and the labels `labels[p]` on all of them. `broken` names a
+    slice that can't be read. Spacing is 0.5 x 0.4 mm at 512x512.
+    """
+
+    name = "array"
+
+    def __init__(
+        self, folder: Path, labels: Sequence[Sequence[int]], *, slices_per_patient: int = 4, broken: str = ""
+    ) -> None:
+        self.marker = Path(folder) / "slice"
+        self.marker.parent.mkdir(parents=True, exist_ok=True)
+        self.marker.touch()
+        self.labels = [tuple(int(label) for label in row) for row in labels]
+        self.slices_per_patient = slices_per_patient
+        self.broken = broken
+
+    def files(self) -> list[LabelledFile]:
+        return [
+            LabelledFile(sop_uid=f"s{number:04d}", path=self.marker, subtypes=self._labels_of(number))
+            for number in range(len(self.labels) * self.slices_per_patient)
+        ]
+
+    def read(self, file: LabelledFile) -> Slice:
+        if file.sop_uid == self.broken:
+            raise SliceError(f"{file.sop_uid} is broken: leave it out")
+        number = int(file.sop_uid[1:])
+        patient, place = divmod(number, self.slices_per_patient)
+        return Slice(
+            hu=np.full((512, 512), number, np.int16),
+            sop_uid=file.sop_uid,
+            patient_id=f"p{patient:03d}",
+            study_uid=f"study{patient:03d}",
+            series_uid=f"series{patient:03d}",
+            position_mm=-5.0 * place,  # files stand from the head down
+            pixel_spacing_mm=(0.5, 0.4),
+        )
+
+    def _labels_of(self, number: int) -> tuple[int, int, int, int, int]:
+        return self.labels[number // self.slices_per_patient]  # type: ignore[return-value]
+
+
+def build_small_set(folder: Path, *, num_patients: int = 6, slices_per_patient: int = 4) -> StoredSet:
+    """A stored set of constant slices at `folder`/set: every second patient has an epidural bleed."""
+    labels = [EPIDURAL_BLEED if patient % 2 else NO_BLEED for patient in range(num_patients)]
+    source = ArraySource(folder, labels, slices_per_patient=slices_per_patient)
+    return build_stored_set(source, folder / "set", seed=1, workers=1, progress=False)

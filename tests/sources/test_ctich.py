@@ -1,0 +1,131 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ich_mlflow.errors import DataError, SliceError
+from ich_mlflow.sources.ctich import CtIchSource
+from tests.factories import CTICH_HEADER, write_ctich
+
+CTICH = Path(__file__).parents[2].parent / "shared" / "ct-ich"
+needs_ctich = pytest.mark.skipif(not CTICH.is_dir(), reason=f"CT-ICH is not at {CTICH}")
+
+NORMAL_1 = "49,1,0,0,0,0,0,1,0"
+EPIDURAL_2 = "49,2,0,0,0,1,0,0,1"
+
+
+def refusal(source) -> str:
+    with pytest.raises(DataError) as caught:
+        source.files()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_columns_are_put_in_the_order_of_the_subtypes(tmp_path):
+    rows = ["49,1,1,0,0,0,0,0,0", "49,2,0,0,0,0,1,0,0"]
+    first, second = CtIchSource(write_ctich(tmp_path, rows)).files()
+    assert (first.sop_uid, first.subtypes) == ("CTICH_049_01", (0, 0, 1, 0, 0))
+    assert (second.sop_uid, second.subtypes) == ("CTICH_049_02", (0, 0, 0, 0, 1))
+
+
+def test_a_byte_order_mark_is_tolerated(tmp_path):
+    source = CtIchSource(write_ctich(tmp_path, [NORMAL_1], header="\ufeff" + CTICH_HEADER))
+    assert len(source.files()) == 1
+
+
+def test_hounsfield_units_are_rebuilt_and_the_place_is_known(tmp_path):
+    source = CtIchSource(write_ctich(tmp_path, [NORMAL_1, EPIDURAL_2]))
+    ct_slice = source.read(source.files()[1])
+    assert abs(int(ct_slice.hu[4, 4]) - 30) <= 1  # grey 106 of the brain window: -20 + 120 * 106 / 255 = 29.9
+    assert ct_slice.hu.dtype == np.int16
+    assert (ct_slice.sop_uid, ct_slice.patient_id) == ("CTICH_049_02", "049")
+    assert ct_slice.position_mm == 10
+    assert ct_slice.pixel_spacing_mm is None
+
+
+def test_black_in_both_windows_is_what_the_formula_says(tmp_path):
+    root = write_ctich(tmp_path, [NORMAL_1], grey=0)
+    (root / "Patients_CT" / "049" / "bone" / "1.jpg").write_bytes(
+        (root / "Patients_CT" / "049" / "brain" / "1.jpg").read_bytes()
+    )
+    source = CtIchSource(root)
+    assert (source.read(source.files()[0]).hu == -900).all()
+
+
+def test_patients_without_a_folder_and_masks_are_skipped(tmp_path):
+    root = write_ctich(tmp_path, [NORMAL_1, EPIDURAL_2, "50,1,0,0,0,0,0,1,0"])
+    brain = root / "Patients_CT" / "049" / "brain"
+    (brain / "2_HGE_Seg.jpg").write_bytes((brain / "2.jpg").read_bytes())
+    source = CtIchSource(root)
+    assert len(source.files()) == 2
+    assert source.audit()["labels_without_file"] == 1
+    assert source.audit()["files_without_label"] == 0
+
+
+def test_a_missing_bone_image_is_refused(tmp_path):
+    source = CtIchSource(write_ctich(tmp_path, [NORMAL_1]))
+    (tmp_path / "Patients_CT" / "049" / "bone" / "1.jpg").unlink()
+    with pytest.raises(SliceError, match=r"bone/1\.jpg"):
+        source.read(source.files()[0])
+
+
+def test_an_image_that_is_none_is_refused(tmp_path):
+    source = CtIchSource(write_ctich(tmp_path, [NORMAL_1]))
+    source.files()[0].path.write_text("not a JPEG")
+    with pytest.raises(SliceError, match=r"brain/1\.jpg"):
+        source.read(source.files()[0])
+
+
+def test_exact_repeats_are_dropped_and_counted(tmp_path):
+    source = CtIchSource(write_ctich(tmp_path, [NORMAL_1, EPIDURAL_2, NORMAL_1]))
+    assert len(source.files()) == 2
+    assert source.audit()["repeated_rows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([NORMAL_1, "49,1,0,0,0,1,0,0,0"], "labelled twice"),
+        (["49,1,0,0,0,1,0,1,0"], "No_Hemorrhage"),
+        (["49,1,0,0,0,0,0,0,0"], "No_Hemorrhage"),
+        ([NORMAL_1, "49,x,0,0,0,0,0,1,0"], "line 3"),
+        ([NORMAL_1, "49,2,0,0,0,0,2,0,0"], "line 3"),
+        ([NORMAL_1, "49,2,0,0,0,,0,1,0"], "line 3"),
+        ([NORMAL_1, "49,2,0,0,0,0,0,0,1,0,9"], "can't be read"),
+        ([], "no rows"),
+        (["50,1,0,0,0,0,0,1,0"], "none in common"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(tmp_path, rows, words):
+    assert words in refusal(CtIchSource(write_ctich(tmp_path, rows)))
+
+
+def test_missing_columns_are_refused_with_what_was_found(tmp_path):
+    message = refusal(CtIchSource(write_ctich(tmp_path, ["1,2"], header="ID,Label")))
+    assert "ID, Label" in message
+    assert "PatientNumber" in message
+
+
+@pytest.mark.parametrize("missing", ["hemorrhage_diagnosis.csv", "Patients_CT"])
+def test_a_missing_part_is_refused_with_the_expected_layout(tmp_path, missing):
+    root = write_ctich(tmp_path, [NORMAL_1])
+    (root / missing).rename(root / "elsewhere")
+    assert missing in refusal(CtIchSource(root))
+
+
+@needs_ctich
+def test_the_real_table_counts_what_its_readme_says():
+    files = CtIchSource(CTICH).files()
+    assert len(files) == 1530
+    assert np.sum([file.subtypes for file in files], axis=0).tolist() == [103, 42, 13, 11, 33]
+    bleeding = {file.path.parts[-3] for file in files if any(file.subtypes)}
+    assert (len(bleeding), len({file.path.parts[-3] for file in files})) == (22, 50)
+
+
+@needs_ctich
+def test_brain_tissue_of_a_real_slice_is_some_thirty_hounsfield_units():
+    source = CtIchSource(CTICH)
+    files = [file for file in source.files() if file.sop_uid.startswith("CTICH_049")]
+    hu = source.read(files[len(files) // 2]).hu
+    assert hu.shape == (650, 650)
+    assert 25 < np.median(hu[(hu > 10) & (hu < 60)]) < 40

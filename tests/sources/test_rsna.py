@@ -1,0 +1,144 @@
+import pickle
+
+import pytest
+
+from ich_mlflow.errors import DataError, SliceError
+from ich_mlflow.sources.rsna import RsnaSource
+from tests.factories import EPIDURAL_BLEED, NO_BLEED, rsna_rows, write_dicom, write_rsna, write_rsna_table
+
+A, B = "ID_00000000a", "ID_00000000b"
+
+
+def folder_with(root, rows, *, files=(A,), header="ID,Label"):
+    write_rsna_table(root, rows, header=header)
+    for sop_uid in files:
+        write_dicom(root / "stage_2_train" / f"{sop_uid}.dcm", [[1064]])
+    return RsnaSource(root)
+
+
+def refusal(source) -> str:
+    with pytest.raises(DataError) as caught:
+        source.files()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_six_rows_become_one_labelled_slice(tmp_path):
+    (file,) = folder_with(tmp_path, rsna_rows(A, (0, 1, 0, 0, 1))).files()
+    assert file.sop_uid == A
+    assert file.path == tmp_path / "stage_2_train" / f"{A}.dcm"
+    assert file.subtypes == (0, 1, 0, 0, 1)
+
+
+def test_rows_and_columns_may_stand_in_any_order(tmp_path):
+    rows = [",".join(reversed(row.split(","))) for row in reversed(rsna_rows(A, EPIDURAL_BLEED))]
+    (file,) = folder_with(tmp_path, rows, header="Label,ID").files()
+    assert file.subtypes == EPIDURAL_BLEED
+
+
+def test_slices_come_in_the_order_of_their_ids(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(B, NO_BLEED) + rsna_rows(A, EPIDURAL_BLEED), files=(B, A))
+    assert [(f.sop_uid, f.subtypes) for f in source.files()] == [(A, EPIDURAL_BLEED), (B, NO_BLEED)]
+
+
+def test_exact_repeats_are_dropped_and_counted(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED) * 2)
+    assert len(source.files()) == 1
+    assert source.audit()["rows"] == 12
+    assert source.audit()["repeated_rows"] == 6
+
+
+def test_labels_without_a_file_and_files_without_labels_are_skipped_and_counted(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED) + rsna_rows(B, NO_BLEED), files=(A, "ID_00000000c"))
+    assert [file.sop_uid for file in source.files()] == [A]
+    counts = source.audit()
+    assert (counts["slices"], counts["labels_without_file"], counts["files_without_label"]) == (1, 1, 1)
+
+
+def test_other_files_in_the_folder_are_no_slices(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED))
+    (tmp_path / "stage_2_train" / "notes.txt").touch()
+    assert source.audit()["files_without_label"] == 0
+
+
+def test_a_label_that_is_both_0_and_1_is_refused_with_the_first_slice_and_the_count(tmp_path):
+    rows = rsna_rows(A, NO_BLEED) + rsna_rows(B, NO_BLEED) + [f"{B}_subdural,1"]
+    message = refusal(folder_with(tmp_path, rows))
+    assert "1 slices labelled both 0 and 1" in message
+    assert B in message
+
+
+@pytest.mark.parametrize(("label", "opposite"), [(EPIDURAL_BLEED, "0"), (NO_BLEED, "1")])
+def test_an_any_that_is_not_the_or_of_the_five_is_refused(tmp_path, label, opposite):
+    message = refusal(folder_with(tmp_path, [*rsna_rows(A, label)[:5], f"{A}_any,{opposite}"]))
+    assert "`any`" in message
+    assert A in message
+
+
+def test_a_slice_without_all_six_rows_is_refused(tmp_path):
+    assert "without all six rows" in refusal(folder_with(tmp_path, rsna_rows(A, NO_BLEED)[:4]))
+
+
+def test_missing_columns_are_refused_with_what_was_found(tmp_path):
+    message = refusal(folder_with(tmp_path, rsna_rows(A, NO_BLEED), header="Image,Target"))
+    assert "Image, Target" in message
+    assert "ID,Label" in message
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["ID_00000000a_brain,0", "ID_a_any,0", f"{A}_any,2", f"{A}_any,", ",0", f"{A}_any,0.5", f"{A},0", ","],
+)
+def test_a_row_that_cannot_be_read_is_refused_with_its_line(tmp_path, row):
+    assert "line 8" in refusal(folder_with(tmp_path, [*rsna_rows(A, NO_BLEED), row]))
+
+
+@pytest.mark.parametrize("rows", [[f"{A}_any,0,9"], [f"{A}_any"]])
+def test_a_row_of_another_length_is_refused(tmp_path, rows):
+    assert "stage_2_train.csv" in refusal(folder_with(tmp_path, rsna_rows(A, NO_BLEED) + rows))
+
+
+def test_an_empty_table_is_refused(tmp_path):
+    assert "no rows" in refusal(folder_with(tmp_path, []))
+    (tmp_path / "stage_2_train.csv").write_text("")
+    assert "stage_2_train.csv" in refusal(RsnaSource(tmp_path))
+
+
+def test_labels_and_files_with_nothing_in_common_are_refused(tmp_path):
+    assert "none in common" in refusal(folder_with(tmp_path, rsna_rows(A, NO_BLEED), files=(B,)))
+
+
+@pytest.mark.parametrize("missing", ["stage_2_train.csv", "stage_2_train"])
+def test_a_missing_part_is_refused_with_the_expected_layout(tmp_path, missing):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED))
+    (tmp_path / missing).rename(tmp_path / "elsewhere")
+    message = refusal(source)
+    assert missing in message
+    assert "ID_<9 hex>.dcm" in message
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    assert "absent" in refusal(RsnaSource(tmp_path / "absent"))
+
+
+def test_a_slice_is_read_from_its_file(tmp_path):
+    source = RsnaSource(write_rsna(tmp_path, num_patients=1, slices_per_patient=2))
+    ct_slice = source.read(source.files()[1])
+    assert ct_slice.sop_uid == "ID_000000001"
+    assert ct_slice.hu[0, 0] == 1
+    assert ct_slice.position_mm == -5
+
+
+def test_a_file_that_holds_another_slice_than_its_name_says_is_refused(tmp_path):
+    source = RsnaSource(write_rsna(tmp_path, num_patients=1, slices_per_patient=2))
+    first, second = source.files()
+    first.path.write_bytes(second.path.read_bytes())
+    with pytest.raises(SliceError, match="another slice"):
+        source.read(first)
+
+
+def test_a_pickled_source_carries_its_path_and_not_its_listing(tmp_path):
+    source = RsnaSource(write_rsna(tmp_path, num_patients=2))
+    source.files()
+    assert len(pickle.dumps(source)) < 500
+    assert pickle.loads(pickle.dumps(source)) == source

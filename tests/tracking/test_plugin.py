@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from ich_mlflow.tracking.plugin import choose_env_manager, is_project
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def no_conda(monkeypatch):
+    monkeypatch.delenv("CONDA_EXE", raising=False)
+    monkeypatch.delenv("MLFLOW_CONDA_HOME", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+
+
+def test_without_conda_this_project_runs_in_the_current_environment(no_conda):
+    assert choose_env_manager(str(ROOT), None) == "local"
+    assert choose_env_manager(ROOT.as_uri(), None) == "local"
+
+
+def test_with_conda_mlflow_decides(no_conda, monkeypatch):
+    monkeypatch.setenv("CONDA_EXE", "/opt/conda/bin/conda")
+    assert choose_env_manager(str(ROOT), None) is None
+
+
+@pytest.mark.parametrize("named", ["uv", "virtualenv", "conda", "local"])
+def test_a_named_env_manager_is_left_alone(no_conda, named):
+    assert choose_env_manager(str(ROOT), named) == named
+
+
+def test_another_project_is_left_alone(no_conda, tmp_path):
+    (tmp_path / "MLproject").write_text("name: another\nconda_env: conda.yaml\n")
+    assert choose_env_manager(str(tmp_path), None) is None
+    assert not is_project(tmp_path / "missing")
+    assert is_project(ROOT)

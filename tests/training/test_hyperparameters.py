@@ -1,0 +1,54 @@
+import pytest
+
+from ich_mlflow.errors import OptionError
+from ich_mlflow.training.hyperparameters import RECIPES, Hyperparameters, resolve
+
+
+def test_the_reference_models_are_what_the_mission_says():
+    one, two, three = (RECIPES[f"model-{number}"] for number in (1, 2, 3))
+    for model in (one, two, three):
+        assert (model.image_size, model.dense_units, model.dropout) == (224, 128, 0.3)
+        assert (model.learning_rate, model.epochs, model.windows) == (1e-4, 10, "brain")
+    assert (one.num_classes, one.sampling) == (5, "natural")
+    assert (two.num_classes, two.sampling) == (5, "class_balanced")
+    assert three.num_classes == 4
+
+
+def test_an_override_stands_over_the_recipe():
+    assert resolve("model-1", {"dropout": 0.5}).dropout == 0.5
+
+
+def test_an_override_may_repeat_but_not_contradict_what_makes_a_recipe():
+    assert resolve("model-3", {"num_classes": 4}).num_classes == 4
+    with pytest.raises(OptionError, match="recipe=model-3 means num_classes=4"):
+        resolve("model-3", {"num_classes": 5})
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(OptionError, match="model-9"):
+        resolve("model-9", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_classes", 3),
+        ("image_size", 257),
+        ("windows", "liver"),
+        ("windows", "brain,bone"),
+        ("epochs", 0),
+        ("patience", 0),
+        ("monitor", "loss"),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("dropout", 1.0),
+        ("dense_units", 0),
+        ("sampling", "balanced"),
+        ("rotation_degrees", 181.0),
+        ("shift", 0.5),
+        ("zoom", -0.1),
+    ],
+)
+def test_what_is_out_of_range_is_refused_with_its_value(name, value):
+    with pytest.raises(OptionError, match=str(value)):
+        Hyperparameters(**{name: value})

@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+
+from ich_mlflow.ct.window import parse_windows
+from ich_mlflow.errors import ModelError
+from ich_mlflow.model.classifier import build_backbone, build_classifier
+from ich_mlflow.training import weights
+from ich_mlflow.training.weights import start_backbone
+
+SIZE = 32
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    asked = []
+
+    def get_file(name, url, **kwargs):
+        asked.append(url)
+        raise Exception(f"URL fetch failure on {url}: None -- no internet in this test")
+
+    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", get_file)
+    return asked
+
+
+def test_auto_asks_for_the_file_that_keras_publishes(unreachable):
+    start_backbone("auto", image_size=SIZE)
+    assert unreachable == ["https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5"]
+
+
+def test_auto_starts_at_random_where_imagenet_cannot_be_had_and_says_so(unreachable):
+    start = start_backbone("auto", image_size=SIZE)
+    assert start.name == "random"
+    assert "starts at random" in start.said
+    assert "no internet" in start.said
+    assert "\n" not in start.said
+
+
+def test_auto_takes_imagenet_where_keras_has_it(monkeypatch):
+    asked = []
+
+    def build(*, image_size, weights=None):
+        asked.append(weights)
+        return build_backbone(image_size=image_size)
+
+    monkeypatch.setattr(weights, "build_backbone", build)
+    assert start_backbone("auto", image_size=SIZE).name == "imagenet"
+    assert asked == ["imagenet"]
+
+
+def test_imagenet_by_name_fails_where_it_cannot_be_had(unreachable):
+    with pytest.raises(ModelError, match="weights=imagenet can't be had"):
+        start_backbone("imagenet", image_size=SIZE)
+
+
+def test_a_classifiers_file_gives_its_backbone(tmp_path):
+    keras.utils.set_random_seed(1)
+    classifier = build_classifier(num_labels=5, image_size=SIZE, windows=parse_windows("brain"))
+    classifier.save(tmp_path / "old.keras")
+    start = start_backbone(str(tmp_path / "old.keras"), image_size=SIZE)
+    assert start.name == "file:old.keras"
+    for new, old in zip(start.backbone.get_weights(), classifier.layers[3].get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_a_weights_file_gives_its_backbone(tmp_path):
+    backbone = build_backbone(image_size=SIZE)
+    backbone.save_weights(tmp_path / "backbone.weights.h5")
+    start = start_backbone(str(tmp_path / "backbone.weights.h5"), image_size=SIZE)
+    np.testing.assert_array_equal(start.backbone.get_weights()[5], backbone.get_weights()[5])
+
+
+def test_a_missing_or_foreign_file_is_refused_in_one_line(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        start_backbone(str(tmp_path / "none.keras"), image_size=SIZE)
+    (tmp_path / "text.weights.h5").write_text("not weights")
+    with pytest.raises(ModelError, match="does not fit") as refusal:
+        start_backbone(str(tmp_path / "text.weights.h5"), image_size=SIZE)
+    assert "\n" not in str(refusal.value)
