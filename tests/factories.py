@@ -87,7 +87,9 @@ def write_rsna(root: Path, *, num_patients: int = 4, slices_per_patient: int = 3
             dataset.ImagePositionPatient = [0, 0, -5.0 * place]  # files stand from the head down
 
         (root / "stage_2_train").mkdir(parents=True, exist_ok=True)
-        write_dicom(root / "stage_2_train" / f"{sop_uid}.dcm", np.full((8, 8), 1024 + number), change=identify)
+        write_dicom(
+            root / "stage_2_train" / f"{sop_uid}.dcm", np.full((8, 8), 1024 + number), change=identify
+        )
     write_rsna_table(root, rows)
     return root
 

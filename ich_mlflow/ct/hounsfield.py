@@ -22,10 +22,13 @@ def to_hounsfield(stored_values: np.ndarray, *, slope: float, intercept: float) 
     # Whole numbers, as nearly every scanner writes, in int32 unless a 16-bit value could overflow it.
     whole = float(slope).is_integer() and float(intercept).is_integer()
     if whole and abs(slope) < 2**14 and abs(intercept) < 2**30:
-        hu = stored_values.astype(np.int32) * np.int32(slope) + np.int32(intercept)
+        hu = stored_values.astype(np.int32)
+        if slope != 1:
+            hu *= int(slope)
+        hu += int(intercept)
     else:
         hu = np.rint(stored_values.astype(np.float64) * slope + intercept)
-    return np.clip(hu, MIN_HU, MAX_HU).astype(np.int16)
+    return np.clip(hu, MIN_HU, MAX_HU, out=hu).astype(np.int16)
 
 
 def unwrap_12_bit(stored_values: np.ndarray) -> np.ndarray:

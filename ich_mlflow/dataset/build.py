@@ -3,12 +3,14 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tqdm import tqdm
 
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.dataset.chunks import Chunk, read_chunk, read_chunk_in_worker, start_worker
-from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, assert_disjoint, split_patients
+from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, assert_disjoint, check_fractions, split_patients
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.dataset.store_writer import StoreWriter
 from ich_mlflow.errors import DataError, IchError
@@ -50,6 +52,7 @@ def build_stored_set(
     holds something else, SliceError for the first slice that can't be used, SplitError as split_patients.
     """
     out = Path(out)
+    check_fractions(fractions)
     files = source.files()
     if not files:
         raise DataError(f"source {source.name} has no labelled slices: check its folder")
@@ -132,7 +135,8 @@ def _read_in_processes(source: Source, chunks: list[Sequence[LabelledFile]], num
     todo = iter(chunks)
     pending: deque[Future[Chunk]] = deque()
     try:
-        pending.extend(pool.submit(read_chunk_in_worker, c) for c in islice(todo, num_workers * _AHEAD))
+        with _interrupts_ignored():
+            pending.extend(pool.submit(read_chunk_in_worker, c) for c in islice(todo, num_workers * _AHEAD))
         while pending:
             yield pending.popleft().result()
             pending.extend(pool.submit(read_chunk_in_worker, c) for c in islice(todo, 1))
@@ -145,3 +149,16 @@ def _read_in_processes(source: Source, chunks: list[Sequence[LabelledFile]], num
         raise type(error)(str(error)) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C from their first instruction, and print no traceback at it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

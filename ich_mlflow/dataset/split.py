@@ -43,7 +43,7 @@ def split_patients(
 
     Source: iterative stratification, Sechidis et al., ECML PKDD 2011, over patients.
     """
-    shares = _check_fractions(fractions)
+    shares = check_fractions(fractions)
     patients = _group(np.asarray(patient_ids), np.asarray(subtypes))
     if len(patients.labels) < len(SPLITS):
         raise SplitError(
@@ -95,7 +95,8 @@ def split_counts(
     return pd.DataFrame(rows, index=pd.Index(SPLITS, name="split"))
 
 
-def _check_fractions(fractions: Sequence[float]) -> np.ndarray:
+def check_fractions(fractions: Sequence[float]) -> np.ndarray:
+    """The fractions as float64 [3]. Raises SplitError unless they are three above 0 that sum to 1."""
     shares = np.asarray(fractions, dtype=np.float64)
     if shares.shape != (len(SPLITS),) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise SplitError(
@@ -144,23 +145,26 @@ def _wanted(count: int, shares: np.ndarray) -> np.ndarray:
 
 
 def _fill_gaps(assigned: np.ndarray, patients: _Patients, shares: np.ndarray) -> None:
-    """Move patients, in place, so that a label of three or more patients has one in every split.
+    """Move patients, in place, so that no split is empty, and each has every label of three patients or more.
 
-    A move never takes the last patient of a label, or of a split, from where it stands; where no such move
-    is left, the gap stays.
+    Column 0 stands for being a patient at all, and comes first. A later move never takes the last of a
+    column that was seen to; where no such move is left, the gap stays.
     """
-    labels = np.column_stack([np.ones(len(assigned), dtype=bool), patients.labels])
-    held = np.stack([labels[assigned == split].sum(axis=0) for split in range(len(shares))])
-    for label in np.argsort(labels.sum(axis=0), kind="stable"):
-        if labels[:, label].sum() < len(shares):
+    columns = np.column_stack([np.ones(len(assigned), dtype=bool), patients.labels])
+    totals = columns.sum(axis=0)
+    held = np.stack([columns[assigned == split].sum(axis=0) for split in range(len(shares))])
+    guarded = np.zeros(len(totals), dtype=bool)
+    for column in (0, *(1 + np.argsort(totals[1:], kind="stable"))):
+        if totals[column] < len(shares):
             continue
-        for split in np.flatnonzero(held[:, label] == 0):
-            donors = np.flatnonzero(labels[:, label])
-            spare = [p for p in donors if (held[assigned[p]][labels[p]] > 1).all()]
+        guarded[column] = True
+        for split in np.flatnonzero(held[:, column] == 0):
+            donors = np.flatnonzero(columns[:, column])
+            spare = [p for p in donors if (held[assigned[p]][columns[p] & guarded] > 1).all()]
             if not spare:
                 continue
-            # The fullest donor split gives, the patient with the fewest other labels goes.
-            patient = max(spare, key=lambda p: (held[assigned[p], label], -labels[p].sum(), -p))
-            held[assigned[patient]] -= labels[patient]
+            # The fullest split gives, and the patient with the fewest labels goes.
+            patient = max(spare, key=lambda p: (held[assigned[p], column], -columns[p].sum(), -p))
+            held[assigned[patient]] -= columns[patient]
             assigned[patient] = split
-            held[split] += labels[patient]
+            held[split] += columns[patient]

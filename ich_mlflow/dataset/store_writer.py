@@ -84,6 +84,8 @@ class StoreWriter:
         """
         if hu.shape != (STORED_SIZE, STORED_SIZE) or hu.dtype != np.int16:
             raise ValueError(f"hu is {hu.dtype} {hu.shape}, expected int16 ({STORED_SIZE}, {STORED_SIZE})")
+        if len(self._records) == self.num_slices:
+            raise ValueError(f"more than {self.num_slices} slices appended")
         shard, row = divmod(len(self._records), SLICES_PER_SHARD)
         if row == 0:
             self._open_shard(shard)
@@ -147,8 +149,6 @@ class StoreWriter:
         if self._shard is not None:
             self._shard.close()
         num_here = min(SLICES_PER_SHARD, self.num_slices - shard * SLICES_PER_SHARD)
-        if num_here <= 0:
-            raise ValueError(f"more than {self.num_slices} slices appended")
         self._shard = shard_path(self._partial, shard).open("wb")
         shape = (num_here, STORED_SIZE, STORED_SIZE)
         np.lib.format.write_array_header_1_0(

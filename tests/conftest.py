@@ -1,0 +1,49 @@
+"""One workspace a session: making MLflow's database and training a network cost seconds each."""
+
+import os
+
+import mlflow
+import numpy as np
+import pytest
+
+from ich_mlflow.dataset.build import build_stored_set
+from ich_mlflow.options import TrainOptions
+from ich_mlflow.workflows.train import train
+from tests.factories import ArraySource
+
+#: 18 patients; every subtype has three, so that every split gets one of each.
+LABELS = [[int(patient % 6 == subtype) for subtype in range(5)] for patient in range(18)]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory):
+    """A folder with a tracking database of its own, which is the current folder while the tests run."""
+    folder = tmp_path_factory.mktemp("workspace")
+    before = os.getcwd()
+    os.chdir(folder)
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    mlflow.set_experiment("tests")
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def stored_set(tmp_path_factory):
+    """72 constant slices of 18 patients, each patient with one subtype or none."""
+    folder = tmp_path_factory.mktemp("stored")
+    source = ArraySource(folder, LABELS, slices_per_patient=4)
+    return build_stored_set(source, folder / "set", seed=0, workers=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def trained(workspace, stored_set):
+    """The smallest real training run: 32 pixels, two epochs."""
+    return train(
+        TrainOptions(data=str(stored_set.path), image_size="32", epochs="2", batch_size="8", weights="random")
+    )
+
+
+@pytest.fixture
+def ct_like():
+    """HU [4, 256, 256] int16 between air and bone."""
+    return np.random.default_rng(0).integers(-1000, 1000, size=(4, 256, 256)).astype(np.int16)

@@ -1,0 +1,53 @@
+import mlflow
+import pandas as pd
+import pytest
+
+from ich_mlflow.errors import DataError
+from ich_mlflow.tracking.run import start_run
+
+
+def _run(run_id):
+    return mlflow.MlflowClient().get_run(run_id)
+
+
+def test_a_run_says_its_stage_and_that_this_is_research_software(workspace):
+    with start_run("preprocess") as run:
+        run.params({"seed": 1}, prefix="preprocess")
+        run.metrics({"val/auc/macro": 0.5}, step=2)
+    done = _run(run.run_id)
+    assert done.info.status == "FINISHED"
+    assert done.data.tags["ich.stage"] == "preprocess"
+    assert "not a medical device" in done.data.tags["ich.notice"]
+    assert done.data.params["preprocess.seed"] == "1"
+    assert done.data.metrics["val/auc/macro"] == 0.5
+
+
+def test_an_error_marks_the_run_failed_and_keeps_its_reason(workspace):
+    with pytest.raises(DataError), start_run("train") as run:
+        raise DataError("no such folder")
+    done = _run(run.run_id)
+    assert done.info.status == "FAILED"
+    assert done.data.tags["ich.error"] == "DataError: no such folder"
+
+
+def test_a_nested_run_is_a_child_of_the_one_around_it(workspace):
+    with start_run("main") as parent, start_run("train", nested=True) as child:
+        pass
+    assert _run(child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+
+
+def test_under_mlflow_run_the_first_run_joins_the_projects(workspace, monkeypatch):
+    project_run = mlflow.MlflowClient().create_run("1", tags={"from": "mlflow run"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", project_run.info.run_id)
+    with start_run("train") as run:
+        pass
+    assert run.run_id == project_run.info.run_id
+
+
+def test_a_dataset_is_logged_with_our_digest(workspace, tmp_path):
+    with start_run("preprocess") as run:
+        run.dataset(
+            pd.DataFrame({"a": [1, 2]}), source=tmp_path, name="phantom", digest="d" * 64, context="training"
+        )
+    logged = _run(run.run_id).inputs.dataset_inputs[0]
+    assert (logged.dataset.name, logged.dataset.digest) == ("phantom", "d" * 36)

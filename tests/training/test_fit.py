@@ -1,0 +1,76 @@
+import keras
+import numpy as np
+import pytest
+
+from ich_mlflow.dataset.pipeline import SliceBatches
+from ich_mlflow.errors import ModelError
+from ich_mlflow.training.fit import fit, mean_binary_crossentropy
+from ich_mlflow.training.hyperparameters import Hyperparameters
+
+
+@pytest.fixture
+def tiny(stored_set):
+    """A linear classifier, the batches it trains on, and their targets."""
+    model = keras.Sequential(
+        [
+            keras.Input((256, 256, 1)),
+            keras.layers.AveragePooling2D(64),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, activation="sigmoid", kernel_initializer="zeros"),
+        ]
+    )
+    rows = stored_set.rows("train")
+    targets = stored_set.subtypes[rows][:, :1].astype(np.float32)
+    return model, SliceBatches(stored_set, rows, targets, batch_size=8), targets
+
+
+def _fit(tiny, scores, **hyperparameters):
+    model, batches, targets = tiny
+    epochs = []
+    remaining = iter(scores)
+    result = fit(
+        model,
+        train=batches,
+        validation=batches,
+        val_targets=targets,
+        hyperparameters=Hyperparameters(**{"learning_rate": 1e-6, **hyperparameters}),
+        score=lambda probabilities: {"val/auc/macro": next(remaining)},
+        on_epoch=lambda epoch, figures: epochs.append((epoch, model.get_weights(), figures)),
+    )
+    return result, epochs, model
+
+
+def test_cross_entropy_by_hand():
+    # -(ln 0.8 + ln 0.5) / 2
+    value = mean_binary_crossentropy(np.array([[1.0], [0.0]]), np.array([[0.8], [0.5]]))
+    assert value == pytest.approx(0.4581, abs=1e-4)
+
+
+def test_training_stops_after_patience_epochs_without_a_better_auc_and_keeps_the_best_weights(tiny):
+    scores = [0.5, 0.7, 0.6, 0.65, 0.9]
+    result, epochs, model = _fit(tiny, scores, epochs=5, patience=2, monitor="val_auc")
+    assert [epoch for epoch, _, _ in epochs] == [0, 1, 2, 3]
+    assert result.best_epoch == 1
+    for kept, then in zip(model.get_weights(), epochs[1][1], strict=True):
+        np.testing.assert_array_equal(kept, then)
+    _, batches, targets = tiny
+    probabilities = np.asarray(model.predict(batches, verbose=0))
+    np.testing.assert_array_equal(result.val_probabilities, probabilities)
+
+
+def test_by_val_loss_the_lowest_wins(tiny):
+    result, _, _ = _fit(tiny, [0.9, 0.8, 0.7], epochs=3, patience=3, monitor="val_loss")
+    assert result.best_epoch == int(result.history["val_loss"].argmin())
+
+
+def test_history_has_a_row_an_epoch_with_every_figure(tiny):
+    result, _, _ = _fit(tiny, [0.5, 0.6], epochs=2)
+    assert list(result.history["epoch"]) == [0, 1]
+    assert {"loss", "val_loss", "seconds", "slices_per_second", "val/auc/macro"} <= set(result.history)
+
+
+def test_a_loss_that_is_not_finite_is_an_error_that_names_the_learning_rate(tiny):
+    model, _, _ = tiny
+    model.layers[-1].set_weights([np.full((16, 1), np.nan), np.zeros(1)])
+    with pytest.raises(ModelError, match="learning_rate"):
+        _fit(tiny, [0.5], epochs=1)
