@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ich_mlflow.errors import IchError, OptionError
 from ich_mlflow.quiet import native_stderr_muted
@@ -17,7 +17,7 @@ _TYPES = {"int": int, "float": float, "str": str, int: int, float: float, str: s
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise OptionError(f"{message}: see {self.prog} --help")
 
 
@@ -36,7 +36,7 @@ def parse(options_class: type[Options], arguments: Sequence[str]) -> Options:
         assert field.default is not MISSING
         parser.add_argument(
             f"--{field.name}",
-            type=_TYPES[field.type],  # type: ignore[index]
+            type=_TYPES[field.type],
             default=field.default,
             metavar=field.name.upper(),
             help=f"{field.metadata['help']} (default: {field.default})",
@@ -53,7 +53,7 @@ def launch(options_class: type, workflow: str) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
-        options = parse(options_class, sys.argv[1:])
+        options: Any = parse(options_class, sys.argv[1:])
         module, function = workflow.split(":")
         with native_stderr_muted():
             call: Any = getattr(importlib.import_module(module), function)

@@ -54,7 +54,7 @@ class ClassScheme:
         """
         subtypes = np.asarray(subtypes).astype(bool)
         kept = [SUBTYPES.index(label) for label in self.labels if label != ANY]
-        return subtypes.any(axis=1) & ~subtypes[:, kept].any(axis=1)
+        return np.any(subtypes, axis=1) & ~np.any(subtypes[:, kept], axis=1)
 
 
 SCHEMES: dict[int, ClassScheme] = {

@@ -4,7 +4,7 @@ The dataclass is the truth: cli.py builds the flags from it, and a test holds ML
 to it. `auto` stands for "not said": the docstring of the field says what happens then.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ich_mlflow.errors import OptionError
@@ -118,7 +118,7 @@ class TrainOptions(PreprocessOptions):
     def __post_init__(self) -> None:
         source = "phantom" if self.source == AUTO else self.source
         _expect("source", self.source, source in SOURCES, f"auto or one of {', '.join(SOURCES)}")
-        PreprocessOptions(**{**_own(self, PreprocessOptions), "source": source})
+        preprocess_options(self, source=source)
         _expect("recipe", self.recipe, self.recipe in RECIPE_NAMES, f"one of {', '.join(RECIPE_NAMES)}")
         _expect("epidural_only", self.epidural_only, self.epidural_only in ("drop", "keep"), "drop or keep")
 
@@ -154,5 +154,7 @@ class MainOptions(TrainOptions):
     """Run preprocess, train, evaluate and promote as child runs of one parent."""
 
 
-def _own(options: Any, base: type) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in base.__dataclass_fields__}
+def preprocess_options(options: PreprocessOptions, **changed: Any) -> PreprocessOptions:
+    """The part of train's or main's options that preprocess takes, with some changed."""
+    said = {field.name: getattr(options, field.name) for field in fields(PreprocessOptions)}
+    return PreprocessOptions(**{**said, **changed})

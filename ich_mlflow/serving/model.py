@@ -9,11 +9,12 @@ import binascii
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.slice import slice_from_bytes
@@ -21,7 +22,7 @@ from ich_mlflow.errors import SliceError
 from ich_mlflow.serving.classifier import LITERT_FILE, SPECIFICATION_FILE, Classifier, Specification
 
 
-class ServedClassifier(mlflow.pyfunc.PythonModel):
+class ServedClassifier(PythonModel):
     """DICOM slices in base64 to named probabilities and decisions."""
 
     def load_context(self, context: Any) -> None:
@@ -63,4 +64,4 @@ def _refusal(message: str) -> MlflowException:
     return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
 
 
-mlflow.models.set_model(ServedClassifier())
+set_model(ServedClassifier())

@@ -100,7 +100,9 @@ def pinned(packages: tuple[str, ...]) -> list[str]:
 
 
 def _serving_signature(labels: tuple[str, ...]) -> ModelSignature:
-    outputs = [ColSpec(DataType.double, f"probability_{label}") for label in labels]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.double, f"probability_{label}") for label in labels
+    ]
     outputs += [ColSpec(DataType.boolean, f"decision_{label}") for label in labels]
     return ModelSignature(inputs=Schema([ColSpec(DataType.string, "dicom")]), outputs=Schema(outputs))
 

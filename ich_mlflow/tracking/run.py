@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow.data.pandas_dataset import from_pandas
 
 from ich_mlflow import __version__
 
@@ -54,7 +55,7 @@ class Run:
         with warnings.catch_warnings():
             # MLflow wonders which kind of local path it is, and whether integers may be missing: neither matters.
             warnings.simplefilter("ignore", UserWarning)
-            data = mlflow.data.from_pandas(frame, source=str(source), name=name, digest=digest[:36])
+            data = from_pandas(frame, source=str(source), name=name, digest=digest[:36])
             mlflow.log_input(data, context=context)
 
 

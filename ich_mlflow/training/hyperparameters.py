@@ -70,7 +70,8 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
         raise OptionError(f"{name} is {value!r}, expected {expected}: pass -P {name}=…")
 
 
-#: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in phantom cohort and two cores: a small
+#: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
+#: phantom cohort and two cores: a small
 #: image and a learning rate for weights that start at random.
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),

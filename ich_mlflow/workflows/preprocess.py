@@ -5,13 +5,16 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from ich_mlflow.dataset.build import build_stored_set
 from ich_mlflow.dataset.split import assert_disjoint, split_counts
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
-from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.options import AUTO, PreprocessOptions
 from ich_mlflow.sources.registry import open_source
 from ich_mlflow.tracking.run import Run, start_run
@@ -36,14 +39,12 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
             progress=True,
             source_options={},
         )
-        assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
-        _log(run, stored, options)
+        patients, splits = stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy()
+        assert_disjoint(patients, splits)
+        counts = split_counts(patients, stored.subtypes, splits)
+        _log(run, stored, counts)
         print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")
-        print(
-            split_counts(
-                stored.table["patient_id"].to_numpy(), stored.subtypes, stored.table["split"].to_numpy()
-            ).to_string()
-        )
+        print(counts_text(counts))
         return stored
 
 
@@ -89,11 +90,19 @@ def data_note(stored: StoredSet) -> str:
     return f"data: {stored.manifest['source']}; research software, not a medical device"
 
 
-def _log(run: Run, stored: StoredSet, options: PreprocessOptions) -> None:
-    table = stored.table
-    counts = split_counts(table["patient_id"].to_numpy(), stored.subtypes, table["split"].to_numpy())
+def counts_text(counts: pd.DataFrame) -> str:
+    """Positive slices (patients) a label and split, as a table for the terminal."""
+    rows = {"all": [f"{row.slices} ({row.patients})" for row in counts.itertuples()]}
+    for label in (*SUBTYPES, ANY):
+        pairs = zip(counts[f"{label}_slices"], counts[f"{label}_patients"], strict=True)
+        rows[label] = [f"{slices} ({patients})" for slices, patients in pairs]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(counts.index))
+    return f"slices (patients):\n{table.to_string()}"
+
+
+def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
     run.dataset(
-        table, source=stored.path, name=stored.manifest["source"], digest=stored.digest, context="all"
+        stored.table, source=stored.path, name=stored.manifest["source"], digest=stored.digest, context="all"
     )
     run.params({"path": stored.path.resolve(), "digest": stored.digest}, prefix="stored_set")
     run.dictionary(stored.manifest, "manifest.json")
@@ -103,7 +112,7 @@ def _log(run: Run, stored: StoredSet, options: PreprocessOptions) -> None:
     captions = [_caption(stored, row) for row in rows]
     run.figure(
         contact_sheet(
-            stored.hu(rows), captions, title="Slices of the training split", note=data_note(stored)
+            stored.hu(np.array(rows)), captions, title="Slices of the training split", note=data_note(stored)
         ),
         "figures/slices.png",
     )

@@ -18,7 +18,7 @@ from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
 from ich_mlflow.model.classifier import build_classifier
-from ich_mlflow.options import AUTO, PreprocessOptions, TrainOptions
+from ich_mlflow.options import AUTO, TrainOptions, preprocess_options
 from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.package import log_models
@@ -109,11 +109,7 @@ def _stored_set(options: TrainOptions) -> StoredSet:
             )
         return StoredSet.open(Path(options.data))
     source = "phantom" if options.source == AUTO else options.source
-    names = [field.name for field in fields(PreprocessOptions)]
-    return preprocess(
-        PreprocessOptions(**{**{name: getattr(options, name) for name in names}, "source": source}),
-        nested=True,
-    )
+    return preprocess(preprocess_options(options, source=source), nested=True)
 
 
 def training_rows(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str) -> tuple[np.ndarray, int]:

@@ -34,7 +34,7 @@ def test_batches_hold_the_rows_in_order_as_float_hu(stored_set):
     targets = np.arange(len(rows), dtype=np.float32)[:, None]
     batches = SliceBatches(stored_set, rows, targets, batch_size=5)
     assert len(batches) == -(-len(rows) // 5)
-    hu, seen = batches[0]
+    hu, _ = batches[0]
     assert hu.shape == (5, 256, 256, 1)
     assert hu.dtype == np.float32
     np.testing.assert_array_equal(hu[..., 0], stored_set.hu(rows[:5]))

@@ -102,8 +102,7 @@ def test_over_rest_the_answer_is_the_offline_one_without_tensorflow(trained, dic
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", trained.serving_uri, "-p", str(port)]
-        + ["--env-manager", "local"],
+        f"{sys.executable} -m mlflow models serve -m {trained.serving_uri} -p {port} --env-manager local".split(),
         env={
             **os.environ,
             "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),

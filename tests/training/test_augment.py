@@ -40,7 +40,7 @@ def test_the_same_seeds_give_the_same_pixels_whatever_the_batch(hu):
 
 
 def test_another_epoch_gives_other_pixels(hu):
-    later = SEEDS + [0, 1, 0]
+    later = SEEDS + np.array([0, 1, 0])
     assert not np.array_equal(
         augment_slices(hu, SEEDS, Hyperparameters()), augment_slices(hu, later, Hyperparameters())
     )

@@ -53,7 +53,7 @@ def test_training_stops_after_patience_epochs_without_a_better_auc_and_keeps_the
     assert result.best_epoch == 1
     for kept, then in zip(model.get_weights(), epochs[1][1], strict=True):
         np.testing.assert_array_equal(kept, then)
-    _, batches, targets = tiny
+    _, batches, _ = tiny
     probabilities = np.asarray(model.predict(batches, verbose=0))
     np.testing.assert_array_equal(result.val_probabilities, probabilities)
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -57,7 +58,7 @@ def test_figures_tables_and_both_models_are_logged(trained):
 
 def test_the_operating_points_are_those_of_the_validation_split(trained):
     path = mlflow.artifacts.download_artifacts(run_id=trained.run_id, artifact_path="operating_points.json")
-    points = json.loads(open(path).read())["operating_points"]
+    points = json.loads(Path(path).read_text())["operating_points"]
     assert [point["label"] for point in points] == list(SCHEMES[5].labels)
     metrics = _finished(trained).data.metrics
     for point in points:
