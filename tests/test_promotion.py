@@ -1,4 +1,5 @@
 import pytest
+
 from ich_mlflow.promotion import Contender, compare
 
 

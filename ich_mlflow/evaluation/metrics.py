@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ich_mlflow.evaluation.checks import checked_arrays
 from ich_mlflow.labels import ANY, SCHEMES
 
 #: Probabilities are kept this far from 0 and 1 in a log loss, as the RSNA 2019 challenge does: one sure
@@ -173,33 +174,6 @@ def rsna_log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
     targets, probabilities = checked_arrays(targets, probabilities, labels)
     weights = np.array([2.0 if label == ANY else 1.0 for label in labels])
     return float((_cross_entropy(targets, probabilities) @ weights / weights.sum()).mean())
-
-
-def checked_arrays(
-    targets: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Targets as bool [N, L] and probabilities as float64 [N, L], or ValueError that says what was wrong."""
-    targets = np.asarray(targets)
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    for name, array in (("targets", targets), ("probabilities", probabilities)):
-        if array.ndim != 2 or array.shape[1] != len(labels) or len(array) == 0:
-            raise ValueError(
-                f"{name} have shape {array.shape}, expected [N, {len(labels)}] for the labels "
-                f"{', '.join(labels)} and at least one slice"
-            )
-    if len(targets) != len(probabilities):
-        raise ValueError(f"there are {len(targets)} rows of targets and {len(probabilities)} of probabilities")
-    if not np.isin(targets, (0, 1)).all():
-        raise ValueError(f"targets hold {np.unique(targets)[:5]}, expected only 0 and 1")
-    # Written so that NaN fails too.
-    outside = ~((probabilities >= 0) & (probabilities <= 1))
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
-        raise ValueError(
-            f"{outside.sum()} of {outside.size} probabilities are NaN or outside [0, 1], first "
-            f"{probabilities[row, column]} for {labels[column]} in row {row}: give sigmoid outputs, not logits"
-        )
-    return targets.astype(bool), probabilities
 
 
 def _score_label(

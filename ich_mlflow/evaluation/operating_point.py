@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ich_mlflow.evaluation.metrics import checked_arrays
+from ich_mlflow.evaluation.checks import checked_arrays
 
 MAX_F1 = "max_f1"
 #: The rule of a label that the validation slices can't tell anything about.
@@ -19,8 +19,10 @@ DEFAULT_THRESHOLD = 0.5
 class OperatingPoint:
     """A label is decided positive where probability >= threshold.
 
-    threshold: in [0, 1]. sensitivity, specificity: on the slices it was chosen on, so they flatter; in [0, 1],
-    both NaN for the rule `default`. rule: max_f1 or default.
+    threshold: in [0, 1].
+    sensitivity, specificity: in [0, 1], on the slices it was chosen on, so they flatter; both NaN for the rule
+        `default`.
+    rule: max_f1 or default.
     """
 
     label: str
@@ -71,9 +73,7 @@ def choose_operating_points(
     if rule != MAX_F1:
         raise ValueError(f"rule is {rule!r}, expected {MAX_F1!r}")
     targets, probabilities = checked_arrays(targets, probabilities, labels)
-    return tuple(
-        _max_f1_point(label, targets[:, i], probabilities[:, i]) for i, label in enumerate(labels)
-    )
+    return tuple(_max_f1_point(label, targets[:, i], probabilities[:, i]) for i, label in enumerate(labels))
 
 
 def _max_f1_point(label: str, targets: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:

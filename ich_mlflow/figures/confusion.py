@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ich_mlflow.figures.style import LABEL_SIZE, TEXT_SIZE, new_figure, wrapped
+from ich_mlflow.figures.style import LABEL_SIZE, TEXT_SIZE, new_figure
 from ich_mlflow.labels import SUBTYPES
 
 COLOUR_MAP = "Blues"
@@ -30,7 +30,10 @@ def confusion_figure(
     for i, (axes, label) in enumerate(zip(grid, labels, strict=False)):
         truth, decided = targets[:, i], decisions[:, i]
         counts = np.array(
-            [[(truth & decided).sum(), (truth & ~decided).sum()], [(~truth & decided).sum(), (~truth & ~decided).sum()]]
+            [
+                [(truth & decided).sum(), (truth & ~decided).sum()],
+                [(~truth & decided).sum(), (~truth & ~decided).sum()],
+            ]
         )
         totals = counts.sum(axis=1, keepdims=True)
         shares = np.divide(counts, totals, out=np.full((2, 2), np.nan), where=totals > 0)
@@ -58,7 +61,8 @@ def cooccurrence_figure(
     """For each true label (rows) the share of its slices on which each label (columns) was decided.
 
     A slice can have several labels, so a row need not sum to 1. The last row is the slices without any of
-    the labels, the last column the slices on which none was decided. targets and decisions are 0 or 1, [N, L].
+    the labels, the last column the slices on which none was decided. targets and decisions are 0 or 1,
+    [N, L]. Raises ValueError for another shape.
     """
     targets, decisions = _checked(targets, decisions, labels)
     truth = np.column_stack([targets, ~targets.any(axis=1)])
@@ -71,7 +75,8 @@ def cooccurrence_figure(
     figure = new_figure(title, note, height_px=160 + 62 * len(totals))
     axes = figure.subplots()
     _draw_shares(axes, shares, [[_percent(share) for share in row] for row in shares], font_size=LABEL_SIZE)
-    names = [wrapped(name, 105, TEXT_SIZE) for name in (*labels, "none")]
+    # The two long names are too wide for a column of six.
+    names = [name.replace("intra", "intra-\n", 1) for name in (*labels, "none")]
     axes.set_xticks(range(len(totals)), names, fontsize=TEXT_SIZE)
     rows = [f"{name}\n{total:,} slices" for name, total in zip((*labels, negative), totals, strict=True)]
     axes.set_yticks(range(len(totals)), rows, fontsize=TEXT_SIZE)
@@ -86,9 +91,7 @@ def _draw_shares(axes: Axes, shares: np.ndarray, texts: list[list[str]], *, font
     for row, column in np.ndindex(*shares.shape):
         # White on the dark half of the map.
         colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(
-            column, row, texts[row][column], ha="center", va="center", fontsize=font_size, color=colour
-        )
+        axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=font_size, color=colour)
     axes.set_xticks(np.arange(1, shares.shape[1]) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, shares.shape[0]) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
@@ -107,7 +110,8 @@ def _checked(
     expected = (len(targets), len(labels))
     if targets.shape != expected or decisions.shape != expected:
         raise ValueError(
-            f"targets have shape {targets.shape} and decisions {decisions.shape}, expected both [N, {len(labels)}]"
+            f"targets have shape {targets.shape} and decisions {decisions.shape}, "
+            f"expected both [N, {len(labels)}]"
         )
     if not (np.isin(targets, (0, 1)).all() and np.isin(decisions, (0, 1)).all()):
         raise ValueError("targets and decisions must be 0 or 1: compare probabilities with thresholds first")

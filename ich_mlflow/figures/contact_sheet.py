@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ich_mlflow.ct.window import BRAIN, Window, apply_windows
-from ich_mlflow.figures.style import SMALL_SIZE, WIDTH_PX, new_figure, wrapped
+from ich_mlflow.figures.style import CAPTION_SIZE, WIDTH_PX, new_figure, wrapped
 
 #: More would make a picture that no one looks at and that takes long to draw.
 MAX_SLICES = 256
@@ -31,31 +31,34 @@ def contact_sheet(
     Raises ValueError for more than 256 slices or none, another shape, or not one caption a slice.
     """
     hu = np.asarray(hu)
+    _check(hu, captions, columns)
+    columns = min(columns, len(hu))
+    # Few slices are not blown up to the whole width.
+    tile_width = min(280, (WIDTH_PX - 2 * _MARGIN_PX + _GAP_PX) / columns - _GAP_PX)
+    tile_height = tile_width * hu.shape[1] / hu.shape[2]
+    texts = [wrapped(caption, tile_width, CAPTION_SIZE, max_lines=4) for caption in captions]
+    row_height = tile_height + _LINE_PX * max(text.count("\n") + 1 for text in texts) + 8
+    height = round(_HEAD_PX + -(-len(hu) // columns) * row_height + _FOOT_PX)
+    figure = new_figure(title, note, height_px=height, constrained=False)
+    grey = apply_windows(hu, (window,))[..., 0]
+    for i, text in enumerate(texts):
+        row, column = divmod(i, columns)
+        left = _MARGIN_PX + column * (tile_width + _GAP_PX)
+        bottom = height - _HEAD_PX - row * row_height - tile_height
+        axes = figure.add_axes(
+            (left / WIDTH_PX, bottom / height, tile_width / WIDTH_PX, tile_height / height)
+        )
+        axes.imshow(grey[i], cmap="gray", vmin=0, vmax=255, aspect="auto")
+        axes.set_axis_off()
+        place = (0.5, -4 / tile_height)
+        axes.text(*place, text, transform=axes.transAxes, ha="center", va="top", fontsize=CAPTION_SIZE)
+    return figure
+
+
+def _check(hu: np.ndarray, captions: Sequence[str], columns: int) -> None:
     if hu.ndim != 3 or not 1 <= len(hu) <= MAX_SLICES:
         raise ValueError(f"hu has shape {hu.shape}, expected [n, H, W] with 1 to {MAX_SLICES} slices")
     if len(captions) != len(hu):
         raise ValueError(f"there are {len(captions)} captions for {len(hu)} slices, expected one each")
     if columns < 1:
         raise ValueError(f"columns is {columns}, expected 1 or more")
-    columns = min(columns, len(hu))
-    # Few slices are not blown up to the whole width.
-    tile_width = min(280, (WIDTH_PX - 2 * _MARGIN_PX + _GAP_PX) / columns - _GAP_PX)
-    tile_height = tile_width * hu.shape[1] / hu.shape[2]
-    texts = [wrapped(caption, tile_width, SMALL_SIZE, max_lines=4) for caption in captions]
-    caption_height = _LINE_PX * max(text.count("\n") + 1 for text in texts) + 8
-    num_rows = -(-len(hu) // columns)
-    height = round(_HEAD_PX + num_rows * (tile_height + caption_height) + _FOOT_PX)
-    figure = new_figure(title, note, height_px=height, constrained=False)
-    grey = apply_windows(hu, (window,))[..., 0]
-    for i, text in enumerate(texts):
-        row, column = divmod(i, columns)
-        left = _MARGIN_PX + column * (tile_width + _GAP_PX)
-        bottom = height - _HEAD_PX - row * (tile_height + caption_height) - tile_height
-        box = (left / WIDTH_PX, bottom / height, tile_width / WIDTH_PX, tile_height / height)
-        axes = figure.add_axes(box)
-        axes.imshow(grey[i], cmap="gray", vmin=0, vmax=255, aspect="auto")
-        axes.set_axis_off()
-        axes.text(
-            0.5, -4 / tile_height, text, transform=axes.transAxes, ha="center", va="top", fontsize=SMALL_SIZE
-        )
-    return figure

@@ -23,18 +23,16 @@ def split_counts_figure(
 ) -> Figure:
     """Grouped bars of the positive slices of each label and split, with the positive patients written below.
 
-    counts: as dataset.split.split_counts returns it, one row a split (the index), columns patients, slices and
-    for each label <label>_slices and <label>_patients. Raises ValueError if a column or every label is missing.
+    counts: as dataset.split.split_counts returns it, one row a split (the index), columns patients, slices
+    and for each label <label>_slices and <label>_patients. Raises ValueError if one of them is missing.
     """
-    labels = [
-        column.removesuffix("_slices") for column in counts.columns if column.endswith("_slices")
-    ]
+    labels = [column.removesuffix("_slices") for column in counts.columns if column.endswith("_slices")]
     wanted = ["patients", "slices", *(f"{label}_patients" for label in labels)]
     missing = [column for column in wanted if column not in counts.columns]
     if not labels or missing or counts.empty:
         raise ValueError(
-            f"counts have {len(counts)} rows and the columns {list(counts.columns)}, expected one row a split, "
-            "patients, slices, and <label>_slices and <label>_patients for each label"
+            f"counts have {len(counts)} rows and the columns {list(counts.columns)}, expected "
+            "one row a split, patients, slices, and <label>_slices and <label>_patients for each label"
         )
     figure = new_figure(title, note, height_px=480)
     axes = figure.subplots()
@@ -45,27 +43,29 @@ def split_counts_figure(
     _scale(axes, heights)
     patients = counts[[f"{label}_patients" for label in labels]].to_numpy(dtype=np.int64)
     ticks = [
-        f"{label}\n{' / '.join(f'{number:,}' for number in column)}\npatients"
+        f"{label}\n{' / '.join(map(_short, column))}"
         for label, column in zip(labels, patients.T, strict=True)
     ]
     axes.set_xticks(range(len(labels)), ticks, fontsize=SMALL_SIZE)
     axes.tick_params(axis="x", length=0)
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(counts), fontsize=TEXT_SIZE, frameon=False
+    axes.set_xlabel(
+        f"below each label: positive patients, {' / '.join(map(str, counts.index))}", fontsize=TEXT_SIZE
     )
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), fontsize=TEXT_SIZE, frameon=False)
     return figure
 
 
 def _draw_bars(axes: Axes, counts: pd.DataFrame, heights: np.ndarray) -> None:
     """Draw heights [splits, labels], the number on each bar; a zero has its number and no bar."""
-    width = 0.84 / len(heights)
+    width = 0.9 / len(heights)
     for i, (split, row) in enumerate(zip(counts.index, heights, strict=True)):
         places = np.arange(len(row)) + (i - (len(heights) - 1) / 2) * width
         patients, slices = int(counts["patients"].iloc[i]), int(counts["slices"].iloc[i])
         bars = axes.bar(
             places,
             row,
-            width * 0.92,
+            width * 0.94,
             color=SPLIT_COLOURS.get(str(split), LIGHT_GREY),
             label=f"{split}: {patients:,} patients, {slices:,} slices",
         )

@@ -32,8 +32,8 @@ def training_curves(
     missing = {"epoch", "loss"} - set(history.columns)
     if missing or history.empty:
         raise ValueError(
-            f"history has {len(history)} rows and the columns {list(history.columns)}, expected one row an epoch "
-            "and at least epoch and loss"
+            f"history has {len(history)} rows and the columns {list(history.columns)}, expected one "
+            "row an epoch and at least epoch and loss"
         )
     figure = new_figure(title, note, height_px=520)
     loss_axes, auc_axes = figure.subplots(1, 2)
@@ -44,18 +44,25 @@ def training_curves(
     _draw_auc(auc_axes, history)
     for axes in (loss_axes, auc_axes):
         if best_epoch is not None:
-            axes.axvline(best_epoch, color=GREY, linestyle=":", linewidth=1.5, label=f"best epoch ({best_epoch})")
+            axes.axvline(
+                best_epoch, color=GREY, linestyle=":", linewidth=1.5, label=f"best epoch ({best_epoch})"
+            )
         axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         # Below the axes, where it can't cover a curve.
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=TEXT_SIZE, frameon=False)
+        if axes.get_lines():
+            axes.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=TEXT_SIZE, frameon=False
+            )
     return figure
 
 
 def _best_epoch(history: pd.DataFrame) -> int | None:
     for column, sign in ((f"{AUC_PREFIX}{MACRO}", 1), ("val_loss", -1)):
         if column in history and history[column].notna().any():
-            return int(history["epoch"].to_numpy()[np.nanargmax(sign * history[column].to_numpy(dtype=float))])
+            return int(
+                history["epoch"].to_numpy()[np.nanargmax(sign * history[column].to_numpy(dtype=float))]
+            )
     return None
 
 
@@ -67,7 +74,8 @@ def _draw_loss(axes: Axes, history: pd.DataFrame) -> None:
             axes.plot(
                 history["epoch"], history[column], line, color=colour, marker=marker, markersize=4, label=name
             )
-    axes.set_ylim(bottom=0)
+    highest = np.nanmax([*history["loss"], *history.get("val_loss", [])], initial=0)
+    axes.set_ylim(0, 1.08 * highest if np.isfinite(highest) and highest > 0 else 1)
 
 
 def _draw_auc(axes: Axes, history: pd.DataFrame) -> None:

@@ -16,6 +16,7 @@ TITLE_SIZE = 14
 LABEL_SIZE = 11
 TEXT_SIZE = 10
 SMALL_SIZE = 9
+CAPTION_SIZE = 8
 GREY = "#5F5F5F"
 LIGHT_GREY = "#D0D0D0"
 MACRO = "macro"
@@ -47,24 +48,22 @@ SPLIT_COLOURS = {"train": "#3B3B3B", "validation": "#8C8C8C", "test": "#C8C8C8"}
 def new_figure(
     title: str, note: str = "", *, width_px: int = WIDTH_PX, height_px: int = 480, constrained: bool = True
 ) -> Figure:
-    """An empty white figure with a bold title, and a grey line at its foot: what data it shows, what it is not.
+    """An empty white figure with a bold title, and a grey note at its foot: what it shows, what it is not.
 
     Both are wrapped to the width. With constrained=False the caller lays the figure out and leaves room.
     """
-    figure = Figure(
-        figsize=(width_px / DPI, height_px / DPI),
-        dpi=DPI,
-        facecolor="white",
-        layout="constrained" if constrained else None,
-    )
-    # A constrained layout places both itself; otherwise they keep a fixed number of pixels from the edge.
-    above, below = ({}, {}) if constrained else ({"y": 1 - 12 / height_px}, {"y": 10 / height_px})
+    figure = Figure(figsize=(width_px / DPI, height_px / DPI), dpi=DPI, facecolor="white")
+    if constrained:
+        figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12, wspace=0.02, hspace=0.02)
     wide = width_px - 40
-    title_style = {"fontsize": TITLE_SIZE, "fontweight": "bold"}
-    figure.suptitle(wrapped(title, wide, TITLE_SIZE), x=0.02, ha="left", **title_style, **above)
-    if note:
-        note_style = {"fontsize": TEXT_SIZE, "color": GREY}
-        figure.supxlabel(wrapped(note, wide, TEXT_SIZE), x=0.02, ha="left", **note_style, **below)
+    head = figure.suptitle(
+        wrapped(title, wide, TITLE_SIZE), x=0.02, ha="left", fontsize=TITLE_SIZE, fontweight="bold"
+    )
+    foot = figure.supxlabel(wrapped(note, wide, TEXT_SIZE), x=0.02, ha="left", fontsize=TEXT_SIZE, color=GREY)
+    if not constrained:
+        # A constrained layout places both; here they keep a fixed number of pixels from the edge.
+        head.set_y(1 - 12 / height_px)
+        foot.set_y(10 / height_px)
     return figure
 
 
@@ -83,8 +82,12 @@ def wrapped(text: str, width_px: float, font_size: float, *, max_lines: int | No
     """Break text into lines that fit width_px; what goes beyond max_lines ends in an ellipsis."""
     # A glyph of the default font (DejaVu Sans) is about 0.6 of the font size wide; 72 points make an inch.
     columns = max(4, int(width_px / (0.6 * font_size * DPI / 72)))
-    return "\n".join(
-        line
-        for part in text.split("\n")
-        for line in textwrap.wrap(part, columns, max_lines=max_lines, placeholder=" …") or [""]
-    )
+    lines: list[str] = []
+    for part in text.split("\n"):
+        # A subtype's name that is a letter or two too wide stays whole; a UID is broken.
+        longest = max((len(word) for word in part.split()), default=0)
+        breaks = longest > 1.25 * columns
+        lines += textwrap.wrap(part, columns, break_long_words=breaks, break_on_hyphens=False) or [""]
+    if max_lines is not None and len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], lines[max_lines - 1][: columns - 1] + "…"]
+    return "\n".join(lines)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from ich_mlflow.evaluation.metrics import evaluate_slices, rsna_log_loss
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-# Four slices, two labels. On subdural the positives got .35 and .8, the negatives .1 and .4: three of the four
-# pairs are in the right order, and .35 against .4 is not.
+from ich_mlflow.evaluation.metrics import evaluate_slices, rsna_log_loss
+
+# Four slices, two labels. On subdural the positives got .35 and .8, the negatives .1 and .4: three of the
+# four pairs are in the right order, and .35 against .4 is not.
 TARGETS = np.array([[0, 0], [0, 0], [1, 0], [1, 0]])
 PROBABILITIES = np.array([[0.1, 0.2], [0.4, 0.6], [0.35, 0.1], [0.8, 0.3]])
 LABELS = ("subdural", "epidural")
@@ -110,7 +111,10 @@ def test_agrees_with_scikit_learn():
     metrics = evaluate_slices(targets, probabilities, np.full(3, 0.5), labels)
     for i, scored in enumerate(metrics.per_label):
         assert abs(scored.auc - roc_auc_score(targets[:, i], probabilities[:, i])) < 1e-12
-        assert abs(scored.average_precision - average_precision_score(targets[:, i], probabilities[:, i])) < 1e-12
+        assert (
+            abs(scored.average_precision - average_precision_score(targets[:, i], probabilities[:, i]))
+            < 1e-12
+        )
     assert abs(metrics.macro_auc - roc_auc_score(targets, probabilities, average="macro")) < 1e-12
     expected_loss = log_loss(targets.ravel(), probabilities.ravel())
     assert abs(metrics.log_loss - expected_loss) < 1e-12
@@ -143,7 +147,7 @@ def test_table_has_a_row_a_label_and_a_macro_row():
     ("changed", "message"),
     [
         ({"targets": TARGETS[:, :1]}, r"targets have shape \(4, 1\), expected \[N, 2\]"),
-        ({"probabilities": PROBABILITIES[:3]}, "4 rows of targets and 3 of probabilities"),
+        ({"probabilities": PROBABILITIES[:3]}, "4 rows of targets, 3 of probabilities"),
         ({"probabilities": np.full((4, 2), np.nan)}, "8 of 8 probabilities are NaN or outside"),
         ({"probabilities": np.full((4, 2), np.inf)}, "first inf for subdural in row 0"),
         ({"probabilities": np.full((4, 2), 2.5)}, "not logits"),

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.evaluation.operating_point import OperatingPoint, choose_operating_points
 
@@ -67,7 +68,7 @@ def test_unknown_is_null_in_json():
 
 
 def test_from_dict_refuses_a_missing_key():
-    with pytest.raises(ValueError, match="expected .*threshold"):
+    with pytest.raises(ValueError, match=r"expected .*threshold"):
         OperatingPoint.from_dict({"label": "any"})
 
 
