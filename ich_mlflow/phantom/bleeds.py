@@ -1,218 +1,143 @@
-"""The five subtypes, each placed by what defines it. Lengths in MNI mm, blood 50-85 HU.
+"""The five subtypes as masks, each placed by what defines it.
 
-A bleed is planned first (where, how large, how it moves the brain), then drawn on a patient's anatomy.
+A mask is float32 [n, h, w] at half the scan's resolution: the share of blood, 0 to 1. Definitions after
+Osborn's Brain (2017), ch. 2 and 5: an epidural bleed is a lens against the inner table, a subdural one a
+crescent along a hemisphere, subarachnoid blood fills sulci and cisterns, intraventricular blood lies in the
+dependent part of the ventricles (the patient is supine), intraparenchymal blood is a lesion inside tissue.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
 
-from ich_mlflow.phantom.anatomy import Brain, Head, Push
-from ich_mlflow.phantom.geometry import edge, smooth_noise
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.phantom.anatomy import Fields
+from ich_mlflow.phantom.shapes import ellipsoid_mm, inside, smooth_noise
 
-OEDEMA_HU = (17.0, 24.0)
-#: Where bleeds within the brain lie: MNI mm (right side) and how often (deep ones lead in adults).
-_PARENCHYMAL_SITES = (
-    ((27.0, 0.0, 3.0), 0.28),  # putamen
-    ((13.0, -18.0, 9.0), 0.16),  # thalamus
-    ((30.0, 36.0, 24.0), 0.15),  # frontal lobe
-    ((34.0, -46.0, 36.0), 0.14),  # parietal lobe
-    ((47.0, -22.0, -10.0), 0.12),  # temporal lobe
-    ((24.0, -74.0, 12.0), 0.08),  # occipital lobe
-    ((24.0, -62.0, -36.0), 0.07),  # cerebellum
-)
-_CONTUSION_SITES = ((22.0, 56.0, -8.0), (46.0, 10.0, -28.0), (34.0, 50.0, 10.0), (54.0, -14.0, -18.0))
-#: Cisterns: centre and spread, MNI mm; sylvian and ambient ones on both sides.
-_CISTERNS = (
-    ((0.0, 0.0, -18.0), (18.0, 14.0, 9.0)),
-    ((42.0, 6.0, -3.0), (14.0, 20.0, 14.0)),
-    ((-42.0, 6.0, -3.0), (14.0, 20.0, 14.0)),
-    ((0.0, -32.0, -8.0), (26.0, 9.0, 10.0)),
-    ((0.0, 44.0, 0.0), (5.0, 30.0, 22.0)),
-)
+#: Fresh blood, HU.
+BLOOD_HU = (50.0, 85.0)
+OEDEMA_HU = 18.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Blood:
-    """What one bleed puts on the grid: fractions 0..1, float32 [N, H, W], and attenuations in HU."""
+def epidural(fields: Fields, rng: np.random.Generator) -> np.ndarray:
+    """A biconvex lens: the part of a ball, centred outside the skull, that bulges into the cavity.
 
-    fraction: np.ndarray
-    hu: float
-    oedema: np.ndarray | None = None
-    oedema_hu: float = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bleed:
-    """A planned bleed: its subtype, how it moves tissue, and the function that draws it."""
-
-    subtype: str
-    draw: Callable[[Head, Brain, np.random.Generator], Blood]
-    pushes: tuple[Push, ...] = field(default=())
-
-
-def epidural(
-    rng: np.random.Generator, surface: Callable[[np.ndarray], np.ndarray], size: float = 1.0
-) -> Bleed:
-    """A lens against the inner table, mostly temporal or parietal.
-
-    surface maps a direction [3] from the head's middle to the point of the inner table there, MNI mm.
+    6 to 24 mm thick, 36 to 80 mm across, over the temple or the parietal bone: the dura is stuck at sutures.
     """
-    side = rng.choice([-1, 1])
-    azimuth, elevation = rng.normal(0.05, 0.55), rng.normal(0.15, 0.35)
-    inward = -np.array([side * np.cos(azimuth) * np.cos(elevation), np.sin(azimuth), np.sin(elevation)])
-    center = surface(-inward)
-    depth_mm = float(np.clip(size * rng.lognormal(np.log(13), 0.4), 5, 30))
-    radius_mm = float(np.clip(rng.uniform(1.6, 2.6) * depth_mm, 17, 46))
-    hu = float(rng.uniform(58, 76))
-
-    def draw(head: Head, brain: Brain, rng: np.random.Generator) -> Blood:
-        squares = sum((p - c) ** 2 for p, c in zip(head.mni, np.float32(center), strict=True))
-        lens = depth_mm * np.clip(1 - squares / radius_mm**2, 0, 1)
-        return Blood(fraction=edge(-head.inner_mm - lens, 1.6) * (lens > 0.4), hu=hu)
-
-    x, y, z = (float(v) for v in 0.6 * depth_mm * inward)
-    push = Push(_triple(center + inward * depth_mm), (x, y, z), radius_mm)
-    return Bleed(subtype="epidural", draw=draw, pushes=(push,))
+    half_width, thickness = rng.uniform(18, 40), rng.uniform(6, 24)
+    thickness = min(thickness, 0.7 * half_width)
+    radius = (half_width**2 + thickness**2) / (2 * thickness)
+    direction = _lateral_direction(rng)
+    touching = _inner_table(fields, direction)
+    centre = touching + direction * (radius - thickness)
+    ball = _distance(fields, centre) - radius
+    wobble = 0.8 * smooth_noise(rng, ball.shape, 10)
+    return inside(ball + wobble, 1.2) * inside(fields.cavity_mm)
 
 
-def subdural(rng: np.random.Generator, size: float = 1.0) -> Bleed:
-    """A crescent along one hemisphere, over sutures but not over the midline; some follow the falx too."""
-    side = int(rng.choice([-1, 1]))
-    depth_mm = float(np.clip(size * rng.lognormal(np.log(7), 0.42), 2.8, 18))
-    middle, reach = rng.normal(0.0, 0.3), rng.uniform(0.85, 1.45)
-    level, height = rng.uniform(15, 42), rng.uniform(30, 52)
-    along_falx = rng.random() < 0.25
-    hu = float(rng.uniform(52, 74))
-
-    def draw(head: Head, brain: Brain, rng: np.random.Generator) -> Blood:
-        x, y, z = head.mni
-        angle = np.arctan2(y + 16, np.maximum(side * x, 1e-3))
-        taper = np.clip(1 - ((angle - middle) / reach) ** 2 - ((z - level) / height) ** 2, 0, 1)
-        thickness = depth_mm * np.sqrt(taper) * (1 + 0.15 * smooth_noise(rng, head.shape, cells=(7, 9, 9)))
-        here = edge(2.0 - side * x, 1.5) * (taper > 0.01)
-        fraction = edge(-head.inner_mm - thickness, 1.6) * here
-        if along_falx:
-            sheet = side * brain.right - 1.0 - 0.3 * depth_mm * np.clip(-head.inner_mm / 8, 0, 1)
-            sheet = np.maximum(sheet, np.maximum(-side * brain.right, np.abs(z - level) - height))
-            fraction = np.maximum(fraction, edge(sheet, 1.8) * (z > 15) * (np.abs(y + 30) < 60))
-        return Blood(fraction=fraction, hu=hu)
-
-    push = Push((side * 48.0, -15.0, float(level)), (-side * 0.65 * depth_mm, 0.0, 0.0), 38.0)
-    return Bleed(subtype="subdural", draw=draw, pushes=(push,))
-
-
-def subarachnoid(rng: np.random.Generator, size: float = 1.0) -> Bleed:
-    """Blood in the fluid around the brain: in the basal cisterns (aneurysm) or in sulci (trauma)."""
-    hu = float(rng.uniform(54, 74))
-    if rng.random() < 0.45:
-        strength = size * rng.uniform(0.35, 1.0, len(_CISTERNS))
-        places = [(c, s, float(w)) for (c, s), w in zip(_CISTERNS, strength, strict=True)]
-    else:
-        places = [_sulcal_place(rng, size) for _ in range(int(rng.integers(1, 4)))]
-
-    def draw(head: Head, brain: Brain, rng: np.random.Generator) -> Blood:
-        weight = np.zeros(head.shape, dtype=np.float32)
-        for center, spread, strength in places:
-            squares = sum(
-                ((p - np.float32(c)) / np.float32(s)) ** 2
-                for p, c, s in zip(head.mni, center, spread, strict=True)
-            )
-            np.maximum(weight, np.float32(strength) * np.exp(-0.5 * squares), out=weight)
-        fluid = np.clip((1 - brain.tissue - brain.ventricle - 0.12) / 0.45, 0, 1)
-        return Blood(fraction=fluid * np.clip(2.2 * weight - 0.25, 0, 1), hu=hu)
-
-    return Bleed(subtype="subarachnoid", draw=draw)
-
-
-def _sulcal_place(rng: np.random.Generator, size: float) -> tuple:
-    """Centre, spread and strength of blood in the sulci somewhere on the convexity."""
-    azimuth, elevation, side = rng.uniform(-1.3, 1.3), rng.uniform(-0.1, 1.1), rng.choice([-1, 1])
-    center = (
-        float(side * 56 * np.cos(azimuth) * np.cos(elevation)),
-        float(-16 + 72 * np.sin(azimuth) * np.cos(elevation)),
-        float(8 + 56 * np.sin(elevation)),
-    )
-    spread = float(size * rng.uniform(12, 24))
-    return center, (spread, spread, spread), float(rng.uniform(0.6, 1.0))
-
-
-def intraventricular(rng: np.random.Generator, size: float = 1.0) -> Bleed:
-    """Blood that has sunk to the back of the ventricles (a level, for a patient on the back), or a cast."""
-    filled = np.clip(size * rng.uniform(0.12, 0.6, 2) * (rng.random(2) < (0.85, 0.85)), 0, 0.9)
-    if not filled.any():
-        filled[int(rng.integers(2))] = 0.35
-    if rng.random() < 0.18:
-        filled[int(rng.integers(2))] = 1.0
-    midline = rng.random() < 0.35
-    hu = float(rng.uniform(54, 76))
-
-    def draw(head: Head, brain: Brain, rng: np.random.Generator) -> Blood:
-        fraction = np.zeros(head.shape, dtype=np.float32)
-        lateral = (np.abs(brain.right) > 4.5) | (head.mni[2] > 12)
-        for share, side in zip(filled, (-1, 1), strict=True):
-            horn = brain.ventricle * (lateral & (side * brain.right > 0) & (head.mni[2] > -8))
-            inside = head.posterior[horn > 0.5]
-            if share > 0 and inside.size:
-                level = np.quantile(inside, 1 - share) if share < 1 else inside.min() - 5
-                # A level is straight but not sharp: the blood settles over hours.
-                fraction = np.maximum(fraction, horn * edge(level - head.posterior, 2.5))
-        if midline:
-            fraction = np.maximum(fraction, brain.ventricle * ~lateral)
-        return Blood(fraction=fraction, hu=hu)
-
-    return Bleed(subtype="intraventricular", draw=draw)
-
-
-def intraparenchymal(rng: np.random.Generator, size: float = 1.0) -> Bleed:
-    """Clots in the brain, with a rim of oedema: one at a typical site, or a few contusions at the poles."""
-    hu, oedema_hu = float(rng.uniform(56, 78)), float(rng.uniform(*OEDEMA_HU))
-    side = int(rng.choice([-1, 1]))
+def subdural(fields: Fields, rng: np.random.Generator) -> np.ndarray:
+    """A crescent over one hemisphere: 4 to 14 mm thick in its middle, tapering to its ends, over the sutures."""
+    head, side = fields.head, rng.choice([-1.0, 1.0])
+    thickest = rng.uniform(4, 14)
+    centre_y, half_y = rng.uniform(-35, 15), rng.uniform(45, 80)
+    centre_z, half_z = rng.uniform(10, 45), rng.uniform(28, 50)
+    taper = np.clip(1 - ((head.y - centre_y) / half_y) ** 2, 0, 1)
+    taper = np.sqrt(taper) * np.clip(1 - ((head.z - centre_z) / half_z) ** 2, 0, 1)
+    thickness = thickest * taper * (1 + 0.12 * smooth_noise(rng, head.x.shape, 12))
+    crescent = inside(-fields.cavity_mm - thickness, 1.2) * inside(fields.cavity_mm)
+    # The falx stops it at the midline.
+    crescent *= np.clip((side * head.x - 4) / 4, 0, 1) * (thickness > 1.0)
     if rng.random() < 0.25:
-        chosen = rng.choice(len(_CONTUSION_SITES), int(rng.integers(1, 4)), replace=False)
-        clots = [(_CONTUSION_SITES[i], size * rng.uniform(4, 8)) for i in chosen]
+        along_falx = inside(np.abs(head.x - side * 3) - rng.uniform(1.5, 3.0), 1.0)
+        along_falx *= (head.y < 60) * (head.z > 5) * (fields.cavity_mm > -32)
+        crescent = np.maximum(crescent, along_falx * inside(fields.cavity_mm))
+    return crescent
+
+
+def subarachnoid(fields: Fields, rng: np.random.Generator) -> np.ndarray:
+    """Blood in place of CSF, in the basal cisterns and fissures or in the sulci of a part of the convexity."""
+    head = fields.head
+    if rng.random() < 0.45:
+        # The cisterns around the brain stem, and from there into the Sylvian fissures.
+        centre, radii = (rng.uniform(-14, 14), -5.0, -14.0), (rng.uniform(38, 60), rng.uniform(30, 48), 20.0)
     else:
-        sites, odds = zip(*_PARENCHYMAL_SITES, strict=True)
-        radius = float(np.clip(size * rng.lognormal(np.log(12), 0.42), 4.5, 30))
-        clots = [(sites[int(rng.choice(len(sites), p=odds))], radius)]
-    shapes = [
-        (_triple((side, 1, 1) * (np.array(site) + rng.normal(0, 4, 3))), float(r), rng.uniform(0.75, 1.3, 3))
-        for site, r in clots
-    ]
-    rim_mm = float(rng.uniform(2.5, 8))
-
-    def draw(head: Head, brain: Brain, rng: np.random.Generator) -> Blood:
-        distance = np.full(head.shape, 99, dtype=np.float32)
-        for center, radius, axes in shapes:
-            squares = sum(
-                ((p - np.float32(c)) / np.float32(a)) ** 2
-                for p, c, a in zip(head.mni, center, axes, strict=True)
-            )
-            np.minimum(distance, np.sqrt(squares) - np.float32(radius), out=distance)
-        uneven = 0.16 * float(max(r for _, r, _ in shapes)) * smooth_noise(rng, head.shape, cells=(14, 17, 17))
-        distance += np.clip(uneven, -4, 4)
-        room = edge(head.inner_mm + 2.0, 1.5) * (1 - brain.ventricle)
-        # Oedema runs along white matter.
-        rim = edge(distance - rim_mm * (0.4 + brain.white), 3.0) * room * brain.tissue
-        return Blood(fraction=edge(distance, 1.6) * room, hu=hu, oedema=rim, oedema_hu=oedema_hu)
-
-    pushes = tuple(Push(center, (-side * 0.3 * r, 0.0, 0.0), 2.2 * r) for center, r, _ in shapes if r > 9)
-    return Bleed(subtype="intraparenchymal", draw=draw, pushes=pushes)
+        side = rng.choice([-1.0, 1.0])
+        centre = (side * rng.uniform(25, 48), rng.uniform(-55, 40), rng.uniform(0, 50))
+        radii = (rng.uniform(18, 32), rng.uniform(25, 45), rng.uniform(15, 30))
+    region = np.clip(1.2 + ellipsoid_mm(head.xyz, centre, radii) / -8, 0, 1)
+    outside_ventricles = 1 - inside(fields.ventricle_mm - 2, 2.0)
+    space = np.clip(1.35 * (1 - fields.brain), 0, 1)
+    clotted = np.clip(1.1 + 0.4 * smooth_noise(rng, head.x.shape, 14), 0, 1)
+    return rng.uniform(0.7, 1.0) * region * space * clotted * outside_ventricles * inside(fields.cavity_mm + 0.5)
 
 
-def add_bleeds(hu: np.ndarray, bloods: Sequence[Blood]) -> list[np.ndarray]:
-    """Lay bleeds into HU [N, H, W] in place, later ones over earlier; the fractions that remain visible."""
-    for blood in bloods:
-        if blood.oedema is not None:
-            hu += blood.oedema * (np.minimum(hu, blood.oedema_hu) - hu)
-    visible: list[np.ndarray] = []
-    for blood in bloods:
-        hu += blood.fraction * (blood.hu - hu)
-        visible = [earlier * (1 - blood.fraction) for earlier in visible] + [blood.fraction]
-    return visible
+def intraventricular(fields: Fields, rng: np.random.Generator) -> np.ndarray:
+    """Blood in the ventricles up to a level: it sinks to the back of a supine patient. A third of them full casts."""
+    head = fields.head
+    level = rng.uniform(-42, -30) if rng.random() < 0.65 else rng.uniform(-20, 40)
+    sides = rng.choice([-1, 0, 1], p=[0.2, 0.6, 0.2])
+    chamber = inside(fields.ventricle_mm - 0.7, 1.5) * inside(fields.cavity_mm + 8)
+    one_sided = 1.0 if sides == 0 else np.clip(sides * head.x / 2 + 0.5, 0, 1)
+    surface = inside(head.y - level + 1.5 * smooth_noise(rng, head.x.shape, 8), 2.0)
+    return chamber * surface * one_sided
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in values)
-    return x, y, z
+def intraparenchymal(fields: Fields, rng: np.random.Generator) -> np.ndarray:
+    """A lobulated lesion of 5 to 24 mm radius in the basal ganglia, the thalamus, a lobe or the cerebellum."""
+    head = fields.head
+    side = rng.choice([-1.0, 1.0])
+    place = rng.choice(4, p=[0.35, 0.15, 0.4, 0.1])
+    centre = (
+        (side * rng.uniform(22, 32), rng.uniform(-18, 14), rng.uniform(-2, 16)),
+        (side * rng.uniform(11, 17), rng.uniform(-24, -12), rng.uniform(3, 14)),
+        (side * rng.uniform(20, 44), rng.uniform(-62, 45), rng.uniform(8, 48)),
+        (side * rng.uniform(8, 30), rng.uniform(-68, -52), rng.uniform(-42, -26)),
+    )[place]
+    size = rng.uniform(5, 14) if place in (1, 3) else rng.uniform(6, 24)
+    radii = size * rng.uniform(0.75, 1.25, size=3)
+    lesion = ellipsoid_mm(head.xyz, centre, radii) + 0.16 * size * smooth_noise(rng, head.x.shape, 14)
+    return inside(lesion, 1.5) * inside(fields.cavity_mm + 3) * np.clip(2 * fields.brain, 0, 1)
+
+
+def oedema_rim(lesion: np.ndarray, fields: Fields, rng: np.random.Generator) -> np.ndarray:
+    """Share of oedema around an intraparenchymal lesion: a blurred rim of some millimetres, mostly white matter."""
+    pixels = rng.uniform(3, 7)
+    wide = ndimage.gaussian_filter(lesion, (0.6, pixels, pixels))
+    rim = np.clip(3.0 * wide, 0, 1) * (1 - lesion)
+    return 0.9 * rim * np.clip(0.35 + fields.white, 0, 1) * fields.brain
+
+
+Bleed = Callable[[Fields, np.random.Generator], np.ndarray]
+BLEEDS: dict[str, Bleed] = {
+    "epidural": epidural,
+    "intraparenchymal": intraparenchymal,
+    "intraventricular": intraventricular,
+    "subarachnoid": subarachnoid,
+    "subdural": subdural,
+}
+assert tuple(BLEEDS) == SUBTYPES
+
+
+def _lateral_direction(rng: np.random.Generator) -> np.ndarray:
+    """A unit vector, template axes, from the middle of the head to the temporal or parietal bone."""
+    side = rng.choice([-1.0, 1.0])
+    angle, height = rng.uniform(-0.6, 0.9), rng.uniform(-0.15, 0.7)
+    vector = np.array([side * np.cos(angle), np.sin(angle), height])
+    return vector / np.linalg.norm(vector)
+
+
+def _inner_table(fields: Fields, direction: np.ndarray) -> np.ndarray:
+    """The point of the inner table in that direction from the middle of the cavity, template mm [3]."""
+    middle = np.array([0.0, -15.0, 15.0])
+    offset = np.stack([axis - m for axis, m in zip(fields.head.xyz, middle, strict=True)])
+    along = np.tensordot(direction, offset, axes=1)
+    across = np.sqrt(np.maximum((offset**2).sum(axis=0) - along**2, 0))
+    inner = (across < 6) & (fields.cavity_mm < 0)
+    reach = float(along[inner].max()) if inner.any() else 60.0
+    return middle + direction * reach
+
+
+def _distance(fields: Fields, centre: np.ndarray) -> np.ndarray:
+    squares = [(axis - c) ** 2 for axis, c in zip(fields.head.xyz, centre, strict=True)]
+    return np.sqrt(squares[0] + squares[1] + squares[2]).astype(np.float32)

@@ -1,0 +1,141 @@
+"""Many exams, written as DICOM in the layout of RSNA 2019 with its CSV."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ich_mlflow.dicom.write import Encoding, Identity, write_slice
+from ich_mlflow.errors import DataError, OptionError
+from ich_mlflow.labels import ANY, SUBTYPES
+from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
+
+#: Changes whenever the same options would make other pixels.
+GENERATOR_VERSION = 1
+OPTIONS_FILE = "cohort.json"
+TABLE_FILE = "stage_2_train.csv"
+SLICES_FOLDER = "stage_2_train"
+
+#: How RSNA 2019's files are encoded, about as often: 55 % 16-bit signed, 43 % 12-bit unsigned.
+_ENCODINGS = (
+    Encoding(bits_stored=16, signed=True, intercept=-1024),
+    Encoding(bits_stored=12, signed=False, intercept=-1024),
+    Encoding(bits_stored=12, signed=False, intercept=-1000),
+)
+_ENCODING_SHARES = (0.55, 0.43, 0.02)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortOptions(ExamOptions):
+    """A cohort: ExamOptions, and how many exams (1 or more). Fewer patients: some are examined twice."""
+
+    exams: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.exams < 1:
+            raise OptionError(f"exams is {self.exams}, expected 1 or more: pass -P exams=72")
+
+
+def write_cohort(
+    folder: Path, options: CohortOptions, *, workers: int | None = None, progress: bool = True
+) -> Path:
+    """Write the cohort into `folder`, or find it there made before with the same options; return the folder.
+
+    It is written to `<folder>.partial` and renamed when whole. workers: processes, None for one a core, 1 for
+    this process. Raises DataError where the folder holds anything else.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        _check_same(folder, options)
+        return folder
+    partial_folder = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    (partial_folder / SLICES_FOLDER).mkdir(parents=True)
+    rows = ["ID,Label"]
+    write = partial(_write_exam, partial_folder / SLICES_FOLDER, options)
+    bar = tqdm(total=options.exams, desc="phantom exams", unit="exam", disable=not progress, file=sys.stderr)
+    try:
+        with bar:
+            for exam_rows in _map(write, range(options.exams), workers):
+                rows += exam_rows
+                bar.update()
+        (partial_folder / TABLE_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        description = json.dumps(_description(options), indent=2) + "\n"
+        (partial_folder / OPTIONS_FILE).write_text(description, encoding="utf-8")
+        os.rename(partial_folder, folder)
+    except BaseException as error:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise DataError(f"{folder} can't be written ({error.strerror}): check its disk") from None
+        raise
+    return folder
+
+
+def encoding_of(exam: Exam) -> Encoding:
+    """The encoding of an exam's files: one of RSNA's kinds, the same for all its slices."""
+    draw = np.random.default_rng(int(exam.series_uid.removeprefix("ID_"), 16))
+    encoding = _ENCODINGS[draw.choice(len(_ENCODINGS), p=_ENCODING_SHARES)]
+    return Encoding(**{**asdict(encoding), "implicit_vr": bool(draw.random() < 0.5)})
+
+
+def _write_exam(folder: Path, options: CohortOptions, number: int) -> list[str]:
+    """Write the slices of one exam; return its rows of the CSV."""
+    cv2.setNumThreads(1)
+    exam = make_exam(options, number)
+    encoding, geometry = encoding_of(exam), exam.geometry
+    rows = []
+    for k, sop_uid in enumerate(exam.sop_uids):
+        identity = Identity(
+            sop_uid=sop_uid,
+            patient_id=exam.patient_id,
+            study_uid=exam.study_uid,
+            series_uid=exam.series_uid,
+            position=geometry.position(k),
+            orientation=geometry.orientation,
+            pixel_spacing_mm=(geometry.pixel_mm, geometry.pixel_mm),
+        )
+        write_slice(folder / f"{sop_uid}.dcm", exam.hu[k], identity, encoding)
+        labels = dict(zip(SUBTYPES, exam.subtypes[k], strict=True)) | {ANY: exam.subtypes[k].max()}
+        rows += [f"{sop_uid}_{label},{value}" for label, value in labels.items()]
+    return rows
+
+
+def _map(write: partial[list[str]], numbers: range, workers: int | None):  # type: ignore[no-untyped-def]
+    num_workers = min(workers or len(os.sched_getaffinity(0)), len(numbers))
+    if num_workers <= 1:
+        yield from map(write, numbers)
+        return
+    pool = ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(write, numbers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _description(options: CohortOptions) -> dict[str, object]:
+    return {"generator_version": GENERATOR_VERSION, **asdict(options)}
+
+
+def _check_same(folder: Path, options: CohortOptions) -> None:
+    try:
+        found = json.loads((folder / OPTIONS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(
+            f"{folder} exists and is no phantom cohort (no readable {OPTIONS_FILE}): choose another folder, or "
+            "remove it"
+        ) from None
+    if found != _description(options):
+        raise DataError(
+            f"{folder} holds a phantom cohort made with other options ({OPTIONS_FILE}): choose another folder, "
+            "or remove it"
+        )
