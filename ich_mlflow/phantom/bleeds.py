@@ -69,7 +69,9 @@ def subarachnoid(fields: Fields, rng: np.random.Generator) -> np.ndarray:
     outside_ventricles = 1 - inside(fields.ventricle_mm - 2, 2.0)
     space = np.clip(1.35 * (1 - fields.brain), 0, 1)
     clotted = np.clip(1.1 + 0.4 * smooth_noise(rng, head.x.shape, 14), 0, 1)
-    return rng.uniform(0.7, 1.0) * region * space * clotted * outside_ventricles * inside(fields.cavity_mm + 0.5)
+    return (
+        rng.uniform(0.7, 1.0) * region * space * clotted * outside_ventricles * inside(fields.cavity_mm + 0.5)
+    )
 
 
 def intraventricular(fields: Fields, rng: np.random.Generator) -> np.ndarray:
@@ -95,7 +97,7 @@ def intraparenchymal(fields: Fields, rng: np.random.Generator) -> np.ndarray:
         (side * rng.uniform(8, 30), rng.uniform(-68, -52), rng.uniform(-42, -26)),
     )[place]
     size = rng.uniform(5, 14) if place in (1, 3) else rng.uniform(6, 24)
-    radii = size * rng.uniform(0.75, 1.25, size=3)
+    radii = [size * share for share in rng.uniform(0.75, 1.25, size=3)]
     lesion = ellipsoid_mm(head.xyz, centre, radii) + 0.16 * size * smooth_noise(rng, head.x.shape, 14)
     return inside(lesion, 1.5) * inside(fields.cavity_mm + 3) * np.clip(2 * fields.brain, 0, 1)
 

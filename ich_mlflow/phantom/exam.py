@@ -41,7 +41,9 @@ class ExamOptions:
         if self.seed < 0:
             raise OptionError(f"seed is {self.seed}, expected 0 or more")
         if self.exam_rate is not None and not 0 <= self.exam_rate <= 1:
-            raise OptionError(f"exam_rate is {self.exam_rate}, expected 0 to 1, or None for RSNA's prevalence")
+            raise OptionError(
+                f"exam_rate is {self.exam_rate}, expected 0 to 1, or None for RSNA's prevalence"
+            )
         if self.rows % 2 or not 64 <= self.rows <= 1024:
             raise OptionError(f"rows is {self.rows}, expected an even number from 64 to 1024")
         if not self.min_blood_area_mm2 >= 0:

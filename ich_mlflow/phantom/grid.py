@@ -88,8 +88,11 @@ def sample_head(template: Template, geometry: Geometry, pose: Pose, rng: np.rand
     def sample(values: np.ndarray, at: np.ndarray, outside: float) -> np.ndarray:
         return ndimage.map_coordinates(values, at, order=1, mode="constant", cval=outside, prefilter=False)
 
+    x, y, z = xyz
     return Head(
-        *xyz,
+        x=x,
+        y=y,
+        z=z,
         tissue=sample(template.tissue, fine, 0),
         white=sample(template.white, fine, 0),
         cavity_mm=sample(template.cavity_mm, coarse, 200),

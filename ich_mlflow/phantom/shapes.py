@@ -16,9 +16,7 @@ def paint(hu: np.ndarray, amount: np.ndarray, value: np.ndarray | float) -> None
     hu += amount * (value - hu)
 
 
-def ellipsoid_mm(
-    xyz: Sequence[np.ndarray], centre: Sequence[float], radii: Sequence[float]
-) -> np.ndarray:
+def ellipsoid_mm(xyz: Sequence[np.ndarray], centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:
     """About the signed distance to an ellipsoid, mm: exact on its surface, scaled by the smallest radius off it."""
     squares = [((a - c) / r) ** 2 for a, c, r in zip(xyz, centre, radii, strict=True)]
     return (np.sqrt(squares[0] + squares[1] + squares[2]) - 1) * np.float32(min(radii))

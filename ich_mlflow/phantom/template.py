@@ -64,9 +64,10 @@ def load_template() -> Template:
 
 
 def _cavity(brain: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """The brain without its fissures: gaps up to 20 mm closed, up to 40 mm between the hemispheres above."""
-    _, _, z = _axes(brain.shape, origin)
-    return _closed(brain, 10) | (_closed(brain, 20) & (z > 12))
+    """The brain without its fissures: gaps up to 20 mm closed, and a dome where the hemispheres part above."""
+    x, y, z = _axes(brain.shape, origin)
+    dome = (x / 60) ** 2 + ((y + 18) / 74) ** 2 + ((z - 20) / 68) ** 2 < 1
+    return _closed(brain, 10) | (dome & (z > 20))
 
 
 def _closed(mask: np.ndarray, radius_mm: float) -> np.ndarray:
