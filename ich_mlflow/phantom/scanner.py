@@ -43,14 +43,14 @@ def scan_slice(
 
     base: how much of the skull base lies in the slice, 0 to 1; that is where streaks are.
     """
-    image: np.ndarray = hu.copy()
+    image = hu.copy()
     _add_holder(image, scanner, pixel_mm)
     image = cv2.GaussianBlur(image, (0, 0), scanner.blur_mm / pixel_mm)
-    noise: np.ndarray = rng.standard_normal(image.shape, dtype=np.float32)
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), scanner.grain_mm / pixel_mm)
-    image += noise * np.float32(scanner.noise_hu / noise.std())
+    image = image + noise * np.float32(scanner.noise_hu / noise.std())
     if base > 0:
-        image += base * scanner.streaks_hu * _streaks(image.shape, rng)
+        image = image + base * scanner.streaks_hu * _streaks(image.shape, rng)
     if scanner.circle:
         image[_radius(image.shape[0]) > image.shape[0] / 2] = PADDING_HU
     return np.clip(np.rint(image), -3024, 3071).astype(np.int16)
