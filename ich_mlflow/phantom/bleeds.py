@@ -15,8 +15,8 @@ from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.phantom.anatomy import Fields
 from ich_mlflow.phantom.shapes import ellipsoid_mm, inside, smooth_noise
 
-#: Fresh blood, HU.
-BLOOD_HU = (50.0, 85.0)
+#: Fresh blood, HU. Noise and texture widen it to about 50 to 85.
+BLOOD_HU = (55.0, 82.0)
 OEDEMA_HU = 18.0
 
 
@@ -67,10 +67,10 @@ def subarachnoid(fields: Fields, rng: np.random.Generator) -> np.ndarray:
         radii = (rng.uniform(18, 32), rng.uniform(25, 45), rng.uniform(15, 30))
     region = np.clip(1.2 + ellipsoid_mm(head.xyz, centre, radii) / -8, 0, 1)
     outside_ventricles = 1 - inside(fields.ventricle_mm - 2, 2.0)
-    space = np.clip(1.35 * (1 - fields.brain), 0, 1)
-    clotted = np.clip(1.1 + 0.4 * smooth_noise(rng, head.x.shape, 14), 0, 1)
+    space = np.clip(1.7 * (1 - fields.brain), 0, 1)
+    clotted = np.clip(1.2 + 0.4 * smooth_noise(rng, head.x.shape, 14), 0, 1)
     return (
-        rng.uniform(0.7, 1.0) * region * space * clotted * outside_ventricles * inside(fields.cavity_mm + 0.5)
+        rng.uniform(0.85, 1.0) * region * space * clotted * outside_ventricles * inside(fields.cavity_mm + 0.5)
     )
 
 

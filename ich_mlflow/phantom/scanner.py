@@ -43,9 +43,9 @@ def scan_slice(
 
     base: how much of the skull base lies in the slice, 0 to 1; that is where streaks are.
     """
-    image = hu.copy()
-    _add_holder(image, scanner, pixel_mm)
-    image = cv2.GaussianBlur(image, (0, 0), scanner.blur_mm / pixel_mm)
+    sharp = np.array(hu)
+    _add_holder(sharp, scanner, pixel_mm)
+    image = cv2.GaussianBlur(sharp, (0, 0), scanner.blur_mm / pixel_mm)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), scanner.grain_mm / pixel_mm)
     image = image + noise * np.float32(scanner.noise_hu / noise.std())

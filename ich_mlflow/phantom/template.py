@@ -66,7 +66,7 @@ def load_template() -> Template:
 def _cavity(brain: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """The brain without its fissures: gaps up to 20 mm closed, and a dome where the hemispheres part above."""
     x, y, z = _axes(brain.shape, origin)
-    dome = (x / 60) ** 2 + ((y + 18) / 74) ** 2 + ((z - 20) / 68) ** 2 < 1
+    dome = (x / 57) ** 2 + ((y + 18) / 66) ** 2 + ((z - 20) / 62) ** 2 < 1
     return _closed(brain, 10) | (dome & (z > 20))
 
 

@@ -1,0 +1,81 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ich_mlflow.dicom.slice import read_slice
+from ich_mlflow.errors import DataError
+from ich_mlflow.phantom.cohort import CohortOptions, encoding_of, write_cohort
+from ich_mlflow.phantom.exam import make_exam
+from ich_mlflow.sources.phantom import PhantomSource
+
+OPTIONS = CohortOptions(exams=3, exam_rate=0.7, rows=64)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return write_cohort(tmp_path_factory.mktemp("phantom") / "cohort", OPTIONS, workers=1, progress=False)
+
+
+def test_the_files_hold_the_pixels_that_were_made(cohort):
+    for number in range(OPTIONS.exams):
+        exam = make_exam(OPTIONS, number)
+        lowest = encoding_of(exam).intercept if not encoding_of(exam).signed else -1024
+        for k, sop_uid in enumerate(exam.sop_uids):
+            ct_slice = read_slice(cohort / "stage_2_train" / f"{sop_uid}.dcm")
+            np.testing.assert_array_equal(ct_slice.hu, np.maximum(exam.hu[k], lowest))
+            assert (ct_slice.patient_id, ct_slice.series_uid) == (exam.patient_id, exam.series_uid)
+
+
+def test_the_table_has_six_rows_a_slice_in_rsnas_order(cohort):
+    table = pd.read_csv(cohort / "stage_2_train.csv")
+    assert list(table.columns) == ["ID", "Label"]
+    assert [row.rsplit("_", 1)[1] for row in table["ID"][:6]] == [
+        "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any",
+    ]  # fmt: skip
+    labels = table["Label"].to_numpy().reshape(-1, 6)
+    np.testing.assert_array_equal(labels[:, 5], labels[:, :5].max(axis=1))
+    assert len(labels) == len(list((cohort / "stage_2_train").iterdir()))
+
+
+def test_the_source_reads_positions_in_order_of_the_stack(cohort):
+    source = PhantomSource(cohort)
+    by_uid = {file.sop_uid: file for file in source.files()}
+    exam = make_exam(OPTIONS, 1)
+    positions = [source.read(by_uid[uid]).position_mm for uid in exam.sop_uids]
+    steps = np.diff(positions)
+    expected = exam.geometry.step_mm * np.cos(np.deg2rad(exam.geometry.tilt_degrees))
+    np.testing.assert_allclose(steps, expected, atol=1e-3)
+
+
+def test_processes_write_what_one_process_writes(cohort, tmp_path):
+    other = write_cohort(tmp_path / "other", OPTIONS, workers=2, progress=False)
+    names = sorted(path.name for path in (cohort / "stage_2_train").iterdir())
+    assert names == sorted(path.name for path in (other / "stage_2_train").iterdir())
+    assert (cohort / "stage_2_train.csv").read_bytes() == (other / "stage_2_train.csv").read_bytes()
+    for name in names[:5]:
+        assert (cohort / "stage_2_train" / name).read_bytes() == (other / "stage_2_train" / name).read_bytes()
+
+
+def test_a_finished_cohort_is_found_again_and_another_refused(cohort):
+    before = (cohort / "cohort.json").stat().st_mtime_ns
+    assert write_cohort(cohort, OPTIONS) == cohort
+    assert (cohort / "cohort.json").stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="made with other options"):
+        write_cohort(cohort, CohortOptions(exams=4, exam_rate=0.7, rows=64))
+
+
+def test_a_folder_that_is_no_cohort_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="is no phantom cohort"):
+        write_cohort(tmp_path, OPTIONS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_an_error_interrupts_leaves_nothing(tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ich_mlflow.phantom.cohort.write_slice", broken)
+    with pytest.raises(DataError, match="No space left"):
+        write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
+    assert not list(tmp_path.iterdir())
