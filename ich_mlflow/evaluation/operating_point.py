@@ -64,7 +64,8 @@ def choose_operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """The threshold of each label with the highest F1: targets [N, L] of 0 and 1, probabilities [N, L].
 
-    Candidates are the observed probabilities. At equal F1 the lowest threshold wins: it has the higher
+    It lies half way between the lowest probability that is decided positive and the next lower one: were it
+    that probability itself, rounding in another runtime could flip the very slice that set it. At equal F1 the lowest threshold wins: it has the higher
     sensitivity, and a missed bleed costs more than a false alarm. (It follows that a model that knows
     nothing about a label decides it positive everywhere.)
     A label without positives or without negatives gets 0.5, NaN for both rates and the rule `default`.
@@ -94,7 +95,7 @@ def _max_f1_point(label: str, targets: np.ndarray, probabilities: np.ndarray) ->
     best = int(np.argmax(f1))
     return OperatingPoint(
         label=label,
-        threshold=float(candidates[best]),
+        threshold=float(candidates[best] + (candidates[best - 1] if best else 0.0)) / 2,
         sensitivity=float(true_positive[best] / num_positive),
         specificity=float(1 - (decided[best] - true_positive[best]) / num_negative),
         rule=MAX_F1,

@@ -70,7 +70,12 @@ def subarachnoid(fields: Fields, rng: np.random.Generator) -> np.ndarray:
     space = np.clip(1.7 * (1 - fields.brain), 0, 1)
     clotted = np.clip(1.2 + 0.4 * smooth_noise(rng, head.x.shape, 14), 0, 1)
     return (
-        rng.uniform(0.85, 1.0) * region * space * clotted * outside_ventricles * inside(fields.cavity_mm + 0.5)
+        rng.uniform(0.85, 1.0)
+        * region
+        * space
+        * clotted
+        * outside_ventricles
+        * inside(fields.cavity_mm + 0.5)
     )
 
 

@@ -43,11 +43,11 @@ def scan_slice(
 
     base: how much of the skull base lies in the slice, 0 to 1; that is where streaks are.
     """
-    sharp = np.array(hu)
+    sharp: np.ndarray = hu.copy()
     _add_holder(sharp, scanner, pixel_mm)
     image = cv2.GaussianBlur(sharp, (0, 0), scanner.blur_mm / pixel_mm)
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), scanner.grain_mm / pixel_mm)
+    white = np.asarray(rng.standard_normal(image.shape, dtype=np.float32))
+    noise = cv2.GaussianBlur(white, (0, 0), scanner.grain_mm / pixel_mm)
     image = image + noise * np.float32(scanner.noise_hu / noise.std())
     if base > 0:
         image = image + base * scanner.streaks_hu * _streaks(image.shape, rng)

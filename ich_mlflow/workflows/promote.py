@@ -55,7 +55,7 @@ def _decide(candidate: TrainedRun, champion: TrainedRun | None, *, name: str, re
             False, (f"{contender.name} has {contender.num_classes} classes, {name} has {expected}",)
         )
     decision = compare(contender, None if champion is None else _contender(champion))
-    if replace and not decision.promote and contender.metric_value is not None:
+    if replace and not decision.promote and compare(contender, None).promote:
         return Decision(True, (*decision.reasons, "promoted all the same: replace=true"))
     return decision
 

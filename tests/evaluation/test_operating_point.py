@@ -13,22 +13,22 @@ def choose_one(targets, probabilities):
 
 
 def test_threshold_with_the_highest_f1_by_hand():
-    # F1 from the lowest candidate up: 4/6, 4/5, 2/4, 2/3.
-    point = choose_one([0, 1, 0, 1], [0.1, 0.35, 0.4, 0.8])
+    # F1 from the lowest candidate up: 4/6, 4/5, 2/4, 2/3. Half way between 0.375 and 0.125.
+    point = choose_one([0, 1, 0, 1], [0.125, 0.375, 0.5, 0.75])
     assert point == OperatingPoint(
-        label="subdural", threshold=0.35, sensitivity=1, specificity=0.5, rule="max_f1"
+        label="subdural", threshold=0.25, sensitivity=1, specificity=0.5, rule="max_f1"
     )
 
 
 def test_at_equal_f1_the_lowest_threshold_wins():
     # 0.9 catches one of two without a false alarm: 2/3. 0.2 catches both with two: 4/6. The rest are lower.
     point = choose_one([1, 0, 0, 1, 0], [0.2, 0.5, 0.6, 0.9, 0.1])
-    assert (point.threshold, point.sensitivity) == (0.2, 1)
+    assert (point.threshold, point.sensitivity) == (pytest.approx(0.15), 1)
 
 
 def test_equal_probabilities_are_one_candidate():
     point = choose_one([0, 1, 1], [0.3, 0.3, 0.3])
-    assert (point.threshold, point.sensitivity, point.specificity) == (0.3, 1, 0)
+    assert (point.threshold, point.sensitivity, point.specificity) == (0.15, 1, 0)
 
 
 @pytest.mark.parametrize("targets", [[0, 0], [1, 1]])
