@@ -44,13 +44,13 @@ class TrainedModel:
 
 
 def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | None = None) -> TrainedModel:
-    """Train by the options on a stored set, which is made first where the options name a source."""
+    """Train by the options on `stored`, or on the stored set that the options name."""
     recipe = _recipe(options)
     hyperparameters = resolve(recipe, _overrides(options))
     scheme = class_scheme(hyperparameters.num_classes)
     with start_run("train", nested=nested) as run:
         run.params({**asdict(hyperparameters), "recipe": recipe, "seed": options.seed}, prefix="hp")
-        stored = stored or _stored_set(options)
+        stored = stored or open_stored_set(options)
         print(
             f"training on {stored.path} ({describe(stored)}), recipe {recipe}, labels {', '.join(scheme.labels)}"
         )
@@ -100,7 +100,8 @@ def _convert(name: str, text: str, kind: Any) -> Any:
         raise OptionError(f"{name} is {text!r}, expected {article} or auto: pass -P {name}=…") from None
 
 
-def _stored_set(options: TrainOptions) -> StoredSet:
+def open_stored_set(options: TrainOptions) -> StoredSet:
+    """The stored set to train on; where the options name a source, preprocess makes it in a child run."""
     if options.source == AUTO and options.data != AUTO:
         if Path(options.data).is_dir() and not is_stored_set(Path(options.data)):
             raise DataError(

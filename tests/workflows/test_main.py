@@ -81,8 +81,7 @@ def test_the_stages_are_children_of_one_parent_in_the_projects_experiment(done, 
     names = _runs(project, "select distinct e.name from runs r join experiments e using (experiment_id)")
     assert names == [("ich_mlflow",)]
     stage_of_parent = dict(_runs(project, "select run_uuid, value from tags where key = 'ich.stage'"))
-    # preprocess is a child of train, which made its data; the others are children of main
-    assert {stage_of_parent[parent] for parent, stage in parents if stage != "preprocess"} == {"main"}
+    assert {stage_of_parent[parent] for parent, _ in parents} == {"main"}
 
 
 def test_a_users_mistake_is_one_line_an_exit_code_and_a_failed_run(done, project):
