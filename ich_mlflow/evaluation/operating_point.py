@@ -65,9 +65,9 @@ def choose_operating_points(
     """The threshold of each label with the highest F1: targets [N, L] of 0 and 1, probabilities [N, L].
 
     It lies half way between the lowest probability that is decided positive and the next lower one: were it
-    that probability itself, rounding in another runtime could flip the very slice that set it. At equal F1 the lowest threshold wins: it has the higher
-    sensitivity, and a missed bleed costs more than a false alarm. (It follows that a model that knows
-    nothing about a label decides it positive everywhere.)
+    that probability itself, rounding in another runtime could flip the very slice that set it. At equal F1
+    the lowest threshold wins: it has the higher sensitivity, and a missed bleed costs more than a false alarm.
+    (It follows that a model that knows nothing about a label decides it positive everywhere.)
     A label without positives or without negatives gets 0.5, NaN for both rates and the rule `default`.
     Raises ValueError for arrays that evaluate_slices would refuse, or an unknown rule.
     """

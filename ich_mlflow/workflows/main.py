@@ -8,7 +8,7 @@ from ich_mlflow.tracking.registry import CHAMPION, champion_version
 from ich_mlflow.tracking.run import start_run
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import promote
-from ich_mlflow.workflows.train import open_stored_set, train
+from ich_mlflow.workflows.train import chosen_hyperparameters, open_stored_set, train
 
 SERVE_PORT = 5001
 
@@ -17,6 +17,7 @@ def main(options: MainOptions) -> None:
     """Run the four stages and print the commands that look at the result and serve it."""
     with start_run("main") as run:
         run.params(asdict(options), prefix="main")
+        chosen_hyperparameters(options)  # a mistake in them shows before minutes go into the data
         trained = train(options, nested=True, stored=open_stored_set(options))
         results = evaluate(
             EvaluateOptions(model=trained.serving_uri, data=str(trained.stored_path)), nested=True

@@ -45,8 +45,7 @@ class TrainedModel:
 
 def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | None = None) -> TrainedModel:
     """Train by the options on `stored`, or on the stored set that the options name."""
-    recipe = _recipe(options)
-    hyperparameters = resolve(recipe, _overrides(options))
+    recipe, hyperparameters = chosen_hyperparameters(options)
     scheme = class_scheme(hyperparameters.num_classes)
     with start_run("train", nested=nested) as run:
         run.params({**asdict(hyperparameters), "recipe": recipe, "seed": options.seed}, prefix="hp")
@@ -76,6 +75,12 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
         _log_augmented(run, stored, hyperparameters, seed=options.seed)
         result = _fit(run, model, stored, scheme, batches, hyperparameters)
         return _log_model(run, model, result, stored, scheme, start=start, recipe=recipe)
+
+
+def chosen_hyperparameters(options: TrainOptions) -> tuple[str, Hyperparameters]:
+    """The recipe's name and its hyperparameters under what was said. Raises OptionError for a contradiction."""
+    recipe = _recipe(options)
+    return recipe, resolve(recipe, _overrides(options))
 
 
 def _recipe(options: TrainOptions) -> str:
