@@ -16,6 +16,8 @@ import wrapt
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
 PROJECT_NAME = "ich_mlflow"
+#: Opens the experiment in the UI as model training rather than as GenAI.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class ProjectExperiment(DefaultExperimentProvider):
@@ -33,7 +35,7 @@ class ProjectExperiment(DefaultExperimentProvider):
         if experiment is not None:
             return experiment.experiment_id
         try:
-            return client.create_experiment(PROJECT_NAME)
+            return client.create_experiment(PROJECT_NAME, tags=EXPERIMENT_TAGS)
         except MlflowException:  # another process was first
             existing = client.get_experiment_by_name(PROJECT_NAME)
             if existing is None:

@@ -1,7 +1,6 @@
 """One MLflow run, as the workflows see it."""
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -65,9 +64,10 @@ def start_run(stage: str, *, nested: bool = False, tags: Mapping[str, Any] | Non
 
     Under `mlflow run` the outermost call joins the run that MLflow has already started.
     """
-    logging.getLogger("mlflow").setLevel(os.environ.get("ICH_MLFLOW_LOG", "ERROR"))
-    joined = None if nested else os.environ.get("MLFLOW_RUN_ID")
-    with mlflow.start_run(run_name=None if joined else stage, nested=nested) as active:
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
+    with mlflow.start_run(run_name=stage, nested=nested) as active:
+        # A run that was joined has a made-up name.
+        mlflow.MlflowClient().update_run(active.info.run_id, name=stage)
         run = Run(active)
         run.tags({STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **(tags or {})})
         try:

@@ -42,6 +42,7 @@ def test_under_mlflow_run_the_first_run_joins_the_projects(workspace, monkeypatc
     with start_run("train") as run:
         pass
     assert run.run_id == project_run.info.run_id
+    assert _run(run.run_id).info.run_name == "train"
 
 
 def test_a_dataset_is_logged_with_our_digest(workspace, tmp_path):
