@@ -112,6 +112,7 @@ class TrainOptions(PreprocessOptions):
     batch_size: str = option(AUTO, "slices a step; auto: the recipe's (32)")
     learning_rate: str = option(AUTO, "of Adam; auto: the recipe's (1e-4)")
     dropout: str = option(AUTO, "share of the head's units dropped; auto: the recipe's (0.3)")
+    batch_norm_momentum: str = option(AUTO, "of the backbone's moving statistics; auto: the recipe's (0.99)")
     dense_units: str = option(AUTO, "width of the head; auto: the recipe's (128)")
     sampling: str = option(AUTO, "natural or class_balanced; auto: the recipe's (natural)")
 

@@ -34,6 +34,13 @@ def build_classifier(
     return keras.Model(hu, x, name="ich_classifier")
 
 
+def set_batch_norm_momentum(backbone: keras.Model, momentum: float) -> None:
+    """Set how slowly the moving statistics of every batch normalisation follow the batches, 0 to below 1."""
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
+
+
 def build_backbone(*, image_size: int, weights: str | None = None) -> keras.Model:
     """EfficientNet-B0 without top (Tan and Le, 2019) for pixels in [0, 255]; weights None or `imagenet`.
 

@@ -22,6 +22,8 @@ class Hyperparameters:
     monitor            val_loss (lower is better) or val_auc (mean over labels, higher is better)
     learning_rate      of Adam, above 0 to 1
     dropout            share of the head's units dropped, 0 to below 1
+    batch_norm_momentum   of the backbone's moving statistics, 0 to below 1. 0.99 is Keras' and suits pretrained
+                       weights; from random ones with some hundred steps validation would see stale statistics
     dense_units        width of the head, 1 to 4096
     sampling           natural: each training slice once an epoch; class_balanced: every label drawn as often
     rotation_degrees, shift, zoom   each drawn uniformly from plus or minus this; shift and zoom as a share
@@ -37,6 +39,7 @@ class Hyperparameters:
     batch_size: int = 32
     learning_rate: float = 1e-4
     dropout: float = 0.3
+    batch_norm_momentum: float = 0.99
     dense_units: int = 128
     sampling: str = "natural"
     rotation_degrees: float = 10.0
@@ -54,6 +57,8 @@ class Hyperparameters:
         _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
         _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
         _expect("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
+        momentum = self.batch_norm_momentum
+        _expect("batch_norm_momentum", momentum, 0 <= momentum < 1, "0 or more, below 1")
         _expect("dense_units", self.dense_units, 1 <= self.dense_units <= 4096, "1 to 4096")
         _expect("sampling", self.sampling, self.sampling in SAMPLINGS, " or ".join(SAMPLINGS))
         _expect("rotation_degrees", self.rotation_degrees, 0 <= self.rotation_degrees <= 180, "0 to 180")
@@ -81,7 +86,9 @@ RECIPES: dict[str, Hyperparameters] = {
     "demo": Hyperparameters(
         image_size=96,
         epochs=6,
+        batch_size=16,
         learning_rate=1.5e-3,
+        batch_norm_momentum=0.9,
         sampling="class_balanced",
         monitor="val_auc",
     ),

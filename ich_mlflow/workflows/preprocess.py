@@ -37,7 +37,6 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
             fractions=options.fractions,
             workers=options.workers or None,
             progress=True,
-            source_options={},
         )
         patients, splits = stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy()
         assert_disjoint(patients, splits)

@@ -17,7 +17,7 @@ from ich_mlflow.evaluation.operating_point import choose_operating_points
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
-from ich_mlflow.model.classifier import build_classifier
+from ich_mlflow.model.classifier import build_classifier, set_batch_norm_momentum
 from ich_mlflow.options import AUTO, TrainOptions, preprocess_options
 from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Specification
@@ -63,6 +63,7 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
         start = start_backbone(options.weights, image_size=hyperparameters.image_size)
         print(start.said)
         _log_data(run, stored, options=options, start=start, dropped=dropped)
+        set_batch_norm_momentum(start.backbone, hyperparameters.batch_norm_momentum)
         model = build_classifier(
             num_labels=len(scheme.labels),
             image_size=hyperparameters.image_size,

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ich_mlflow.ct.window import parse_windows
-from ich_mlflow.model.classifier import build_classifier
+from ich_mlflow.model.classifier import build_backbone, build_classifier, set_batch_norm_momentum
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,15 @@ def test_the_reference_architecture_layer_by_layer(model):
     assert model.get_layer("probabilities").activation.__name__ == "sigmoid"
     # EfficientNet-B0 without top has 4,049,571 weights (Keras documentation: 5.3 M with top)
     assert model.layers[3].count_params() == 4_049_571
+
+
+def test_batch_norm_momentum_reaches_every_normalisation_and_survives_saving(tmp_path):
+    backbone = build_backbone(image_size=32)
+    set_batch_norm_momentum(backbone, 0.8)
+    backbone.save(tmp_path / "backbone.keras")
+    again = keras.models.load_model(tmp_path / "backbone.keras")
+    momenta = {layer.momentum for layer in again.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.8}
 
 
 def test_hu_in_probabilities_out(model):

@@ -42,6 +42,7 @@ def test_an_unknown_recipe_is_refused():
         ("batch_size", 0),
         ("learning_rate", 0.0),
         ("dropout", 1.0),
+        ("batch_norm_momentum", 1.0),
         ("dense_units", 0),
         ("sampling", "balanced"),
         ("rotation_degrees", 181.0),
