@@ -29,10 +29,11 @@ class ServedClassifier(PythonModel):
         folder = Path(context.artifacts["classifier"])
         self.classifier = Classifier(folder / LITERT_FILE, Specification.read(folder / SPECIFICATION_FILE))
 
-    # No annotation on model_input: MLflow would take it for a schema, and the schema is in the signature.
-    def predict(self, context, model_input, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """One row a slice. Refuses the request, naming the row, where a slice can't be used."""
-        frame = pd.DataFrame(model_input)
+        frame = model_input
         if "dicom" not in frame.columns or frame.empty:
             raise _refusal("the request has no rows, expected a column `dicom` with base64 DICOM files")
         hu = np.stack([_decode(row, text) for row, text in enumerate(frame["dicom"])])

@@ -84,9 +84,7 @@ def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
 def load_classifier(model_uri: str) -> Classifier:
     """The classifier inside a logged or registered serving model. Raises ModelError for any other model."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # MLflow advises type hints on predict; see model.py
-            return mlflow.pyfunc.load_model(model_uri).unwrap_python_model().classifier
+        return mlflow.pyfunc.load_model(model_uri).unwrap_python_model().classifier
     except Exception as error:  # MLflow raises many kinds, each a model that can't be scored
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
