@@ -28,7 +28,7 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
 class PhantomOptions:
     """The phantom cohort that is made where source is phantom and no data folder is named."""
 
-    exams: int = option(72, "phantom exams to make where source=phantom and data=auto")
+    exams: int = option(60, "phantom exams to make where source=phantom and data=auto")
     bleeds: float = option(
         0.3, "share of phantom exams that show each subtype; 0 for prevalences like those of RSNA 2019"
     )

@@ -43,7 +43,7 @@ class CohortOptions(ExamOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.exams < 1:
-            raise OptionError(f"exams is {self.exams}, expected 1 or more: pass -P exams=72")
+            raise OptionError(f"exams is {self.exams}, expected 1 or more: pass -P exams=60")
 
 
 def write_cohort(

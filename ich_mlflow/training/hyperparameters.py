@@ -85,7 +85,7 @@ RECIPES: dict[str, Hyperparameters] = {
     "reference": Hyperparameters(),
     "demo": Hyperparameters(
         image_size=96,
-        epochs=6,
+        epochs=5,
         batch_size=16,
         learning_rate=1.5e-3,
         batch_norm_momentum=0.9,
