@@ -32,5 +32,8 @@ class Source(Protocol):
     def files(self) -> Sequence[LabelledFile]:
         """Every labelled slice, in a fixed order. Raises DataError for missing or contradicting input."""
 
+    def audit(self) -> dict[str, int]:
+        """What was found on the way: rows, repeated_rows, slices, labels_without_file, files_without_label."""
+
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError, naming the file, where it can't be used."""

@@ -42,6 +42,7 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
         assert_disjoint(patients, splits)
         counts = split_counts(patients, stored.subtypes, splits)
         _log(run, stored, counts)
+        _log_audit(run, source.audit())
         print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")
         print(counts_text(counts))
         return stored
@@ -116,6 +117,13 @@ def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
         "figures/slices.png",
     )
     run.metrics({f"counts/{split}/slices": len(stored.rows(split)) for split in counts.index})
+
+
+def _log_audit(run: Run, audit: dict[str, int]) -> None:
+    run.metrics({f"source/{name}": count for name, count in audit.items()})
+    for name, said in (("labels_without_file", "labels but no file"), ("files_without_label", "no labels")):
+        if audit[name]:
+            print(f"left out: {audit[name]:,} slices with {said}")
 
 
 def preview_rows(stored: StoredSet, *, num_slices: int = PREVIEW_SLICES) -> list[int]:

@@ -30,6 +30,18 @@ def test_rsna_becomes_a_stored_set_logged_with_its_digest_and_counts(workspace, 
     assert sum(run.data.metrics[f"counts/{s}/slices"] for s in ("train", "validation", "test")) == 24
 
 
+def test_slices_without_labels_and_labels_without_slices_are_counted_and_said(workspace, tmp_path, capsys):
+    write_rsna(tmp_path / "rsna", num_patients=8)
+    files = sorted((tmp_path / "rsna" / "stage_2_train").iterdir())
+    files[0].unlink()  # a label without its file
+    preprocess(
+        PreprocessOptions(source="rsna", data=str(tmp_path / "rsna"), out=str(tmp_path / "set"), workers=1)
+    )
+    assert "left out: 1 slices with labels but no file" in capsys.readouterr().out
+    metrics = _newest().data.metrics
+    assert (metrics["source/slices"], metrics["source/labels_without_file"]) == (23, 1)
+
+
 def test_the_same_options_find_the_set_again_and_a_changed_source_is_refused(workspace, tmp_path):
     write_rsna(tmp_path / "rsna", num_patients=8)
     options = PreprocessOptions(
