@@ -1,12 +1,15 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from ich_mlflow.cli import launch, parse
 from ich_mlflow.errors import OptionError
 from ich_mlflow.options import PreprocessOptions, PromoteOptions, TrainOptions
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_flags_are_built_from_the_dataclass_and_converted_to_its_types():
@@ -56,7 +59,7 @@ def test_help_explains_every_option_without_tensorflow_or_mlflow():
         "except SystemExit: pass\n"
         "assert not {'tensorflow', 'keras', 'mlflow'} & set(sys.modules), 'heavy import'\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--num_classes" in done.stdout
     assert "not a medical device" in done.stdout
 
