@@ -5,6 +5,7 @@ Research software, not a medical device.
 How the package is laid out, from the bottom up (a module imports only from what stands above it):
 
     errors, labels   the exception tree; the subtypes, their order, the class schemes
+    quiet            keeps native libraries' chatter off the terminal
     options          what each entry point can be told, one frozen dataclass each
     ct/              Hounsfield units, windows, area resampling: arrays in, arrays out
     dicom/           the only importer of pydicom: read, order and write slices
