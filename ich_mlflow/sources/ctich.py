@@ -1,10 +1,7 @@
 """CT-ICH (Hssayeni et al., Data 2020, 5(1), 14), as PhysioNet's versions up to 1.3.0 lay it out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +13,7 @@ from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.base import LabelledFile
-from ich_mlflow.sources.listing import Listing, Subtypes, keep_both, require
+from ich_mlflow.sources.listing import ListedSource, Listing, Subtypes, keep_both, require
 
 CSV = "hemorrhage_diagnosis.csv"
 IMAGES = "Patients_CT"
@@ -30,32 +27,17 @@ _COLUMNS = ["PatientNumber", "SliceNumber", *_LABELS, "No_Hemorrhage"]
 
 
 @dataclass(frozen=True)
-class CtIchSource:
+class CtIchSource(ListedSource):
     """The labelled slices below `root`. Hounsfield units are rebuilt from the two windows of each slice.
 
     Outside the head both JPEGs are black, which the formula makes -900 HU (the bone window's lower end), and
     not -1000: every window in use shows both as black. Pixel spacing isn't recorded; slices are 5 mm apart.
-    The folder is looked through once for each CtIchSource; a pickled copy carries only the path.
     """
-
-    root: Path
 
     @property
     def name(self) -> str:
         """The name that selects this source: ctich."""
         return "ctich"
-
-    def files(self) -> Sequence[LabelledFile]:
-        """Every slice with labels and a brain image, by sop_uid (CTICH_<patient>_<slice>).
-
-        Raises DataError for a missing folder or table, rows that can't be read, labels that contradict each
-        other, and where no slice has both an image and labels.
-        """
-        return self._listing.files
-
-    def audit(self) -> dict[str, int]:
-        """Counts: rows, repeated_rows, slices, labels_without_file, files_without_label."""
-        return dict(self._listing.counts)
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice from its two JPEGs. Raises SliceError, naming the file, where one can't be read."""
@@ -77,12 +59,7 @@ class CtIchSource:
             pixel_spacing_mm=None,
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CtIchSource, (self.root,)
-
-    @cached_property
-    def _listing(self) -> Listing:
-        root = Path(self.root)
+    def _list(self, root: Path) -> Listing:
         require(root, expected=f"a folder with {_LAYOUT}")
         require(root / CSV, expected=_LAYOUT)
         require(root / IMAGES, expected=_LAYOUT)

@@ -1,8 +1,11 @@
 """What every source does with its folder: find it, and keep what has both a file and labels."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.sources.base import LabelledFile
@@ -16,6 +19,39 @@ class Listing:
 
     files: tuple[LabelledFile, ...]
     counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ListedSource(ABC):
+    """What sources that keep a table beside a folder of images have in common.
+
+    The folder is looked through once for each source; a pickled copy carries only the path.
+    """
+
+    root: Path
+
+    def files(self) -> Sequence[LabelledFile]:
+        """Every slice with labels and a file, by sop_uid.
+
+        Raises DataError for a missing folder or table, rows that can't be read, labels that contradict each
+        other, and where no slice has both a file and labels.
+        """
+        return self._listing.files
+
+    def audit(self) -> dict[str, int]:
+        """Counts: rows, repeated_rows, slices, labels_without_file, files_without_label."""
+        return dict(self._listing.counts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.root,)
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return self._list(Path(self.root))
+
+    @abstractmethod
+    def _list(self, root: Path) -> Listing:
+        """Look through the folder."""
 
 
 def require(path: Path, *, expected: str) -> None:

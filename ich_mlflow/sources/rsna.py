@@ -1,11 +1,8 @@
 """RSNA 2019 Brain CT Hemorrhage, as Kaggle hands it out."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +13,7 @@ from ich_mlflow.dicom.slice import Slice, read_slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.sources.base import LabelledFile
-from ich_mlflow.sources.listing import Listing, Subtypes, keep_both, require
+from ich_mlflow.sources.listing import ListedSource, Listing, Subtypes, keep_both, require
 
 CSV = "stage_2_train.csv"
 IMAGES = "stage_2_train"
@@ -27,30 +24,13 @@ _UID_LENGTH = len("ID_") + 9
 
 
 @dataclass(frozen=True)
-class RsnaSource:
-    """The labelled training slices below `root` (stage_2_train.csv, stage_2_train/*.dcm).
-
-    The folder is looked through once for each RsnaSource; a pickled copy carries only the path.
-    """
-
-    root: Path
+class RsnaSource(ListedSource):
+    """The labelled training slices below `root` (stage_2_train.csv, stage_2_train/*.dcm)."""
 
     @property
     def name(self) -> str:
         """The name that selects this source: rsna."""
         return "rsna"
-
-    def files(self) -> Sequence[LabelledFile]:
-        """Every slice with labels and a file, by sop_uid.
-
-        Raises DataError for a missing folder or table, rows that can't be read, labels that contradict each
-        other, and where no slice has both a file and labels.
-        """
-        return self._listing.files
-
-    def audit(self) -> dict[str, int]:
-        """Counts: rows, repeated_rows, slices, labels_without_file, files_without_label."""
-        return dict(self._listing.counts)
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError where it can't be used, or is not the slice its name says."""
@@ -62,12 +42,7 @@ class RsnaSource:
             )
         return ct_slice
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RsnaSource, (self.root,)
-
-    @cached_property
-    def _listing(self) -> Listing:
-        root = Path(self.root)
+    def _list(self, root: Path) -> Listing:
         require(root, expected=f"a folder with {_LAYOUT}")
         require(root / CSV, expected=_LAYOUT)
         require(root / IMAGES, expected=_LAYOUT)

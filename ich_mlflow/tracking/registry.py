@@ -74,6 +74,11 @@ def champion_run(model_name: str) -> TrainedRun | None:
         version = MlflowClient().get_model_version_by_alias(model_name, CHAMPION)
     except MlflowException:
         return None
+    if "ich.run_id" not in version.tags:
+        raise PromotionError(
+            f"the {CHAMPION} of {model_name}, version {version.version}, was not registered by promote (no tag "
+            f"ich.run_id), so nothing can be compared with it: take the alias {CHAMPION} off it"
+        )
     return training_run(version.tags["ich.run_id"])
 
 

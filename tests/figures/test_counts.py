@@ -41,6 +41,7 @@ def test_large_numbers_are_short():
 
 def test_no_positives_at_all_can_be_saved(tmp_path):
     split_counts_figure(counts((0, 0), (0, 0)), note="phantoms").savefig(tmp_path / "counts.png")
+    assert (tmp_path / "counts.png").stat().st_size > 1000
 
 
 def test_takes_what_split_counts_returns():

@@ -74,6 +74,16 @@ def test_a_run_of_another_class_scheme_is_refused(trained):
     assert "4 classes" in refused.reasons[0]
 
 
+def test_a_champion_that_promote_did_not_register_is_refused_in_one_line(workspace):
+    client = mlflow.MlflowClient()
+    client.create_registered_model("ich-6class")
+    version = client.create_model_version("ich-6class", source=str(workspace / "elsewhere"))
+    client.set_registered_model_alias("ich-6class", "champion", version.version)
+    with pytest.raises(PromotionError, match="was not registered by promote") as refusal:
+        promote(PromoteOptions(num_classes=6, run=_training_run(num_classes=6, auc=0.9)))
+    assert "\n" not in str(refusal.value)
+
+
 def _training_run(*, num_classes, auc):
     """A finished train run that has figures but no model."""
     with mlflow.start_run() as run:
