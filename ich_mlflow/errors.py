@@ -4,6 +4,7 @@
     ├── OptionError          an option is out of range or contradicts another
     ├── DataError            a folder, table or label file is missing, empty or contradicts itself
     │   ├── SliceError       one image can't be used: truncated, not CT, no rescale tags
+    │   ├── QuarantineError  more slices can't be used than the user allows
     │   └── SplitError       the patients can't be split as asked
     ├── ModelError           weights or a model can't be found, loaded or logged
     └── PromotionError       there is nothing to promote, or the registry refuses
@@ -25,7 +26,20 @@ class DataError(IchError):
 
 
 class SliceError(DataError):
-    """One image can't be used. The message names the file and the reason."""
+    """One image can't be used. The message names the file, what is wrong and how to fix it.
+
+    reason: one word for the quarantine list, as truncated or no_rescale. tag: the DICOM keyword it is about,
+    or ''.
+    """
+
+    def __init__(self, message: str, *, reason: str = "unusable", tag: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.tag = tag
+
+
+class QuarantineError(DataError):
+    """More slices can't be used than the user allows, or one where every slice must be usable."""
 
 
 class SplitError(DataError):

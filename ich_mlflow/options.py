@@ -11,6 +11,7 @@ from ich_mlflow.errors import OptionError
 
 AUTO = "auto"
 SOURCES = ("rsna", "ctich", "phantom")
+ENGINES = ("local", "spark")
 RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "reference", "demo")
 
 
@@ -24,6 +25,15 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
         raise OptionError(f"{name} is {value!r}, expected {expected}: pass -P {name}=…")
 
 
+def is_true(value: str) -> bool:
+    """Whether a flag says true. Options of that kind are text: `mlflow run` passes no bare flags."""
+    return value.lower() == "true"
+
+
+def _expect_flag(name: str, value: str) -> None:
+    _expect(name, value, value.lower() in ("true", "false"), "true or false")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PhantomOptions:
     """The phantom cohort that is made where source is phantom and no data folder is named."""
@@ -32,10 +42,14 @@ class PhantomOptions:
     bleeds: float = option(
         0.3, "share of phantom exams that show each subtype; 0 for prevalences like those of RSNA 2019"
     )
+    quirks: str = option(
+        "false", "true plants every quirk of RSNA's files and some unusable ones, to see what preprocess does"
+    )
 
     def __post_init__(self) -> None:
         _expect("exams", self.exams, 3 <= self.exams <= 100_000, "3 to 100000")
         _expect("bleeds", self.bleeds, 0 <= self.bleeds <= 1, "0 to 1")
+        _expect_flag("quirks", self.quirks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +58,9 @@ class PreprocessOptions(PhantomOptions):
 
     source: str = option("phantom", f"where slices and labels come from: {', '.join(SOURCES)}")
     data: str = option(
-        AUTO, "folder of the source's files; auto: for phantom a cohort made once under data/, else an error"
+        AUTO,
+        "folder of the source's files, or a URL (s3://, gs://, abfs://, hdfs://); auto: for phantom a cohort made "
+        "once under data/, else an error",
     )
     out: str = option(
         AUTO, "folder of the stored set; auto: a folder under data/ named after source and options"
@@ -52,7 +68,15 @@ class PreprocessOptions(PhantomOptions):
     validation_fraction: float = option(0.15, "share of the patients that validate")
     test_fraction: float = option(0.15, "share of the patients that test")
     seed: int = option(0, "seed of the split and of the phantom cohort")
-    workers: int = option(0, "processes; 0: one a core")
+    folds: int = option(
+        0, "folds of the patients outside test, for cross-validation (train -P fold=); 0: none"
+    )
+    compress: str = option("false", "true stores a third of the size, losslessly, and reads more slowly")
+    quarantine_limit: float = option(0.01, "share of the slices that may be unusable before the run fails")
+    strict: str = option("false", "true refuses the first file that can't be used")
+    engine: str = option("local", "local: processes of this machine; spark: executors of a cluster")
+    spark_master: str = option("local[*]", "with engine=spark: the master's URL, as spark://host:7077")
+    workers: int = option(0, "processes of the local engine; 0: one a core")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +87,12 @@ class PreprocessOptions(PhantomOptions):
         _expect("test_fraction", self.test_fraction, held_out < 1, "less than 1 with validation_fraction")
         _expect("seed", self.seed, self.seed >= 0, "0 or more")
         _expect("workers", self.workers, self.workers >= 0, "0 or more")
+        _expect("folds", self.folds, self.folds == 0 or 2 <= self.folds <= 100, "0, or 2 to 100")
+        limit = self.quarantine_limit
+        _expect("quarantine_limit", limit, 0 <= limit <= 1, "0 to 1")
+        _expect("engine", self.engine, self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
+        for name in ("compress", "strict"):
+            _expect_flag(name, getattr(self, name))
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -83,6 +113,9 @@ class TrainOptions(PreprocessOptions):
     )
     data: str = option(
         AUTO, "a stored set made by preprocess, or with source= the folder of the source's files"
+    )
+    fold: str = option(
+        AUTO, "number of the fold that validates, of a set with folds; auto: the set's own split"
     )
     recipe: str = option(
         AUTO,
@@ -120,6 +153,8 @@ class TrainOptions(PreprocessOptions):
         source = "phantom" if self.source == AUTO else self.source
         _expect("source", self.source, source in SOURCES, f"auto or one of {', '.join(SOURCES)}")
         preprocess_options(self, source=source)
+        fold = self.fold
+        _expect("fold", fold, fold == AUTO or fold.isdecimal(), "auto or a fold's number, 0 or more")
         _expect("recipe", self.recipe, self.recipe in RECIPE_NAMES, f"one of {', '.join(RECIPE_NAMES)}")
         _expect("epidural_only", self.epidural_only, self.epidural_only in ("drop", "keep"), "drop or keep")
 
@@ -147,7 +182,7 @@ class PromoteOptions:
     )
 
     def __post_init__(self) -> None:
-        _expect("replace", self.replace, self.replace.lower() in ("true", "false"), "true or false")
+        _expect_flag("replace", self.replace)
 
 
 @dataclass(frozen=True, kw_only=True)

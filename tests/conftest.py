@@ -6,7 +6,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from ich_mlflow.dataset.build import build_stored_set
+from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.options import TrainOptions
 from ich_mlflow.workflows.train import train
 from tests.factories import ArraySource
@@ -32,7 +32,7 @@ def stored_set(tmp_path_factory):
     """72 constant slices of 18 patients, each patient with one subtype or none."""
     folder = tmp_path_factory.mktemp("stored")
     source = ArraySource(folder, LABELS, slices_per_patient=4)
-    return build_stored_set(source, folder / "set", seed=0, workers=1, progress=False)
+    return build_stored_set(source, folder / "set", BuildOptions(seed=0, workers=1), progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from ich_mlflow.dataset.build import build_stored_set
+from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.sources.base import LabelledFile
+from ich_mlflow.sources.base import LabelledFile, Quarantined
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 NO_BLEED = (0, 0, 0, 0, 0)
@@ -87,9 +87,9 @@ def write_rsna(root: Path, *, num_patients: int = 4, slices_per_patient: int = 3
             dataset.ImagePositionPatient = [0, 0, -5.0 * place]  # files stand from the head down
 
         (root / "stage_2_train").mkdir(parents=True, exist_ok=True)
-        write_dicom(
-            root / "stage_2_train" / f"{sop_uid}.dcm", np.full((8, 8), 1024 + number), change=identify
-        )
+        values = np.full((8, 8), 1024 + number)
+        values[-1, -1] = 0  # a blank slice would be quarantined
+        write_dicom(root / "stage_2_train" / f"{sop_uid}.dcm", values, change=identify)
     write_rsna_table(root, rows)
     return root
 
@@ -108,42 +108,60 @@ def write_ctich(root: Path, rows: Sequence[str], *, header: str = CTICH_HEADER, 
         folder = root / "Patients_CT" / "049" / kind
         folder.mkdir(parents=True, exist_ok=True)
         for slice_number in (1, 2):
-            cv2.imwrite(str(folder / f"{slice_number}.jpg"), np.full((8, 8), value, np.uint8))
+            image = np.full((16, 16), value, np.uint8)
+            image[8:, 8:] = 0  # a blank slice would be quarantined
+            cv2.imwrite(str(folder / f"{slice_number}.jpg"), image)
     return root
 
 
 class ArraySource:
-    """A source without files of its own: constant slices, whose HU is the slice's number.
+    """A source without files of its own: slices whose HU is the slice's number, but for a corner of air.
 
-    Patient p has `slices_per_patient` slices and the labels `labels[p]` on all of them. `broken` names a
-    slice that can't be read. Spacing is 0.5 x 0.4 mm at 512x512.
+    Patient p has `slices_per_patient` slices and the labels `labels[p]` on all of them. `broken` names slices
+    that can't be read. Spacing is 0.5 x 0.4 mm at 512x512.
     """
 
     name = "array"
 
     def __init__(
-        self, folder: Path, labels: Sequence[Sequence[int]], *, slices_per_patient: int = 4, broken: str = ""
+        self,
+        folder: Path,
+        labels: Sequence[Sequence[int]],
+        *,
+        slices_per_patient: int = 4,
+        broken: Sequence[str] = (),
     ) -> None:
-        self.marker = Path(folder) / "slice"
-        self.marker.parent.mkdir(parents=True, exist_ok=True)
-        self.marker.touch()
+        Path(folder).mkdir(parents=True, exist_ok=True)
         self.labels = [tuple(int(label) for label in row) for row in labels]
         self.slices_per_patient = slices_per_patient
         self.broken = broken
 
     def files(self) -> list[LabelledFile]:
         return [
-            LabelledFile(sop_uid=f"s{number:04d}", path=self.marker, subtypes=self._labels_of(number))
+            LabelledFile(
+                sop_uid=f"s{number:04d}",
+                path=f"s{number:04d}.dcm",
+                subtypes=self._labels_of(number),
+                num_bytes=1,
+            )
             for number in range(len(self.labels) * self.slices_per_patient)
         ]
 
+    def rejected(self) -> list[Quarantined]:
+        return []
+
+    def audit(self) -> dict[str, int]:
+        return {"slices": len(self.files())}
+
     def read(self, file: LabelledFile) -> Slice:
-        if file.sop_uid == self.broken:
-            raise SliceError(f"{file.sop_uid} is broken: leave it out")
+        if file.sop_uid in self.broken:
+            raise SliceError(f"{file.sop_uid} is broken: leave it out", reason="truncated", tag="PixelData")
         number = int(file.sop_uid[1:])
         patient, place = divmod(number, self.slices_per_patient)
+        hu = np.full((512, 512), number, np.int16)
+        hu[-2:, -2:] = -1000  # a blank slice would be quarantined
         return Slice(
-            hu=np.full((512, 512), number, np.int16),
+            hu=hu,
             sop_uid=file.sop_uid,
             patient_id=f"p{patient:03d}",
             study_uid=f"study{patient:03d}",
@@ -160,4 +178,4 @@ def build_small_set(folder: Path, *, num_patients: int = 6, slices_per_patient: 
     """A stored set of constant slices at `folder`/set: every second patient has an epidural bleed."""
     labels = [EPIDURAL_BLEED if patient % 2 else NO_BLEED for patient in range(num_patients)]
     source = ArraySource(folder, labels, slices_per_patient=slices_per_patient)
-    return build_stored_set(source, folder / "set", seed=1, workers=1, progress=False)
+    return build_stored_set(source, folder / "set", BuildOptions(seed=1, workers=1), progress=False)

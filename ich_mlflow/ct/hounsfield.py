@@ -1,5 +1,6 @@
 """Hounsfield units: from stored values, and back from displayed windows."""
 
+import cv2
 import numpy as np
 
 from ich_mlflow.ct.window import Window
@@ -19,7 +20,12 @@ def to_hounsfield(stored_values: np.ndarray, *, slope: float, intercept: float) 
 
     Source: DICOM PS3.3 C.11.1.1.2 (output = slope * stored value + intercept).
     """
-    # Whole numbers, as nearly every scanner writes, in int32 unless a 16-bit value could overflow it.
+    if slope == 1 and -MAX_HU <= intercept <= 0 and intercept % 1 == 0 and stored_values.dtype == np.int16:
+        # What nearly every scanner writes. Clipped before the shift, nothing leaves 16 bits.
+        clipped = _maximum(stored_values, MIN_HU - int(intercept))
+        clipped += np.int16(intercept)
+        return clipped
+    # Other whole numbers in int32, unless a 16-bit value could overflow it.
     whole = float(slope).is_integer() and float(intercept).is_integer()
     if whole and abs(slope) < 2**14 and abs(intercept) < 2**30:
         hu = stored_values.astype(np.int32)
@@ -29,6 +35,16 @@ def to_hounsfield(stored_values: np.ndarray, *, slope: float, intercept: float) 
     else:
         hu = np.rint(stored_values.astype(np.float64) * slope + intercept)
     return np.clip(hu, MIN_HU, MAX_HU, out=hu).astype(np.int16)
+
+
+def _maximum(values: np.ndarray, lowest: int) -> np.ndarray:
+    """Values int16 [H, W], raised to `lowest`, in a new array.
+
+    By OpenCV, which takes a fifth of the time: NumPy has no vector code for the maximum of 16-bit integers.
+    """
+    if values.ndim != 2 or min(values.shape) < 8:
+        return np.maximum(values, np.int16(lowest))  # OpenCV takes very small arrays for scalars
+    return cv2.max(values, float(lowest))  # type: ignore[call-overload]
 
 
 def unwrap_12_bit(stored_values: np.ndarray) -> np.ndarray:

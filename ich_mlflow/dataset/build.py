@@ -1,98 +1,188 @@
-"""Building a stored set from a source: read and resample in processes, split by patient, write."""
+"""Building a stored set from a source: pre-flight, shards on some engine, quarantine, split."""
 
-import hashlib
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from itertools import islice
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from ich_mlflow.ct.resample import STORED_SIZE
-from ich_mlflow.dataset.chunks import Chunk, read_chunk, read_chunk_in_worker, start_worker
-from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, assert_disjoint, check_fractions, split_patients
+from ich_mlflow.dataset.codec import codec_named
+from ich_mlflow.dataset.engine_local import num_cores, run_local
+from ich_mlflow.dataset.finish import SplitOptions, finish, tidy
+from ich_mlflow.dataset.plan import Plan, claimed, fingerprint, make_plan, partial_folder, resume
+from ich_mlflow.dataset.preflight import preflight
+from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
+from ich_mlflow.dataset.shard import ShardWork, journal_path, quarantined, read_journal
+from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, check_fractions
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
-from ich_mlflow.dataset.store_writer import StoreWriter
-from ich_mlflow.errors import DataError, IchError
-from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.sources.base import LabelledFile, Source
+from ich_mlflow.errors import DataError, QuarantineError
+from ich_mlflow.sources.base import UNMATCHED, Source
 
-Chunks = Generator[Chunk, None, None]
+LOCAL, SPARK = "local", "spark"
 
-#: Large enough to hide what a process costs, small enough to keep all busy to the end.
-CHUNK_SIZE = 25
-#: Chunks read ahead of the writer, a worker: bounds memory where the disk is slower than the workers.
-_AHEAD = 3
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How a stored set is made.
+
+    seed, fractions, folds  of the split by patient; folds 0: none
+    compress                Zstandard instead of plain .npy shards
+    quarantine_limit        share of the slices that may be unusable, 0 to 1
+    strict                  refuse the first file that can't be used
+    workers                 processes of the local engine; None: one a core; 1: this process
+    engine, spark_master    local, or spark and its master URL
+    """
+
+    seed: int
+    fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
+    folds: int = 0
+    compress: bool = False
+    quarantine_limit: float = 0.01
+    strict: bool = False
+    workers: int | None = None
+    engine: str = LOCAL
+    spark_master: str = "local[*]"
+
+    @property
+    def storage(self) -> str:
+        """The name of the codec: zstd or raw."""
+        return "zstd" if self.compress else "raw"
+
+    def in_manifest(self) -> dict[str, object]:
+        """What the set's content depends on; who made it, and how fast, is no part of it."""
+        return {
+            "seed": self.seed,
+            "fractions": [float(share) for share in self.fractions],
+            "folds": self.folds,
+            "stored_size": STORED_SIZE,
+        }
 
 
 def build_stored_set(
     source: Source,
     out: Path,
+    options: BuildOptions,
     *,
-    seed: int,
-    fractions: Sequence[float] = DEFAULT_FRACTIONS,
-    workers: int | None = None,
     progress: bool = True,
-    source_options: dict[str, Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> StoredSet:
     """Read every labelled slice of `source` and store it at `out`, split by patient.
 
-    workers: processes, None for one a core; 1 reads in this process. progress: a bar on stderr.
-    A complete set at `out` of the same source, files, labels and options is opened as it is (`.reused`).
-    What is written before an error or Ctrl-C is removed. Raises DataError for unusable input or where `out`
-    holds something else, SliceError for the first slice that can't be used, SplitError as split_patients.
+    A complete set at `out` of the same source, files, labels and options is opened as it is (`.reused`). An
+    unfinished one goes on where it was: what was written before an error, Ctrl-C or kill -9 stays in
+    `<out>.partial`, and the result is the same, bit by bit. progress: a bar on stderr. say: told of the
+    pre-flight. Raises DataError for unusable input or where `out` holds something else, QuarantineError where
+    more slices can't be used than allowed, SplitError as split_patients.
     """
     out = Path(out)
-    check_fractions(fractions)
-    files = source.files()
-    if not files:
+    check_fractions(options.fractions)
+    plan = make_plan(source.name, source.files(), options.storage)
+    if not plan.tasks:
         raise DataError(f"source {source.name} has no labelled slices: check its folder")
-    options = {
-        "seed": seed,
-        "fractions": [float(share) for share in fractions],
-        "stored_size": STORED_SIZE,
-        "source_options": dict(source_options or {}),
+    wanted: dict[str, object] = {
+        "source": source.name,
+        "storage": options.storage,
+        "options": options.in_manifest(),
+        "fingerprint": fingerprint(plan, source.rejected()),
     }
-    fingerprint = _fingerprint(files)
+    quarantine = _quarantine(source, plan, options)
     if is_stored_set(out):
-        return _reuse(out, source=source.name, options=options, fingerprint=fingerprint)
+        return _reuse(out, wanted, quarantine)
     try:
-        with StoreWriter(out, num_slices=len(files)) as writer:
-            _write_pixels(writer, _read(source, files, workers), num_slices=len(files), progress=progress)
-            table = writer.table()
-            patients = table["patient_id"].to_numpy()
-            subtypes = table[list(SUBTYPES)].to_numpy()
-            splits = split_patients(patients, subtypes, fractions=fractions, seed=seed)
-            assert_disjoint(patients, splits)
-            return writer.finish(splits, source=source.name, options=options, fingerprint=fingerprint)
+        with claimed(out) as folder:
+            plan = resume(plan, folder)
+            journals = _write_shards(source, plan, folder, quarantine, options, progress=progress, say=say)
+            split = SplitOptions(fractions=options.fractions, folds=options.folds, seed=options.seed)
+            return finish(plan, journals, quarantine, folder, out, split=split, manifest=wanted)
     except OSError as error:
         raise DataError(
             f"{out} can't be written ({error.strerror}): check its disk and permissions"
         ) from None
 
 
-def _write_pixels(writer: StoreWriter, chunks: Chunks, *, num_slices: int, progress: bool) -> None:
-    bar = tqdm(total=num_slices, unit="slice", disable=not progress, file=sys.stderr)
-    # Closing the generator on the way out is what stops its processes.
-    with closing(chunks), bar:
-        for chunk in chunks:
-            for hu, record in zip(chunk.hu, chunk.records, strict=True):
-                writer.append(hu, record)
-            bar.update(len(chunk.records))
+def quarantine_list(out: Path) -> Path | None:
+    """The list of files that can't be used, of a finished set or of one that was given up; None without."""
+    lists = (folder / QUARANTINE for folder in (out, partial_folder(out)))
+    return next((path for path in lists if path.is_file()), None)
 
 
-def _reuse(out: Path, *, source: str, options: dict[str, Any], fingerprint: str) -> StoredSet:
+def _quarantine(source: Source, plan: Plan, options: BuildOptions) -> Quarantine:
+    rejected = source.rejected()
+    num_files = sum(len(task.files) for task in plan.tasks)
+    return Quarantine(
+        num_slices=num_files + sum(one.reason not in UNMATCHED for one in rejected),
+        limit=options.quarantine_limit,
+        strict=options.strict,
+    )
+
+
+def _write_shards(
+    source: Source,
+    plan: Plan,
+    folder: Path,
+    quarantine: Quarantine,
+    options: BuildOptions,
+    *,
+    progress: bool,
+    say: Callable[[str], None],
+) -> list[pa.Table]:
+    """Write what is missing; the journals of all shards, in order."""
+    journals = dict(plan.done)
+    try:
+        quarantine.add(source.rejected())
+        for journal in plan.done.values():
+            quarantine.add(quarantined(journal))
+        if plan.todo:
+            workers = min(options.workers or num_cores(), len(plan.todo))
+            say(str(preflight(source, plan, folder, workers=workers)))
+        total = sum(len(task.files) for task in plan.tasks)
+        bar = tqdm(
+            total=total,
+            initial=plan.num_slices_done,
+            unit="slice",
+            disable=not progress,
+            file=sys.stderr,
+        )
+        codec = codec_named(plan.storage)
+        # Closing the engine on the way out is what stops its processes.
+        with closing(_run(source, plan, folder, options)) as numbers, bar:
+            for number in numbers:
+                journal = read_journal(folder, plan.tasks[number], codec)
+                if journal is None:
+                    raise DataError(
+                        f"shard {number} of {folder} was not written whole: run the command again"
+                    )
+                journals[number] = journal
+                quarantine.add(quarantined(journal))
+                bar.set_postfix(quarantined=quarantine.num_counted, refresh=False)
+                bar.update(len(journal))
+    except QuarantineError:
+        quarantine.write(folder / QUARANTINE)
+        for number, journal in journals.items():
+            if quarantined(journal):
+                # Read again next time: by then the file may be mended, or the limit another.
+                journal_path(folder, number).unlink(missing_ok=True)
+        raise
+    return [journals[task.number] for task in plan.tasks]
+
+
+def _run(source: Source, plan: Plan, folder: Path, options: BuildOptions) -> Generator[int, None, None]:
+    work = ShardWork(source=source, folder=str(folder.resolve()), storage=plan.storage)
+    tasks = plan.todo
+    if options.engine == SPARK and tasks:
+        # Imported where used: PySpark is an extra.
+        from ich_mlflow.dataset.engine_spark import run_spark
+
+        return run_spark(tasks, work, master=options.spark_master)
+    return run_local(tasks, work, workers=options.workers)
+
+
+def _reuse(out: Path, wanted: dict[str, object], quarantine: Quarantine) -> StoredSet:
     stored = StoredSet.open(out)
-    wanted = {"source": source, "options": options, "fingerprint": fingerprint}
     differing = [name for name, value in wanted.items() if stored.manifest.get(name) != value]
     if differing:
         what = "source files or labels" if differing == ["fingerprint"] else " and ".join(differing)
@@ -100,65 +190,7 @@ def _reuse(out: Path, *, source: str, options: dict[str, Any], fingerprint: str)
             f"{out} holds a set made with other {what} (see its manifest.json): "
             "choose another output folder, or remove it"
         )
+    quarantine.check_finished(stored.manifest["quarantine"], out / QUARANTINE)
+    tidy(out)
     stored.reused = True
     return stored
-
-
-def _fingerprint(files: Sequence[LabelledFile]) -> str:
-    """SHA-256 over file names, sizes and labels: cheap, and blind to a file changed at the same size."""
-    total = hashlib.sha256()
-    for file in files:
-        try:
-            size = os.stat(file.path).st_size
-        except OSError as error:
-            raise DataError(f"{file.path} can't be read ({error.strerror}): check the data set") from None
-        total.update(f"{file.sop_uid}\x1f{file.path.name}\x1f{size}\x1f{file.subtypes}\x1e".encode())
-    return total.hexdigest()
-
-
-def _read(source: Source, files: Sequence[LabelledFile], workers: int | None) -> Chunks:
-    chunks = [files[start : start + CHUNK_SIZE] for start in range(0, len(files), CHUNK_SIZE)]
-    num_workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
-    if num_workers <= 1:
-        return (read_chunk(source, chunk) for chunk in chunks)
-    return _read_in_processes(source, chunks, num_workers)
-
-
-def _read_in_processes(source: Source, chunks: list[Sequence[LabelledFile]], num_workers: int) -> Chunks:
-    """Chunks in order, read by spawned processes no further ahead than the writer needs."""
-    pool = ProcessPoolExecutor(
-        num_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=start_worker,
-        initargs=(source,),
-    )
-    todo = iter(chunks)
-    pending: deque[Future[Chunk]] = deque()
-    try:
-        with _interrupts_ignored():
-            pending.extend(pool.submit(read_chunk_in_worker, c) for c in islice(todo, num_workers * _AHEAD))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(read_chunk_in_worker, c) for c in islice(todo, 1))
-    except BrokenProcessPool:
-        raise DataError(
-            "a reading process was killed, most often for want of memory: pass fewer workers, -P workers=1"
-        ) from None
-    except IchError as error:
-        # The cause is the worker's traceback, which says nothing that the message doesn't.
-        raise type(error)(str(error)) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C from their first instruction, and print no traceback at it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ich_mlflow.errors import SplitError
 from ich_mlflow.labels import ANY, SUBTYPES
 
 SPLITS: tuple[str, str, str] = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = SPLITS
 DEFAULT_FRACTIONS = (0.70, 0.15, 0.15)
+#: The table's column of fold numbers: 0 to k - 1, and -1 for the test split or where there are no folds.
+FOLD = "fold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,51 @@ def split_patients(
     assigned = _stratify(patients, shares, np.random.default_rng(seed))
     _fill_gaps(assigned, patients, shares)
     return np.array(SPLITS, dtype=object)[assigned][patients.rows].astype(str)
+
+
+def fold_patients(
+    patient_ids: np.ndarray, subtypes: np.ndarray, splits: np.ndarray, *, num_folds: int, seed: int
+) -> np.ndarray:
+    """Deal the patients outside the test split into folds of equal size: int8 [N], -1 for test.
+
+    Stratified as split_patients. num_folds 0 makes no folds, -1 everywhere. Raises SplitError for 1 fold, or
+    more folds than patients.
+    """
+    folds = np.full(len(patient_ids), -1, dtype=np.int8)
+    if num_folds == 0:
+        return folds
+    dealt = np.asarray(splits) != TEST
+    patients = _group(np.asarray(patient_ids)[dealt], np.asarray(subtypes)[dealt])
+    if not 2 <= num_folds <= min(len(patients.labels), 100):
+        raise SplitError(
+            f"folds is {num_folds}, expected 0 or 2 to {min(len(patients.labels), 100)} (there are "
+            f"{len(patients.labels)} patients outside test): pass -P folds=5"
+        )
+    shares = np.full(num_folds, 1 / num_folds)
+    assigned = _stratify(patients, shares, np.random.default_rng((seed, num_folds)))
+    _fill_gaps(assigned, patients, shares)
+    folds[dealt] = assigned[patients.rows]
+    return folds
+
+
+def group_patients(patient_ids: pd.Series, *other_ids: pd.Series) -> np.ndarray:
+    """The unit of splitting for each slice, str [N]: its patient, or the first of several patients.
+
+    Patients that share a study or a series (a PatientID that was changed, or pseudonyms given twice) count as
+    one, so that neither is torn. other_ids: study and series of each slice.
+    """
+    names, patients = np.unique(patient_ids.to_numpy().astype(str), return_inverse=True)
+    edges = [np.empty((2, 0), dtype=np.int64)]
+    for ids in other_ids:
+        pairs = pd.DataFrame({"patient": patients, "id": ids.to_numpy()}).drop_duplicates()
+        first = pairs.groupby("id")["patient"].transform("first").to_numpy()
+        edges.append(np.stack([pairs["patient"].to_numpy(), first]))
+    rows, columns = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(names), len(names)))
+    _, components = connected_components(graph, directed=False)
+    first_of = np.full(components.max() + 1, len(names))
+    np.minimum.at(first_of, components, np.arange(len(names)))
+    return names[first_of[components]][patients]
 
 
 def assert_disjoint(patient_ids: np.ndarray, splits: np.ndarray) -> None:

@@ -1,15 +1,17 @@
-"""The stored set on disk: Hounsfield units in memory-mapped shards, and a Parquet table beside them.
+"""The stored set on disk: Hounsfield units in shards, and a Parquet table beside them.
 
-    <path>/hu-00000.npy …   int16 [n, 256, 256], 4,096 slices each at most
-    <path>/slices.parquet   one row a slice: TABLE_COLUMNS
-    <path>/manifest.json    schema version, source, options, counts, digest; written last
+    <path>/hu-00000.npy …    int16 [n, 256, 256], 1,024 slices each at most; hu-00000.zst … where compressed
+    <path>/slices.parquet    one row a slice: TABLE_COLUMNS
+    <path>/quarantine.csv    the files that can't be used: file, reason, tag, detail
+    <path>/manifest.json     schema version, source, options, counts, digest
 
-The table stands in the order of patient, study, series, position; `shard` and `row` say where the pixels are.
+The table stands in the order of patient, study, series, position; `shard`, `row`, `offset` and `num_bytes` say
+where a slice's pixels are.
 """
 
 import json
-import threading
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,19 +19,19 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.ct.resample import STORED_SIZE
-from ich_mlflow.dataset.split import SPLITS
+from ich_mlflow.dataset.codec import codec_named
+from ich_mlflow.dataset.shard import shard_path
+from ich_mlflow.dataset.split import FOLD, SPLITS, TEST, TRAIN, VALIDATION
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 
-SCHEMA_VERSION = 1
-SLICES_PER_SHARD = 4096
-SLICE_BYTES = STORED_SIZE * STORED_SIZE * 2
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 TABLE = "slices.parquet"
 
 TABLE_COLUMNS = (
     "sop_uid", "patient_id", "study_uid", "series_uid", "position_mm", "position_fraction",
-    "row_spacing_mm", "column_spacing_mm", *SUBTYPES, "split", "shard", "row",
+    "row_spacing_mm", "column_spacing_mm", *SUBTYPES, "split", FOLD, "shard", "row", "offset", "num_bytes",
 )  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def is_stored_set(path: Path) -> bool:
 
 @dataclass
 class StoredSet:
-    """A stored set, opened. Pixels are mapped on first use; reading is safe from several threads.
+    """A stored set, opened. Reading is safe from several threads and holds no file open.
 
     table   DataFrame with TABLE_COLUMNS, index 0 … N-1
     reused  dataset.build found this set complete and did not build it again
@@ -50,8 +52,6 @@ class StoredSet:
     manifest: dict[str, Any]
     table: pd.DataFrame
     reused: bool = False
-    _maps: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -66,11 +66,29 @@ class StoredSet:
         if missing:
             raise DataError(f"{path / TABLE} has no column {', '.join(missing)}: {_REBUILD}")
         table = table[list(TABLE_COLUMNS)].reset_index(drop=True)
-        for shard, num_slices in table["shard"].value_counts().items():
-            file = shard_path(path, int(str(shard)))
-            if not file.is_file() or file.stat().st_size < num_slices * SLICE_BYTES:
-                raise DataError(f"{file} is missing or cut short, expected {num_slices} slices: {_REBUILD}")
-        return cls(path=path, manifest=manifest, table=table)
+        stored = cls(path=path, manifest=manifest, table=table)
+        ends = (table["offset"] + table["num_bytes"]).groupby(table["shard"]).max()
+        for shard, end in ends.items():
+            file = stored._shard(int(str(shard)))
+            if not file.is_file() or file.stat().st_size < end:
+                raise DataError(f"{file} is missing or cut short, expected {end:,} bytes: {_REBUILD}")
+        return stored
+
+    def with_fold(self, number: int) -> Self:
+        """The same set with fold `number` as validation and the other folds as train; test stays as it is.
+
+        Raises DataError where the set has no such fold.
+        """
+        folds = int(self.table[FOLD].max()) + 1
+        if not 0 <= number < folds:
+            said = f"folds 0 to {folds - 1}" if folds else "no folds"
+            raise DataError(
+                f"fold is {number}, and {self.path} has {said}: pass one of them, or run preprocess with "
+                "-P folds=5"
+            )
+        fold = self.table[FOLD].to_numpy()
+        split = np.where(fold < 0, TEST, np.where(fold == number, VALIDATION, TRAIN))
+        return replace(self, table=self.table.assign(split=split))
 
     @property
     def digest(self) -> str:
@@ -91,34 +109,33 @@ class StoredSet:
     def hu(self, rows: np.ndarray) -> np.ndarray:
         """Hounsfield units int16 [n, 256, 256] of those table rows, in that order. A copy."""
         rows = np.asarray(rows, dtype=np.int64)
-        shards, places = self._places
         pixels = np.empty((len(rows), STORED_SIZE, STORED_SIZE), dtype=np.int16)
-        wanted = shards[rows]
-        for shard in np.unique(wanted):
-            here = wanted == shard
-            pixels[here] = self._map(int(shard))[places[rows[here]]]
+        shards, offsets, sizes = (self._column(name)[rows] for name in ("shard", "offset", "num_bytes"))
+        codec = codec_named(self.manifest["storage"])
+        for shard in np.unique(shards):
+            try:
+                handle = os.open(self._shard(int(shard)), os.O_RDONLY)
+            except OSError as error:
+                raise DataError(
+                    f"{self._shard(int(shard))} can't be read ({error.strerror}): {_REBUILD}"
+                ) from None
+            try:
+                for place in np.flatnonzero(shards == shard):
+                    codec.decode(os.pread(handle, int(sizes[place]), int(offsets[place])), pixels[place])
+            except ValueError:
+                raise DataError(f"{self._shard(int(shard))} is damaged: {_REBUILD}") from None
+            finally:
+                os.close(handle)
         return pixels
 
-    @property
-    def _places(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.table["shard"].to_numpy(), self.table["row"].to_numpy()
+    def _column(self, name: str) -> np.ndarray:
+        return self.table[name].to_numpy()
 
-    def _map(self, shard: int) -> np.ndarray:
-        with self._lock:
-            if shard not in self._maps:
-                file = shard_path(self.path, shard)
-                try:
-                    self._maps[shard] = np.load(file, mmap_mode="r")
-                except (OSError, ValueError) as error:
-                    raise DataError(f"{file} can't be read ({type(error).__name__}): {_REBUILD}") from None
-            return self._maps[shard]
+    def _shard(self, number: int) -> Path:
+        return shard_path(self.path, number, codec_named(self.manifest["storage"]))
 
 
 _REBUILD = "remove the folder and run preprocess again"
-
-
-def shard_path(path: Path, shard: int) -> Path:
-    return path / f"hu-{shard:05d}.npy"
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -1,140 +1,192 @@
 """Pixels of a DICOM CT image, to Hounsfield units."""
 
-import math
-
 import numpy as np
-from pydicom.dataset import FileDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import get_decoder
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
-from ich_mlflow.ct.hounsfield import to_hounsfield, unwrap_12_bit
+from ich_mlflow.ct.hounsfield import MIN_HU, to_hounsfield, unwrap_12_bit
+from ich_mlflow.dicom import header
+from ich_mlflow.dicom.codestream import image_size
+from ich_mlflow.dicom.parse import MAX_SIDE, Parsed
 from ich_mlflow.errors import SliceError
 
-#: Well above any CT matrix; a compressed file of a few bytes could otherwise ask for gigabytes.
-MAX_SIDE = 4096
-_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+#: pydicom's plugins in the order they are tried. Each decodes the test files to the bit; fed with thousands of
+#: broken ones they refuse, where gdcm, which decodes as well, takes the process down (docs/decisions/0006).
+_PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg")
 
 
-def read_hounsfield(dataset: FileDataset, name: str) -> np.ndarray:
+def read_hounsfield(parsed: Parsed, name: str) -> np.ndarray:
     """Hounsfield units int16 [H, W] of a CT image, at least -1024. `name` stands in messages.
 
-    The table of cases is in docs (RSNA's files): 16 or 12 bits, signed or not, are read as their tags say;
-    12-bit unsigned files with an intercept of 0 or 1 hold negative HU modulo 4096 and are unwrapped.
+    16 or 12 bits, signed or not, are read as their tags say; 12-bit unsigned files with an intercept of 0 or
+    1 hold negative HU modulo 4096 and are unwrapped. Pixels of the Pixel Padding Value become -1024.
     Raises SliceError for missing rescale tags, pixels that are cut short or can't be decoded, more than one
-    frame or sample a pixel, or units other than HU. Source: DICOM PS3.3 C.7.6.3, C.8.2.1, C.11.1.
+    frame or sample a pixel, or units other than HU.
+    Source: DICOM PS3.3 C.7.6.3, C.7.5.1.1.2 (padding), C.8.2.1, C.11.1.
     """
+    dataset = parsed.dataset
     bits_stored, signed = _check_layout(dataset, name)
-    slope = _number(dataset, "RescaleSlope", name)
-    intercept = _number(dataset, "RescaleIntercept", name)
+    slope = _number(dataset, "RescaleSlope", name, reason="no_rescale")
+    intercept = _number(dataset, "RescaleIntercept", name, reason="no_rescale")
     if slope == 0:
-        raise SliceError(f"{name} has RescaleSlope 0, expected another number (mostly 1): export it again")
-    if header_text(dataset, "RescaleType") not in ("", "HU", "US"):
-        raise SliceError(f"{name} has a RescaleType other than HU: pass images in Hounsfield units")
-    stored = _stored_values(dataset, name, bits_stored=bits_stored, signed=signed)
+        raise SliceError(
+            f"{name} has RescaleSlope 0, expected another number (mostly 1): export it again",
+            reason="no_rescale",
+            tag="RescaleSlope",
+        )
+    if header.text(dataset, "RescaleType") not in ("", "HU", "US"):
+        raise SliceError(
+            f"{name} has a RescaleType other than HU: pass images in Hounsfield units",
+            reason="not_hounsfield",
+            tag="RescaleType",
+        )
+    stored = _stored_values(parsed, name, bits_stored=bits_stored, signed=signed)
     if bits_stored == 12 and not signed and slope == 1 and intercept in (0, 1):
-        return to_hounsfield(unwrap_12_bit(stored), slope=1, intercept=0)
-    return to_hounsfield(stored, slope=slope, intercept=intercept)
+        hu = to_hounsfield(unwrap_12_bit(stored), slope=1, intercept=0)
+    else:
+        hu = to_hounsfield(stored, slope=slope, intercept=intercept)
+    padding = _padding(dataset, stored, name, signed=signed)
+    if padding is not None:
+        hu[padding] = MIN_HU
+    return hu
 
 
-def header_text(dataset: FileDataset, keyword: str) -> str:
-    """A tag's text, '' where it is missing, empty or unreadable."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # A value is decoded when it is asked for, and broken ones raise anything.
-        return ""
-    return "" if value is None else str(value).strip()
-
-
-def _check_layout(dataset: FileDataset, name: str) -> tuple[int, bool]:
+def _check_layout(dataset: Dataset, name: str) -> tuple[int, bool]:
     """(BitsStored, whether values are signed) of one frame of 16-bit MONOCHROME2, or SliceError."""
-    if header_text(dataset, "PhotometricInterpretation") != "MONOCHROME2":
-        raise SliceError(f"{name} has a PhotometricInterpretation other than MONOCHROME2: pass original CT")
-    for keyword, expected, default in (("SamplesPerPixel", 1, None), ("NumberOfFrames", 1, 1)):
-        found = _integer(dataset, keyword, name, default=default)
-        if found != expected:
-            raise SliceError(f"{name} has {keyword} {found}, expected {expected}: pass single CT images")
+
+    def refuse(keyword: str, text: str, *, reason: str = "unsupported_pixels") -> None:
+        raise SliceError(f"{name} has {text}", reason=reason, tag=keyword)
+
+    if header.text(dataset, "PhotometricInterpretation") != "MONOCHROME2":
+        keyword = "PhotometricInterpretation"
+        refuse(keyword, f"a {keyword} other than MONOCHROME2: pass original CT")
+    frames = _integer(dataset, "NumberOfFrames", name, default=1)
+    if frames != 1:
+        text = f"NumberOfFrames {frames}, expected 1: convert it to single CT images (dcm4che's emf2sf does)"
+        refuse("NumberOfFrames", text, reason="multi_frame")
+    samples = _integer(dataset, "SamplesPerPixel", name)
+    if samples != 1:
+        refuse("SamplesPerPixel", f"SamplesPerPixel {samples}, expected 1: pass original CT")
     for keyword in ("Rows", "Columns"):
         side = _integer(dataset, keyword, name)
         if not 1 <= side <= MAX_SIDE:
-            raise SliceError(f"{name} has {keyword} {side}, expected 1 to {MAX_SIDE}: pass original CT")
+            refuse(keyword, f"{keyword} {side}, expected 1 to {MAX_SIDE}: pass original CT")
     allocated = _integer(dataset, "BitsAllocated", name)
     stored = _integer(dataset, "BitsStored", name)
     high_bit = _integer(dataset, "HighBit", name, default=stored - 1)
     if allocated != 16 or not 1 <= stored <= 16 or high_bit != stored - 1:
-        raise SliceError(
-            f"{name} has BitsAllocated {allocated}, BitsStored {stored}, HighBit {high_bit}, "
-            "expected 16, 1 to 16, BitsStored - 1: pass original CT"
+        keyword = "BitsAllocated" if allocated != 16 else "BitsStored"
+        refuse(
+            keyword,
+            f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high_bit}, "
+            "expected 16, 1 to 16, BitsStored - 1: pass original CT",
         )
     representation = _integer(dataset, "PixelRepresentation", name)
     if representation not in (0, 1):
-        raise SliceError(f"{name} has PixelRepresentation {representation}, expected 0 or 1: export it again")
+        keyword = "PixelRepresentation"
+        refuse(keyword, f"{keyword} {representation}, expected 0 or 1: export it again")
     return stored, representation == 1
 
 
-def _stored_values(dataset: FileDataset, name: str, *, bits_stored: int, signed: bool) -> np.ndarray:
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
-    if syntax is None or syntax in _UNCOMPRESSED:
-        values = _native_values(dataset, name, rows, columns)
+def _stored_values(parsed: Parsed, name: str, *, bits_stored: int, signed: bool) -> np.ndarray:
+    rows, columns = (int(header.numbers(parsed.dataset, keyword)[0]) for keyword in ("Rows", "Columns"))
+    if parsed.pixels is not None:
+        values = _native_values(parsed.pixels, name, rows, columns)
     else:
-        values = _decoded_values(dataset, name, rows, columns)
+        values = _decoded_values(parsed.dataset, name, rows, columns)
     return _used_bits(values.view("<u2"), bits_stored=bits_stored, signed=signed)
 
 
-def _native_values(dataset: FileDataset, name: str, rows: int, columns: int) -> np.ndarray:
+def _native_values(pixels: memoryview, name: str, rows: int, columns: int) -> np.ndarray:
     """Stored values uint16 [H, W] straight from the bytes: a third faster than pydicom's pixel_array."""
-    try:
-        data = dataset.get("PixelData")
-    except Exception:  # As in header_text.
-        data = None
     expected = rows * columns * 2
-    if not isinstance(data, bytes) or len(data) < expected:
-        found = len(data) if isinstance(data, bytes) else 0
+    if len(pixels) < expected:
         raise SliceError(
-            f"{name} has {found} bytes of PixelData, expected {expected} ({rows} x {columns} x 2): "
-            "the file is cut short, copy it again or leave it out"
+            f"{name} has {len(pixels)} bytes of PixelData, expected {expected} ({rows} x {columns} x 2): "
+            "the file is cut short, copy it again or leave it out",
+            reason="truncated",
+            tag="PixelData",
         )
-    return np.frombuffer(data, dtype="<u2", count=rows * columns).reshape(rows, columns)
+    return np.frombuffer(pixels, dtype="<u2", count=rows * columns).reshape(rows, columns)
 
 
-def _decoded_values(dataset: FileDataset, name: str, rows: int, columns: int) -> np.ndarray:
+def _decoded_values(dataset: Dataset, name: str, rows: int, columns: int) -> np.ndarray:
     try:
+        _choose_plugin(dataset, (rows, columns))
         values = dataset.pixel_array
-    except Exception:  # pydicom's decoders raise anything, and without a plugin RuntimeError.
+    except Exception:  # pydicom's decoders raise anything; without a plugin, StopIteration.
         raise SliceError(
-            f"{name} holds compressed pixels that can't be decoded here: decompress it (gdcmconv --raw), or "
-            "install pylibjpeg and its plugins"
+            f"{name} holds compressed pixels that can't be decoded here: copy it again, or decompress it "
+            "(gdcmconv --raw)",
+            reason="undecodable",
+            tag="TransferSyntaxUID",
         ) from None
     if values.shape != (rows, columns) or values.dtype.itemsize != 2:
         raise SliceError(
             f"{name} decodes to {values.dtype} {values.shape}, expected 16 bits ({rows}, {columns}): "
-            "export it again"
+            "export it again",
+            reason="undecodable",
+            tag="PixelData",
         )
     return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
 
 
-def _used_bits(values: np.ndarray, *, bits_stored: int, signed: bool) -> np.ndarray:
-    """Values with the bits above BitsStored dropped, sign extended where signed: int16 or uint16 [H, W].
+def _choose_plugin(dataset: Dataset, shape: tuple[int, int]) -> None:
+    """Raises ValueError for a codestream of another size than the header says, StopIteration without a plugin."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return  # big endian
+    if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes + JPEG2000TransferSyntaxes:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        if image_size(frame) != shape:
+            raise ValueError("the codestream is of another size than the header says, or of none")
+    usable = get_decoder(syntax).available_plugins
+    dataset.pixel_array_options(decoding_plugin=next(name for name in _PLUGINS if name in usable))
 
-    What stands in the unused bits is undefined. Source: DICOM PS3.5 8.1.1.
+
+def _used_bits(values: np.ndarray, *, bits_stored: int, signed: bool) -> np.ndarray:
+    """Values with the bits above BitsStored dropped, sign extended where signed.
+
+    int16 [H, W] where that holds them, uint16 [H, W] for 16 bits unsigned. What stands in the unused bits is
+    undefined. Source: DICOM PS3.5 8.1.1.
     """
     unused = 16 - bits_stored
     if signed:
         return (values << unused).view(np.int16) >> unused if unused else values.view(np.int16)
-    return values & np.uint16(0xFFFF >> unused) if unused else values
+    return (values & np.uint16(0xFFFF >> unused)).view(np.int16) if unused else values
 
 
-def _integer(dataset: FileDataset, keyword: str, name: str, *, default: int | None = None) -> int:
+def _padding(dataset: Dataset, stored: np.ndarray, name: str, *, signed: bool) -> np.ndarray | None:
+    """Mask [H, W] of the pixels that are padding; None where the file names no padding value."""
+    if "PixelPaddingValue" not in dataset:
+        return None
+    low = _padding_value(dataset, "PixelPaddingValue", name, signed=signed)
+    if "PixelPaddingRangeLimit" not in dataset:
+        return stored == low
+    high = _padding_value(dataset, "PixelPaddingRangeLimit", name, signed=signed)
+    return (stored >= min(low, high)) & (stored <= max(low, high))
+
+
+def _padding_value(dataset: Dataset, keyword: str, name: str, *, signed: bool) -> int:
+    value = _integer(dataset, keyword, name)
+    # Its VR is US or SS by PixelRepresentation, and writers mix the two up.
+    return (value + 2**15) % 2**16 - 2**15 if signed else value % 2**16
+
+
+def _integer(dataset: Dataset, keyword: str, name: str, *, default: int | None = None) -> int:
     if default is not None and keyword not in dataset:
         return default
-    return int(_number(dataset, keyword, name))
+    return int(_number(dataset, keyword, name, reason="unsupported_pixels"))
 
 
-def _number(dataset: FileDataset, keyword: str, name: str) -> float:
-    try:
-        value = dataset.get(keyword)
-        number = math.nan if value is None else float(value)
-    except Exception:  # As in header_text.
-        number = math.nan
-    if not math.isfinite(number):
-        raise SliceError(f"{name} has no usable {keyword} (one finite number expected): export it again")
-    return number
+def _number(dataset: Dataset, keyword: str, name: str, *, reason: str) -> float:
+    found = header.numbers(dataset, keyword)
+    if len(found) != 1:
+        raise SliceError(
+            f"{name} has no usable {keyword} (one finite number expected): export it again",
+            reason=reason,
+            tag=keyword,
+        )
+    return found[0]

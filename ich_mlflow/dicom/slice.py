@@ -1,21 +1,21 @@
 """One axial CT image: what the project knows of it, and how it is read from a DICOM file."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset
 
-from ich_mlflow.dicom.pixels import header_text, read_hounsfield
+from ich_mlflow.dicom import header
+from ich_mlflow.dicom.parse import Parsed, parse_any, parse_plain
+from ich_mlflow.dicom.pixels import read_hounsfield
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
-#: A deflated file of a few kilobytes can unpack to gigabytes, so it is refused before it is parsed.
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
-_META_BYTES = 2048
-
+#: Enhanced and legacy converted enhanced CT Image Storage.
+_ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _IDENTITY = ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -42,83 +42,112 @@ class Slice:
 
 
 def read_slice(path: Path) -> Slice:
-    """Read a slice of a data set: pixels, identity and position must all be there.
-
-    Raises SliceError, naming the file, where it is no DICOM file, is not CT, lacks an identifier or its
-    position, or where slice_from_bytes would refuse its pixels.
-    """
+    """Read a slice of a data set from a file. As parse_slice, and SliceError where it can't be read."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise SliceError(f"{path} can't be read ({error.strerror}): check its path and permissions") from None
-    dataset = _parse(data, str(path))
-    missing = [keyword for keyword in _IDENTITY if not header_text(dataset, keyword)]
-    if missing:
         raise SliceError(
-            f"{path} has no {', '.join(missing)}, which grouping by patient and series needs: "
-            "export it again with its identifiers (pseudonyms will do)"
-        )
-    try:
-        position_mm = _position_mm(dataset)
-    except Exception:  # Missing, or broken: a value is decoded when it is asked for, and raises anything.
-        raise SliceError(
-            f"{path} has no usable ImagePositionPatient (3 numbers) and ImageOrientationPatient (6 numbers): "
-            "export it again with its geometry"
+            f"{path} can't be read ({error.strerror}): check its path and permissions", reason="unreadable"
         ) from None
-    return _slice(dataset, str(path), position_mm)
+    return parse_slice(data, str(path))
+
+
+def parse_slice(data: bytes, name: str) -> Slice:
+    """Read a slice of a data set from a file's bytes: pixels, identity and position must all be there.
+
+    `name` stands in messages. Raises SliceError where the bytes are no DICOM file or not CT, lack an
+    identifier or their position, or where slice_from_bytes would refuse the pixels.
+    """
+    return _read(data, name, _strict)
 
 
 def slice_from_bytes(data: bytes, name: str) -> Slice:
     """Read a slice from a DICOM file's bytes, to be classified by itself. `name` stands in messages.
 
     Strict on pixels; an identifier that is missing becomes '', a position that is missing 0.0.
-    Raises SliceError where the bytes are no DICOM file or not CT, are deflated, lack rescale tags, are cut
-    short, or are anything but one frame of 16-bit MONOCHROME2. Messages hold no text from the header.
+    Raises SliceError where the bytes are no DICOM file or not CT, lack rescale tags, are cut short, can't be
+    decoded, or are anything but one frame of 16-bit MONOCHROME2. Messages hold no text from the header.
     """
-    dataset = _parse(data, name)
+    return _read(data, name, _lenient)
+
+
+def _read(data: bytes, name: str, make: Callable[[Parsed, str], Slice]) -> Slice:
+    """The quick way where it succeeds; dcmread has the last word on what can't be used."""
+    plain = parse_plain(data)
+    if plain is not None:
+        with contextlib.suppress(SliceError):
+            return make(plain, name)
+    return make(parse_any(data, name), name)
+
+
+def _strict(parsed: Parsed, name: str) -> Slice:
+    dataset = parsed.dataset
+    _check_kind(dataset, name)
+    missing = [keyword for keyword in _IDENTITY if not header.text(dataset, keyword)]
+    if missing:
+        raise SliceError(
+            f"{name} has no {', '.join(missing)}, which grouping by patient and series needs: "
+            "export it again with its identifiers (pseudonyms will do)",
+            reason="no_identity",
+            tag=missing[0],
+        )
     try:
         position_mm = _position_mm(dataset)
-    except Exception:  # As in read_slice.
-        position_mm = 0.0
-    return _slice(dataset, name, position_mm)
-
-
-def _parse(data: bytes, name: str) -> FileDataset:
-    if _DEFLATED in data[:_META_BYTES]:
-        raise SliceError(f"{name} is deflated, which is not accepted: store it uncompressed (gdcmconv --raw)")
-    try:
-        dataset = pydicom.dcmread(BytesIO(data))
-    except Exception:  # Broken bytes make pydicom raise whatever its parser stumbled over.
+    except ValueError:
         raise SliceError(
-            f"{name} is not a readable DICOM file ({len(data)} bytes), expected a DICOM Part 10 file "
-            "('DICM' at byte 128): check that it was copied whole"
+            f"{name} has no usable ImagePositionPatient (3 numbers) and ImageOrientationPatient (6 numbers): "
+            "export it again with its geometry",
+            reason="no_geometry",
+            tag="ImagePositionPatient",
         ) from None
-    if header_text(dataset, "Modality") != "CT":
-        raise SliceError(f"{name} has a Modality other than CT: pass CT images only")
-    return dataset
+    return _slice(parsed, name, position_mm)
 
 
-def _slice(dataset: FileDataset, name: str, position_mm: float) -> Slice:
-    sop_uid, patient_id, study_uid, series_uid = (header_text(dataset, keyword) for keyword in _IDENTITY)
+def _lenient(parsed: Parsed, name: str) -> Slice:
+    _check_kind(parsed.dataset, name)
+    try:
+        position_mm = _position_mm(parsed.dataset)
+    except ValueError:
+        position_mm = 0.0
+    return _slice(parsed, name, position_mm)
+
+
+def _check_kind(dataset: Dataset, name: str) -> None:
+    if header.text(dataset, "SOPClassUID") in _ENHANCED or "SharedFunctionalGroupsSequence" in dataset:
+        raise SliceError(
+            f"{name} is an Enhanced CT image: its frames and their geometry stand in functional groups, which "
+            "are not read here. Convert it to single CT images (dcm4che's emf2sf does)",
+            reason="multi_frame",
+            tag="SOPClassUID",
+        )
+    if header.text(dataset, "Modality") != "CT":
+        raise SliceError(
+            f"{name} has a Modality other than CT: pass CT images only", reason="not_ct", tag="Modality"
+        )
+
+
+def _slice(parsed: Parsed, name: str, position_mm: float) -> Slice:
+    identity = (header.text(parsed.dataset, keyword) for keyword in _IDENTITY)
+    sop_uid, patient_id, study_uid, series_uid = identity
     return Slice(
-        hu=read_hounsfield(dataset, name),
+        hu=read_hounsfield(parsed, name),
         sop_uid=sop_uid,
         patient_id=patient_id,
         study_uid=study_uid,
         series_uid=series_uid,
         position_mm=position_mm,
-        pixel_spacing_mm=_pixel_spacing_mm(dataset),
+        pixel_spacing_mm=_pixel_spacing_mm(parsed.dataset),
     )
 
 
-def _position_mm(dataset: FileDataset) -> float:
-    return position_along_normal(dataset.ImagePositionPatient, dataset.ImageOrientationPatient)
+def _position_mm(dataset: Dataset) -> float:
+    """Raises ValueError where position or orientation is missing or makes no sense."""
+    return position_along_normal(
+        header.numbers(dataset, "ImagePositionPatient"), header.numbers(dataset, "ImageOrientationPatient")
+    )
 
 
-def _pixel_spacing_mm(dataset: FileDataset) -> tuple[float, float] | None:
+def _pixel_spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
     """Distance between rows and between columns, DICOM's order; None where it makes no sense."""
-    try:
-        rows, columns = (float(value) for value in dataset.PixelSpacing)
-    except Exception:  # As in read_slice.
-        return None
-    return (rows, columns) if 0 < rows < np.inf and 0 < columns < np.inf else None
+    spacing = header.numbers(dataset, "PixelSpacing")
+    return (spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None

@@ -1,5 +1,6 @@
 """Where a slice lies in its series, from DICOM's position and orientation."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
@@ -22,14 +23,8 @@ def slice_normal(orientation: Sequence[float]) -> np.ndarray:
     still counted from the neck up. Raises ValueError where the two directions span no plane.
     Source: DICOM PS3.3 C.7.6.2.1.1 (x to the patient's left, y to the back, z to the head).
     """
-    cosines = np.asarray(orientation, dtype=np.float64)
-    if cosines.shape != (6,) or not np.isfinite(cosines).all():
-        raise ValueError(f"orientation has shape {cosines.shape}, expected 6 finite numbers")
-    normal = np.cross(cosines[:3], cosines[3:])
-    length = np.linalg.norm(normal)
-    if length < 0.5:
-        raise ValueError("orientation spans no plane, expected two perpendicular unit vectors")
-    return normal / length * (-1.0 if normal[2] < 0 else 1.0)
+    x, y, z = _normal(orientation)
+    return np.array([x, y, z])
 
 
 def position_along_normal(position: Sequence[float], orientation: Sequence[float]) -> float:
@@ -38,10 +33,24 @@ def position_along_normal(position: Sequence[float], orientation: Sequence[float
     position: Image Position (Patient), mm, 3 numbers. With a tilted gantry the z coordinate alone would
     misplace slices. Raises ValueError as slice_normal does.
     """
-    corner = np.asarray(position, dtype=np.float64)
-    if corner.shape != (3,) or not np.isfinite(corner).all():
-        raise ValueError(f"position has shape {corner.shape}, expected 3 finite numbers")
-    return float(corner @ slice_normal(orientation))
+    corner = [float(value) for value in position]
+    if len(corner) != 3 or not all(map(math.isfinite, corner)):
+        raise ValueError(f"position has {len(corner)} values, expected 3 finite numbers")
+    return sum(a * b for a, b in zip(corner, _normal(orientation), strict=True))
+
+
+def _normal(orientation: Sequence[float]) -> tuple[float, float, float]:
+    """As slice_normal. Plain numbers: on three values NumPy's cross product takes ten times as long."""
+    cosines = [float(value) for value in orientation]
+    if len(cosines) != 6 or not all(map(math.isfinite, cosines)):
+        raise ValueError(f"orientation has {len(cosines)} values, expected 6 finite numbers")
+    a, b, c, d, e, f = cosines
+    x, y, z = b * f - c * e, c * d - a * f, a * e - b * d
+    length = math.sqrt(x * x + y * y + z * z)
+    if length < 0.5:
+        raise ValueError("orientation spans no plane, expected two perpendicular unit vectors")
+    scale = (-1.0 if z < 0 else 1.0) / length
+    return x * scale, y * scale, z * scale
 
 
 def order_along_normal(slices: Iterable[S]) -> list[S]:

@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import ANY, SUBTYPES
+from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 
 #: Changes whenever the same options would make other pixels.
@@ -36,9 +38,13 @@ _ENCODING_SHARES = (0.55, 0.43, 0.02)
 
 @dataclass(frozen=True, kw_only=True)
 class CohortOptions(ExamOptions):
-    """A cohort: ExamOptions, and how many exams (1 or more). Fewer patients: some are examined twice."""
+    """A cohort: ExamOptions, and how many exams (1 or more). Fewer patients: some are examined twice.
+
+    quirks: exams are written in all of phantom.quirks' kinds, with one of each of its faults.
+    """
 
     exams: int
+    quirks: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,15 +67,18 @@ def write_cohort(
     partial_folder = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     (partial_folder / SLICES_FOLDER).mkdir(parents=True)
-    rows = ["ID,Label"]
+    rows, planted = ["ID,Label"], ["file,reason,tag"]
     write = partial(_write_exam, partial_folder / SLICES_FOLDER, options)
     bar = tqdm(total=options.exams, desc="phantom exams", unit="exam", disable=not progress, file=sys.stderr)
     try:
         with bar:
-            for exam_rows in _map(write, range(options.exams), workers):
+            for exam_rows, exam_planted in _map(write, range(options.exams), workers):
                 rows += exam_rows
+                planted += [f"{one.file},{one.reason},{one.tag}" for one in exam_planted]
                 bar.update()
         (partial_folder / TABLE_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        if options.quirks:
+            (partial_folder / quirks.PLANTED_FILE).write_text("\n".join(planted) + "\n", encoding="utf-8")
         description = json.dumps(_description(options), indent=2) + "\n"
         (partial_folder / OPTIONS_FILE).write_text(description, encoding="utf-8")
         os.rename(partial_folder, folder)
@@ -85,32 +94,50 @@ def encoding_of(exam: Exam) -> Encoding:
     """The encoding of an exam's files: one of RSNA's kinds, the same for all its slices."""
     draw = np.random.default_rng(int(exam.series_uid.removeprefix("ID_"), 16))
     encoding = _ENCODINGS[draw.choice(len(_ENCODINGS), p=_ENCODING_SHARES)]
-    return Encoding(**{**asdict(encoding), "implicit_vr": bool(draw.random() < 0.5)})
+    return replace(encoding, syntax="implicit" if draw.random() < 0.5 else "explicit")
 
 
-def _write_exam(folder: Path, options: CohortOptions, number: int) -> list[str]:
-    """Write the slices of one exam; return its rows of the CSV."""
+def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list[str], list[quirks.Planted]]:
+    """Write the slices of one exam; return its rows of the CSV, and what was planted."""
     cv2.setNumThreads(1)
     exam = make_exam(options, number)
-    encoding, geometry = encoding_of(exam), exam.geometry
-    rows = []
-    for k, sop_uid in enumerate(exam.sop_uids):
-        identity = Identity(
-            sop_uid=sop_uid,
-            patient_id=exam.patient_id,
-            study_uid=exam.study_uid,
-            series_uid=exam.series_uid,
-            position=geometry.position(k),
-            orientation=geometry.orientation,
-            pixel_spacing_mm=(geometry.pixel_mm, geometry.pixel_mm),
-        )
-        write_slice(folder / f"{sop_uid}.dcm", exam.hu[k], identity, encoding)
+    kind = quirks.kind_of(number) if options.quirks else quirks.Kind(name="", encoding=encoding_of(exam))
+    hu = quirks.as_written(exam.hu, kind)
+    faults = quirks.faults_of(number, options.exams, len(hu)) if options.quirks else {}
+    rows: list[str] = []
+    planted = []
+    for k, own_uid in enumerate(exam.sop_uids):
+        pixels, sop_uid = hu[k], own_uid
+        if faults.get(k) == "known_damage":
+            sop_uid = quirks.DAMAGED_UID
+            pixels = quirks.noise_below(pixels, np.random.default_rng(options.seed))
+        path = folder / f"{sop_uid}.dcm"
+        write_slice(path, pixels, _identity(exam, k, sop_uid, kind), kind.encoding)
         labels = dict(zip(SUBTYPES, exam.subtypes[k], strict=True)) | {ANY: exam.subtypes[k].max()}
-        rows += [f"{sop_uid}_{label},{value}" for label, value in labels.items()]
-    return rows
+        slice_rows = [f"{sop_uid}_{label},{value}" for label, value in labels.items()]
+        if k in faults:
+            slice_rows, one = quirks.plant(faults[k], path, slice_rows, SLICES_FOLDER)
+            planted += [one] if one is not None else []
+        rows += slice_rows
+    return rows, planted
 
 
-def _map(write: partial[list[str]], numbers: range, workers: int | None):  # type: ignore[no-untyped-def]
+def _identity(exam: Exam, k: int, sop_uid: str, kind: quirks.Kind) -> Identity:
+    geometry = exam.geometry
+    # The middle two slices share a position where the kind says so.
+    place = k - 1 if kind.repeated_z and k == len(exam.hu) // 2 else k
+    return Identity(
+        sop_uid=sop_uid,
+        patient_id=exam.patient_id,
+        study_uid=exam.study_uid,
+        series_uid=exam.series_uid,
+        position=geometry.position(place),
+        orientation=geometry.orientation,
+        pixel_spacing_mm=(geometry.pixel_mm, geometry.pixel_mm),
+    )
+
+
+def _map(write: partial[Any], numbers: range, workers: int | None):  # type: ignore[no-untyped-def]
     num_workers = min(workers or len(os.sched_getaffinity(0)), len(numbers))
     if num_workers <= 1:
         yield from map(write, numbers)

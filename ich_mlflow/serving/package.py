@@ -24,7 +24,10 @@ from ich_mlflow.serving.classifier import (
 
 PACKAGE_FOLDER = Path(__file__).parents[1]
 #: What a serving machine installs: no TensorFlow among them.
-SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "pydicom", "opencv-python-headless", "ai-edge-litert")
+SERVING_PACKAGES = (
+    "mlflow", "numpy", "pandas", "opencv-python-headless", "ai-edge-litert",
+    "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
+)  # fmt: skip
 KERAS_PACKAGES = ("mlflow", "keras", "tensorflow", "numpy")
 #: The largest difference between the LiteRT twin and Keras that a model may be logged with.
 PARITY_TOLERANCE = 1e-4

@@ -2,24 +2,40 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from ich_mlflow.dicom.slice import Slice
 
+#: Reasons of files that only lack their counterpart. They are listed, and count towards no limit: a part of
+#: the images with the whole table, or the reverse, is a data set like any other.
+NO_LABEL, NO_FILE = "no_label", "no_file"
+UNMATCHED = (NO_LABEL, NO_FILE)
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledFile:
     """A slice that has labels, before its pixels are read.
 
-    sop_uid   as Slice.sop_uid
-    path      the file that is read (of several files a slice, the first)
-    subtypes  0 or 1 for each of labels.SUBTYPES
+    sop_uid    as Slice.sop_uid
+    path       the file that is read, from the source's folder (of several files a slice, the first)
+    subtypes   0 or 1 for each of labels.SUBTYPES
+    num_bytes  of all its files, as the folder says
     """
 
     sop_uid: str
-    path: Path
+    path: str
     subtypes: tuple[int, int, int, int, int]
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantined:
+    """A file that can't be used: its path from the source's folder, one word why, the tag, and the message."""
+
+    file: str
+    reason: str
+    tag: str
+    detail: str
 
 
 class Source(Protocol):
@@ -31,6 +47,9 @@ class Source(Protocol):
 
     def files(self) -> Sequence[LabelledFile]:
         """Every labelled slice, in a fixed order. Raises DataError for missing or contradicting input."""
+
+    def rejected(self) -> Sequence[Quarantined]:
+        """What the tables alone show to be unusable: labels that contradict each other, lack a file, …"""
 
     def audit(self) -> dict[str, int]:
         """What was found on the way: rows, repeated_rows, slices, labels_without_file, files_without_label."""

@@ -1,7 +1,8 @@
 """CT-ICH (Hssayeni et al., Data 2020, 5(1), 14), as PhysioNet's versions up to 1.3.0 lay it out."""
 
+import io
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.base import LabelledFile
-from ich_mlflow.sources.listing import ListedSource, Listing, Subtypes, keep_both, require
+from ich_mlflow.sources.folder import Entry, Folder
+from ich_mlflow.sources.listing import Labels, ListedSource, Listing, contradictions, match, require
 
 CSV = "hemorrhage_diagnosis.csv"
 IMAGES = "Patients_CT"
@@ -41,72 +43,93 @@ class CtIchSource(ListedSource):
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice from its two JPEGs. Raises SliceError, naming the file, where one can't be read."""
-        folder = file.path.parent.parent
-        brain = _read_grey(file.path)
-        bone = _read_grey(folder / "bone" / file.path.name)
+        patient, number = _place(file.path)
+        bone_path = _bone_path(file.path)
+        brain = _read_grey(self.folder, file.path)
+        bone = _read_grey(self.folder, bone_path)
         if brain.shape != bone.shape:
             raise SliceError(
-                f"{file.path} is {brain.shape} and its bone image {bone.shape}, expected the same size: "
-                "copy both again"
+                f"{self.folder.name(file.path)} is {brain.shape} and its bone image {bone.shape}, expected the "
+                "same size: copy both again",
+                reason="unequal_images",
             )
         return Slice(
             hu=from_windows(narrow=brain, narrow_window=BRAIN_JPEG, wide=bone, wide_window=BONE_JPEG),
             sop_uid=file.sop_uid,
-            patient_id=folder.name,
-            study_uid=f"CTICH_{folder.name}_study",
-            series_uid=f"CTICH_{folder.name}_series",
-            position_mm=SLICE_SPACING_MM * int(file.path.stem),
+            patient_id=patient,
+            study_uid=f"CTICH_{patient}_study",
+            series_uid=f"CTICH_{patient}_series",
+            position_mm=SLICE_SPACING_MM * int(number),
             pixel_spacing_mm=None,
         )
 
-    def _list(self, root: Path) -> Listing:
-        require(root, expected=f"a folder with {_LAYOUT}")
-        require(root / CSV, expected=_LAYOUT)
-        require(root / IMAGES, expected=_LAYOUT)
-        labels, counts = _read_labels(root / CSV)
-        # The original holds S_HGE_Seg.jpg masks beside S.jpg.
-        paths = {
-            _sop_uid(int(path.parts[-3]), int(path.stem)): path
-            for path in root.glob(f"{IMAGES}/*/brain/*.jpg")
-            if path.stem.isdecimal() and path.parts[-3].isdecimal()
-        }
-        return keep_both(labels, paths, counts, root=root)
+    def _list(self, folder: Folder) -> Listing:
+        require(folder, "", expected=f"a folder with {_LAYOUT}")
+        require(folder, CSV, expected=_LAYOUT)
+        require(folder, IMAGES, expected=_LAYOUT)
+        labels = _read_labels(folder)
+        sizes = dict(folder.files(IMAGES, ".jpg", recursive=True))
+        entries = {}
+        for path, num_bytes in sizes.items():
+            patient, number = _place(path)
+            # The original holds S_HGE_Seg.jpg masks beside S.jpg.
+            if PurePosixPath(path).parent.name == "brain" and number.isdecimal() and patient.isdecimal():
+                both = Entry(path, num_bytes + sizes.get(_bone_path(path), 0))
+                entries[_sop_uid(int(patient), int(number))] = both
+        return match(labels, entries, table=CSV, folder=folder)
+
+
+def _place(path: str) -> tuple[str, str]:
+    """(patient folder, slice number) of Patients_CT/NNN/brain/S.jpg."""
+    parts = PurePosixPath(path)
+    return parts.parts[-3], parts.stem
+
+
+def _bone_path(path: str) -> str:
+    brain = PurePosixPath(path)
+    return str(brain.parent.parent / "bone" / brain.name)
 
 
 def _sop_uid(patient: int, slice_number: int) -> str:
     return f"CTICH_{patient:03d}_{slice_number:02d}"
 
 
-def _read_grey(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+def _read_grey(folder: Folder, path: str) -> np.ndarray:
+    data = np.frombuffer(folder.read(path), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
     if image is None:
         raise SliceError(
-            f"{path} is missing or no JPEG image, expected the slice in both brain/ and bone/: copy it again"
+            f"{folder.name(path)} is no JPEG image, expected the slice in both brain/ and bone/: copy it again",
+            reason="not_jpeg",
         )
     return image
 
 
-def _read_labels(path: Path) -> tuple[dict[str, Subtypes], dict[str, int]]:
-    """Subtypes by sop_uid, and counts of rows."""
-    table = _parse_rows(path)
+def _read_labels(folder: Folder) -> Labels:
+    table = _parse_rows(folder.name(CSV), folder.read(CSV))
     num_rows = len(table)
     table = table.drop_duplicates()
     uids = [_sop_uid(*row) for row in table[["PatientNumber", "SliceNumber"]].itertuples(index=False)]
-    table.index = pd.Index(uids)
-    _refuse(path, table.index.duplicated(), uids, "labelled twice, differently", "remove the wrong rows")
+    twice = pd.Index(uids).duplicated(keep=False)
     bleeds = table[_LABELS].to_numpy().any(axis=1)
-    contradiction = bleeds == (table["No_Hemorrhage"].to_numpy() == 1)
-    _refuse(path, contradiction, uids, "whose No_Hemorrhage contradicts the subtypes", "correct the labels")
+    unequal = bleeds == (table["No_Hemorrhage"].to_numpy() == 1)
+    rejected = {
+        **contradictions(uids, unequal, "any_contradicts", "No_Hemorrhage contradicts the subtypes"),
+        **contradictions(uids, twice, "contradicting_rows", "labelled twice, differently"),
+    }
     subtypes = map(tuple, table[_LABELS].to_numpy().tolist())
-    counts = {"rows": num_rows, "repeated_rows": num_rows - len(table)}
-    return dict(zip(uids, subtypes, strict=True)), counts
+    return Labels(
+        subtypes={uid: label for uid, label in zip(uids, subtypes, strict=True) if uid not in rejected},
+        rejected=rejected,
+        counts={"rows": num_rows, "repeated_rows": num_rows - len(table)},
+    )
 
 
-def _parse_rows(path: Path) -> pd.DataFrame:
+def _parse_rows(path: str, data: bytes) -> pd.DataFrame:
     try:
         # The original begins with a byte-order mark.
-        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
-    except (ValueError, OSError) as error:
+        table = pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", skipinitialspace=True)
+    except ValueError as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} can't be read as a table ({reason}): copy it again") from None
     missing = [column for column in _COLUMNS if column not in table.columns]
@@ -123,9 +146,3 @@ def _parse_rows(path: Path) -> pd.DataFrame:
         where = f"{len(bad)} unreadable rows, the first on line {bad[0] + 2}" if len(bad) else "no rows"
         raise DataError(f"{path} has {where}, expected numbers, labels 0 or 1: copy the table again")
     return numbers.astype(int)
-
-
-def _refuse(path: Path, wrong: np.ndarray, uids: list[str], what: str, fix: str) -> None:
-    slices = np.flatnonzero(wrong)
-    if len(slices):
-        raise DataError(f"{path} has {len(slices)} slices {what}, the first is {uids[slices[0]]}: {fix}")

@@ -1,22 +1,25 @@
 """RSNA 2019 Brain CT Hemorrhage, as Kaggle hands it out."""
 
-import os
+import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from ich_mlflow.dicom.slice import Slice, read_slice
+from ich_mlflow.dicom.slice import Slice, parse_slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.sources.base import LabelledFile
-from ich_mlflow.sources.listing import ListedSource, Listing, Subtypes, keep_both, require
+from ich_mlflow.sources.folder import Folder
+from ich_mlflow.sources.listing import Labels, ListedSource, Listing, contradictions, match, require
 
 CSV = "stage_2_train.csv"
 IMAGES = "stage_2_train"
+#: Damage that a file's header does not show. Source: shared/rsna.md.
+KNOWN_DAMAGE = {"ID_b79eed528": "noise below row 332"}
+
 _LAYOUT = f"{CSV} (ID,Label) and {IMAGES}/ID_<9 hex>.dcm"
 _LABELS = (*SUBTYPES, ANY)
 _ID = rf"^ID_[0-9a-f]{{9}}_({'|'.join(_LABELS)})$"
@@ -34,48 +37,65 @@ class RsnaSource(ListedSource):
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError where it can't be used, or is not the slice its name says."""
-        ct_slice = read_slice(file.path)
+        name = self.folder.name(file.path)
+        if file.sop_uid in KNOWN_DAMAGE:
+            raise SliceError(
+                f"{name} is known to be damaged ({KNOWN_DAMAGE[file.sop_uid]}): leave it out",
+                reason="known_damage",
+                tag="PixelData",
+            )
+        ct_slice = parse_slice(self.folder.read(file.path), name)
         if ct_slice.sop_uid != file.sop_uid:
             raise SliceError(
-                f"{file.path} holds another slice than its name says (SOPInstanceUID differs), so its labels "
-                "would be wrong: copy it again"
+                f"{name} holds another slice than its name says (SOPInstanceUID differs), so its labels "
+                "would be wrong: copy it again",
+                reason="another_slice",
+                tag="SOPInstanceUID",
             )
         return ct_slice
 
-    def _list(self, root: Path) -> Listing:
-        require(root, expected=f"a folder with {_LAYOUT}")
-        require(root / CSV, expected=_LAYOUT)
-        require(root / IMAGES, expected=_LAYOUT)
-        labels, counts = _read_labels(root / CSV)
-        images = root / IMAGES
-        with os.scandir(images) as entries:
-            paths = {e.name[:-4]: images / e.name for e in entries if e.name.endswith(".dcm")}
-        return keep_both(labels, paths, counts, root=root)
+    def _list(self, folder: Folder) -> Listing:
+        require(folder, "", expected=f"a folder with {_LAYOUT}")
+        require(folder, CSV, expected=_LAYOUT)
+        require(folder, IMAGES, expected=_LAYOUT)
+        labels = _read_labels(folder)
+        entries = {
+            entry.path[len(IMAGES) + 1 : -len(".dcm")]: entry for entry in folder.files(IMAGES, ".dcm")
+        }
+        return match(labels, entries, table=CSV, folder=folder)
 
 
-def _read_labels(path: Path) -> tuple[dict[str, Subtypes], dict[str, int]]:
-    """Subtypes by sop_uid, and counts of rows. 4.5 million rows take seconds: whole columns at a time."""
-    uids, columns, labels = _parse_rows(path)
+def _read_labels(folder: Folder) -> Labels:
+    """The table's labels. 4.5 million rows take seconds: whole columns at a time."""
+    uids, columns, labels = _parse_rows(folder.name(CSV), folder.read(CSV))
     order = uids.dictionary.to_pylist()
     cells = uids.indices.to_numpy(zero_copy_only=False).astype(np.int64) * len(_LABELS) + columns
     rows = np.bincount(cells, minlength=len(order) * len(_LABELS)).reshape(-1, len(_LABELS))
     ones = np.bincount(cells, weights=labels, minlength=rows.size).reshape(rows.shape)
-    _refuse(path, order, (ones > 0) & (ones < rows), "labelled both 0 and 1", "remove the wrong rows")
-    _refuse(path, order, rows == 0, f"without all six rows ({', '.join(_LABELS)})", "restore the rows")
     positive = ones > 0
-    contradiction = positive[:, -1:] != positive[:, :-1].any(axis=1, keepdims=True)
-    _refuse(path, order, contradiction, "whose `any` is not the OR of its subtypes", "correct the labels")
+    both = ((ones > 0) & (ones < rows)).any(axis=1)
+    missing = (rows == 0).any(axis=1)
+    unequal = np.not_equal(positive[:, -1], positive[:, :-1].any(axis=1))
+    rejected = {
+        **contradictions(order, unequal, "any_contradicts", "`any` is not the OR of the subtypes"),
+        **contradictions(order, missing, "missing_rows", f"not all of {', '.join(_LABELS)} have a row"),
+        **contradictions(order, both, "contradicting_rows", "the same label stands as both 0 and 1"),
+    }
+    good = ~(both | missing | unequal)
     subtypes = map(tuple, positive[:, :-1].astype(int).tolist())
-    counts = {"rows": len(columns), "repeated_rows": int((rows - 1).sum())}
-    return dict(zip(order, subtypes, strict=True)), counts
+    return Labels(
+        subtypes={uid: label for uid, label, usable in zip(order, subtypes, good, strict=True) if usable},
+        rejected=rejected,
+        counts={"rows": len(columns), "repeated_rows": int((rows - 1).clip(min=0).sum())},
+    )
 
 
-def _parse_rows(path: Path) -> tuple[pa.DictionaryArray, np.ndarray, np.ndarray]:
+def _parse_rows(path: str, data: bytes) -> tuple[pa.DictionaryArray, np.ndarray, np.ndarray]:
     """The slice (dictionary-encoded), label column and label (0 or 1) of each row of the table."""
     text = pa_csv.ConvertOptions(column_types={"ID": pa.string(), "Label": pa.string()})
     try:
-        table = pa_csv.read_csv(path, convert_options=text)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pa_csv.read_csv(io.BytesIO(data), convert_options=text)
+    except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} can't be read as a table ({reason}), expected ID,Label: {_COPY}") from None
     if not {"ID", "Label"} <= set(table.column_names):
@@ -97,9 +117,3 @@ def _parse_rows(path: Path) -> tuple[pa.DictionaryArray, np.ndarray, np.ndarray]
 
 
 _COPY = "copy the table again"
-
-
-def _refuse(path: Path, order: list[str], wrong: np.ndarray, what: str, fix: str) -> None:
-    slices = np.flatnonzero(wrong.any(axis=1))
-    if len(slices):
-        raise DataError(f"{path} has {len(slices)} slices {what}, the first is {order[slices[0]]}: {fix}")

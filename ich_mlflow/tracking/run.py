@@ -49,6 +49,10 @@ class Run:
     def dictionary(self, values: Mapping[str, Any], path: str) -> None:
         mlflow.log_dict(dict(values), path)
 
+    def file(self, path: Path) -> None:
+        """Log a file under its own name."""
+        mlflow.log_artifact(str(path))
+
     def dataset(self, frame: pd.DataFrame, *, source: Path, name: str, digest: str, context: str) -> None:
         """Log a data set with our own digest (MLflow takes 36 characters of it at most)."""
         with warnings.catch_warnings():

@@ -8,50 +8,76 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich_mlflow.dataset.build import build_stored_set
+from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
+from ich_mlflow.dataset.plan import partial_folder
+from ich_mlflow.dataset.quarantine import QUARANTINE
 from ich_mlflow.dataset.split import assert_disjoint, split_counts
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import OptionError
+from ich_mlflow.errors import OptionError, QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.labels import ANY, SUBTYPES
-from ich_mlflow.options import AUTO, PreprocessOptions
+from ich_mlflow.options import AUTO, PreprocessOptions, is_true
+from ich_mlflow.sources.folder import is_url
 from ich_mlflow.sources.registry import open_source
 from ich_mlflow.tracking.run import Run, start_run
 
 #: Cohorts and stored sets that the user gave no place are made here, under the current folder.
 DATA_FOLDER = Path("data")
 PREVIEW_SLICES = 24
+#: Options that don't change what is in the set.
+_HOW_IT_IS_MADE = ("out", "workers", "engine", "spark_master", "strict", "quarantine_limit")
 
 
 def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet:
-    """Make the stored set, or find the one made before with the same options from the same files."""
+    """Make the stored set, go on with an unfinished one, or find the one made before.
+
+    A file that can't be used goes on the quarantine list, which is logged whether or not the run succeeds.
+    """
     with start_run("preprocess", nested=nested) as run:
         run.params(asdict(options), prefix="preprocess")
         out = stored_set_folder(options)
         source = open_source(options.source, source_folder(options))
-        stored = build_stored_set(
-            source,
-            out,
-            seed=options.seed,
-            fractions=options.fractions,
-            workers=options.workers or None,
-            progress=True,
-        )
+        try:
+            stored = build_stored_set(source, out, build_options(options), progress=True, say=print)
+        except KeyboardInterrupt:
+            print(f"stopped; the same command goes on from {partial_folder(out)}")
+            raise
+        except QuarantineError:
+            _log_quarantine(run, out)
+            raise
+        _log_quarantine(run, out)
         patients, splits = stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy()
         assert_disjoint(patients, splits)
-        counts = split_counts(patients, stored.subtypes, splits)
+        studies = stored.table["study_uid"].to_numpy()
+        counts = split_counts(patients, stored.subtypes, splits, study_uids=studies)
         _log(run, stored, counts)
-        _log_audit(run, source.audit())
+        run.metrics({f"source/{name}": count for name, count in source.audit().items()})
         print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")
+        _say_quarantine(stored)
         print(counts_text(counts))
         return stored
 
 
-def source_folder(options: PreprocessOptions) -> Path:
+def build_options(options: PreprocessOptions) -> BuildOptions:
+    """The part of the options that building a stored set takes."""
+    return BuildOptions(
+        seed=options.seed,
+        fractions=options.fractions,
+        folds=options.folds,
+        compress=is_true(options.compress),
+        quarantine_limit=options.quarantine_limit,
+        strict=is_true(options.strict),
+        workers=options.workers or None,
+        engine=options.engine,
+        spark_master=options.spark_master,
+    )
+
+
+def source_folder(options: PreprocessOptions) -> Path | str:
     """The folder of the source's files; for a phantom source without one, a cohort that is made once."""
     if options.data != AUTO:
-        return Path(options.data)
+        return options.data
     if options.source != "phantom":
         raise OptionError(
             f"source={options.source} needs the folder of its files: pass -P data=<folder> (only the phantom "
@@ -60,7 +86,10 @@ def source_folder(options: PreprocessOptions) -> Path:
     from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 
     cohort = CohortOptions(
-        exams=options.exams, seed=options.seed, exam_rate=options.bleeds if options.bleeds > 0 else None
+        exams=options.exams,
+        seed=options.seed,
+        exam_rate=options.bleeds if options.bleeds > 0 else None,
+        quirks=is_true(options.quirks),
     )
     folder = DATA_FOLDER / f"phantom-{options.exams}-exams-{_digest(asdict(cohort))}"
     return write_cohort(folder, cohort, workers=options.workers or None, progress=True)
@@ -70,8 +99,8 @@ def stored_set_folder(options: PreprocessOptions) -> Path:
     """Where the stored set goes: `out`, or a folder under data/ of its own for every setting."""
     if options.out != AUTO:
         return Path(options.out)
-    setting = {name: value for name, value in asdict(options).items() if name not in ("workers", "out")}
-    if options.data != AUTO:
+    setting = {name: value for name, value in asdict(options).items() if name not in _HOW_IT_IS_MADE}
+    if options.data != AUTO and not is_url(options.data):
         setting["data"] = str(Path(options.data).resolve())
     return DATA_FOLDER / f"set-{options.source}-{_digest(setting)}"
 
@@ -119,11 +148,19 @@ def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
     run.metrics({f"counts/{split}/slices": len(stored.rows(split)) for split in counts.index})
 
 
-def _log_audit(run: Run, audit: dict[str, int]) -> None:
-    run.metrics({f"source/{name}": count for name, count in audit.items()})
-    for name, said in (("labels_without_file", "labels but no file"), ("files_without_label", "no labels")):
-        if audit[name]:
-            print(f"left out: {audit[name]:,} slices with {said}")
+def _log_quarantine(run: Run, out: Path) -> None:
+    path = quarantine_list(out)
+    if path is not None:
+        run.file(path)
+        reasons = pd.read_csv(path, keep_default_na=False)["reason"].value_counts()
+        run.metrics({f"quarantine/{reason}": int(count) for reason, count in reasons.items()})
+
+
+def _say_quarantine(stored: StoredSet) -> None:
+    counts = stored.manifest["quarantine"]
+    if counts:
+        said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+        print(f"left out {sum(counts.values()):,} files: {said} (see {stored.path / QUARANTINE})")
 
 
 def preview_rows(stored: StoredSet, *, num_slices: int = PREVIEW_SLICES) -> list[int]:

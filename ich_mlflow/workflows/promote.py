@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.options import AUTO, PromoteOptions
+from ich_mlflow.options import AUTO, PromoteOptions, is_true
 from ich_mlflow.promotion import VAL_AUC_MACRO, Contender, Decision, compare
 from ich_mlflow.tracking.registry import (
     CHAMPION,
@@ -24,7 +24,7 @@ def promote(options: PromoteOptions, *, nested: bool = False) -> Decision:
         run.params(asdict(options), prefix="promote")
         candidate = _candidate(options)
         champion = champion_run(name)
-        decision = _decide(candidate, champion, name=name, replace=options.replace.lower() == "true")
+        decision = _decide(candidate, champion, name=name, replace=is_true(options.replace))
         run.dictionary(asdict(decision), "decision.json")
         run.tags({"ich.promoted": decision.promote, "ich.trained_run": candidate.run_id})
         for reason in decision.reasons:

@@ -50,6 +50,9 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
     with start_run("train", nested=nested) as run:
         run.params({**asdict(hyperparameters), "recipe": recipe, "seed": options.seed}, prefix="hp")
         stored = stored or open_stored_set(options)
+        if options.fold != AUTO:
+            stored = stored.with_fold(int(options.fold))
+            run.params({"fold": options.fold}, prefix="data")
         print(
             f"training on {stored.path} ({describe(stored)}), recipe {recipe}, labels {', '.join(scheme.labels)}"
         )

@@ -1,7 +1,15 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from ich_mlflow.dataset.split import SPLITS, assert_disjoint, split_counts, split_patients
+from ich_mlflow.dataset.split import (
+    SPLITS,
+    assert_disjoint,
+    fold_patients,
+    group_patients,
+    split_counts,
+    split_patients,
+)
 from ich_mlflow.errors import SplitError
 
 
@@ -120,3 +128,68 @@ def test_counts_are_those_worked_by_hand():
     assert counts["epidural_patients"].tolist() == [1, 0, 0]
     assert counts["subdural_slices"].tolist() == [1, 0, 1]
     assert counts["any_slices"].tolist() == [2, 0, 1]
+
+
+# Folds
+
+
+def test_folds_share_out_the_patients_outside_test_evenly_and_by_label():
+    ids, labels = patients(num=100, positive={0: 10, 3: 50})
+    splits = split_patients(ids, labels, seed=0)
+    folds = fold_patients(ids, labels, splits, num_folds=5, seed=0)
+    assert_disjoint(ids, folds)
+    assert (folds[splits == "test"] == -1).all()
+    by_patient = (
+        pd.DataFrame({"fold": folds, "epidural": labels[:, 0], "sah": labels[:, 3]}).groupby(ids).max()
+    )
+    inside = by_patient[by_patient["fold"] >= 0].groupby("fold")
+    assert inside.size().tolist() == [17] * 5  # 85 patients outside test
+    assert inside["epidural"].sum().max() - inside["epidural"].sum().min() <= 1
+    assert inside["sah"].sum().max() - inside["sah"].sum().min() <= 1
+
+
+def test_no_folds_are_minus_one_everywhere():
+    ids, labels = patients(num=9, positive={})
+    splits = split_patients(ids, labels, seed=0)
+    assert (fold_patients(ids, labels, splits, num_folds=0, seed=0) == -1).all()
+
+
+@pytest.mark.parametrize("num_folds", [1, 9, -2])
+def test_one_fold_or_more_folds_than_patients_are_refused(num_folds):
+    ids, labels = patients(num=9, positive={})
+    splits = split_patients(ids, labels, seed=0)
+    with pytest.raises(SplitError, match=r"2 to 8 .*8 patients outside test"):
+        fold_patients(ids, labels, splits, num_folds=num_folds, seed=0)
+
+
+# Groups
+
+
+def grouped(patient, study, series) -> list[str]:
+    return group_patients(pd.Series(patient), pd.Series(study), pd.Series(series)).tolist()
+
+
+def test_each_patient_is_a_group_where_no_study_is_shared():
+    assert grouped(["b", "a", "a"], ["s1", "s2", "s3"], ["r1", "r2", "r3"]) == ["b", "a", "a"]
+
+
+def test_patients_that_share_a_study_or_a_series_are_one_group():
+    # a and c share study s1; c and d share series r4; b is alone
+    patient = ["a", "b", "c", "c", "d"]
+    assert grouped(patient, ["s1", "s2", "s1", "s3", "s4"], ["r1", "r2", "r3", "r4", "r4"]) == [
+        "a", "b", "a", "a", "a",
+    ]  # fmt: skip
+
+
+def test_fourteen_thousand_patients_are_split_and_folded():
+    random = np.random.default_rng(0)
+    ids = np.array([f"ID_{number:08x}" for number in random.integers(0, 14_000, 110_000)])
+    labels = (random.random((110_000, 5)) < [0.004, 0.05, 0.03, 0.05, 0.06]).astype(np.uint8)
+    groups = group_patients(pd.Series(ids), pd.Series(ids), pd.Series(ids))
+    splits = split_patients(groups, labels, seed=0)
+    folds = fold_patients(groups, labels, splits, num_folds=5, seed=0)
+    assert_disjoint(ids, splits)
+    assert_disjoint(ids, folds)
+    share = split_counts(ids, labels, splits)
+    prevalence = share["epidural_slices"] / share["slices"]
+    assert prevalence.to_numpy() == pytest.approx(labels[:, 0].mean(), rel=0.1)

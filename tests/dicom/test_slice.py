@@ -1,4 +1,5 @@
 import contextlib
+import pickle
 import warnings
 
 import numpy as np
@@ -13,6 +14,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from ich_mlflow.dicom.damage import FILE_FAULTS
+from ich_mlflow.dicom.parse import parse_any, parse_plain
+from ich_mlflow.dicom.pixels import read_hounsfield
 from ich_mlflow.dicom.slice import read_slice, slice_from_bytes
 from ich_mlflow.errors import SliceError
 from tests.factories import write_dicom
@@ -211,9 +215,69 @@ def test_compressed_pixels_that_are_broken_are_refused(tmp_path):
     assert "compressed" in refusal(path)
 
 
-def test_deflated_files_are_refused_before_they_are_unpacked(tmp_path):
+def test_deflated_files_are_read(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [[1064, 24]], syntax=DeflatedExplicitVRLittleEndian)
+    assert read_slice(path).hu.tolist() == [[40, -1000]]
+
+
+def test_a_deflated_file_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("ich_mlflow.dicom.parse._INFLATED_BYTES", 2**20)
+    path = write_dicom(tmp_path / "a.dcm", np.zeros((1024, 1024)), syntax=DeflatedExplicitVRLittleEndian)
+    assert path.stat().st_size < 10_000
+    assert "unpacks to more than 1 MiB" in refusal(path)
+
+
+def test_a_deflated_file_whose_meta_header_lies_about_its_length_is_not_unpacked(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", [[0, 0]], syntax=DeflatedExplicitVRLittleEndian)
-    assert "deflated" in refusal(path)
+    data = bytearray(path.read_bytes())
+    data[140:144] = (20).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert "meta header" in refusal(path)
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS)
+def test_every_fault_is_refused_with_its_reason_and_tag(tmp_path, fault):
+    path = write_dicom(tmp_path / "ID_000000001.dcm", np.arange(1024).reshape(32, 32))
+    FILE_FAULTS[fault].damage(path)
+    if FILE_FAULTS[fault].reason in ("constant", "another_slice"):
+        read_slice(path)  # it can be read; the stored set and the source refuse it
+        return
+    with pytest.raises(SliceError) as caught:
+        read_slice(path)
+    assert (caught.value.reason, caught.value.tag) == (FILE_FAULTS[fault].reason, FILE_FAULTS[fault].tag)
+
+
+def test_reason_and_tag_survive_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(SliceError("a.dcm is bad", reason="truncated", tag="PixelData")))
+    assert (str(error), error.reason, error.tag) == ("a.dcm is bad", "truncated", "PixelData")
+
+
+# Padding
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({}, [[1000, -24, -1014]]),
+        ({"PixelPaddingValue": 2024}, [[-1024, -24, -1014]]),
+        ({"PixelPaddingValue": 2024, "PixelPaddingRangeLimit": 1000}, [[-1024, -1024, -1014]]),
+        ({"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 20}, [[1000, -24, -1024]]),
+    ],
+)
+def test_padding_becomes_the_lowest_value(tmp_path, tags, expected):
+    def change(dataset):
+        for keyword, value in tags.items():
+            setattr(dataset, keyword, value)
+
+    assert read_pixels(tmp_path, [[2024, 1000, 10]], change=change) == expected
+
+
+def test_unsigned_padding_above_the_signed_range_is_found(tmp_path):
+    def change(dataset):
+        dataset.add_new("PixelPaddingValue", "US", 63536)
+
+    stored = [[63536, 1064]]
+    assert read_pixels(tmp_path, stored, signed=False, change=change) == [[-1024, 40]]
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"])
@@ -259,3 +323,46 @@ def test_no_broken_byte_makes_anything_but_a_slice_or_a_refusal(tmp_path):
             broken[place] = random.integers(256)
         with contextlib.suppress(SliceError):
             assert slice_from_bytes(bytes(broken), "request").hu.dtype == np.int16
+
+
+# The quick way and pydicom's own reader
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_plain_file_is_read_the_quick_way_and_as_pydicom_reads_it(tmp_path, syntax):
+    values = np.random.default_rng(1).integers(0, 4096, size=(32, 24))
+    data = write_dicom(tmp_path / "a.dcm", values, bits_stored=12, signed=False, syntax=syntax).read_bytes()
+    plain = parse_plain(data)
+    assert plain is not None
+    np.testing.assert_array_equal(read_hounsfield(plain, "a"), read_hounsfield(parse_any(data, "a"), "a"))
+    assert read_hounsfield(plain, "a")[3, 5] == values[3, 5] - 1024
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:132],
+        lambda data: data[128:],
+        lambda data: data[:140] + b"\xff\xff\0\0" + data[144:],
+        lambda data: data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"),
+    ],
+)
+def test_what_is_not_plain_is_left_to_pydicom(tmp_path, damage):
+    data = write_dicom(tmp_path / "a.dcm", np.zeros((8, 8))).read_bytes()
+    assert parse_plain(data) is not None
+    assert parse_plain(damage(data)) is None
+
+
+def test_what_the_quick_way_reads_of_broken_bytes_pydicom_reads_alike(tmp_path):
+    data = write_dicom(tmp_path / "a.dcm", np.arange(16).reshape(4, 4)).read_bytes()
+    random, compared = np.random.default_rng(0), 0
+    for _ in range(500):
+        broken = bytearray(data)
+        broken[random.integers(132, len(data))] = random.integers(256)
+        plain = parse_plain(bytes(broken))
+        with contextlib.suppress(SliceError):
+            quick = plain and read_hounsfield(plain, "a").tolist()
+            slow = read_hounsfield(parse_any(bytes(broken), "a"), "a").tolist()
+            assert quick in (None, slow)
+            compared += quick is not None
+    assert compared > 300

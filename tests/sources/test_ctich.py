@@ -65,13 +65,14 @@ def test_patients_without_a_folder_and_masks_are_skipped(tmp_path):
 def test_a_missing_bone_image_is_refused(tmp_path):
     source = CtIchSource(write_ctich(tmp_path, [NORMAL_1]))
     (tmp_path / "Patients_CT" / "049" / "bone" / "1.jpg").unlink()
-    with pytest.raises(SliceError, match=r"bone/1\.jpg"):
+    with pytest.raises(SliceError, match=r"bone/1\.jpg") as caught:
         source.read(source.files()[0])
+    assert caught.value.reason == "unreadable"
 
 
 def test_an_image_that_is_none_is_refused(tmp_path):
     source = CtIchSource(write_ctich(tmp_path, [NORMAL_1]))
-    source.files()[0].path.write_text("not a JPEG")
+    (tmp_path / source.files()[0].path).write_text("not a JPEG")
     with pytest.raises(SliceError, match=r"brain/1\.jpg"):
         source.read(source.files()[0])
 
@@ -85,9 +86,6 @@ def test_exact_repeats_are_dropped_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([NORMAL_1, "49,1,0,0,0,1,0,0,0"], "labelled twice"),
-        (["49,1,0,0,0,1,0,1,0"], "No_Hemorrhage"),
-        (["49,1,0,0,0,0,0,0,0"], "No_Hemorrhage"),
         ([NORMAL_1, "49,x,0,0,0,0,0,1,0"], "line 3"),
         ([NORMAL_1, "49,2,0,0,0,0,2,0,0"], "line 3"),
         ([NORMAL_1, "49,2,0,0,0,,0,1,0"], "line 3"),
@@ -98,6 +96,26 @@ def test_exact_repeats_are_dropped_and_counted(tmp_path):
 )
 def test_a_table_that_makes_no_sense_is_refused(tmp_path, rows, words):
     assert words in refusal(CtIchSource(write_ctich(tmp_path, rows)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([NORMAL_1, "49,1,0,0,0,1,0,0,0"], "contradicting_rows"),
+        (["49,1,0,0,0,1,0,1,0"], "any_contradicts"),
+        (["49,1,0,0,0,0,0,0,0"], "any_contradicts"),
+    ],
+)
+def test_labels_that_contradict_each_other_put_the_slice_on_the_list(tmp_path, rows, reason):
+    source = CtIchSource(write_ctich(tmp_path, [*rows, EPIDURAL_2]))
+    assert [file.sop_uid for file in source.files()] == ["CTICH_049_02"]
+    assert [(one.file, one.reason) for one in source.rejected()] == [("Patients_CT/049/brain/1.jpg", reason)]
+
+
+def test_both_images_count_as_the_slices_bytes(tmp_path):
+    root = write_ctich(tmp_path, [NORMAL_1])
+    images = [root / "Patients_CT" / "049" / kind / "1.jpg" for kind in ("brain", "bone")]
+    assert CtIchSource(root).files()[0].num_bytes == sum(image.stat().st_size for image in images)
 
 
 def test_missing_columns_are_refused_with_what_was_found(tmp_path):
@@ -118,8 +136,8 @@ def test_the_real_table_counts_what_its_readme_says():
     files = CtIchSource(CTICH).files()
     assert len(files) == 1530
     assert np.sum([file.subtypes for file in files], axis=0).tolist() == [103, 42, 13, 11, 33]
-    bleeding = {file.path.parts[-3] for file in files if any(file.subtypes)}
-    assert (len(bleeding), len({file.path.parts[-3] for file in files})) == (22, 50)
+    bleeding = {file.path.split("/")[-3] for file in files if any(file.subtypes)}
+    assert (len(bleeding), len({file.path.split("/")[-3] for file in files})) == (22, 50)
 
 
 @needs_ctich

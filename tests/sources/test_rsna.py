@@ -26,7 +26,8 @@ def refusal(source) -> str:
 def test_six_rows_become_one_labelled_slice(tmp_path):
     (file,) = folder_with(tmp_path, rsna_rows(A, (0, 1, 0, 0, 1))).files()
     assert file.sop_uid == A
-    assert file.path == tmp_path / "stage_2_train" / f"{A}.dcm"
+    assert file.path == f"stage_2_train/{A}.dcm"
+    assert file.num_bytes == (tmp_path / file.path).stat().st_size
     assert file.subtypes == (0, 1, 0, 0, 1)
 
 
@@ -61,22 +62,41 @@ def test_other_files_in_the_folder_are_no_slices(tmp_path):
     assert source.audit()["files_without_label"] == 0
 
 
-def test_a_label_that_is_both_0_and_1_is_refused_with_the_first_slice_and_the_count(tmp_path):
-    rows = rsna_rows(A, NO_BLEED) + rsna_rows(B, NO_BLEED) + [f"{B}_subdural,1"]
-    message = refusal(folder_with(tmp_path, rows))
-    assert "1 slices labelled both 0 and 1" in message
-    assert B in message
+def listed(source) -> list[tuple[str, str]]:
+    return [(one.file, one.reason) for one in source.rejected()]
 
 
-@pytest.mark.parametrize(("label", "opposite"), [(EPIDURAL_BLEED, "0"), (NO_BLEED, "1")])
-def test_an_any_that_is_not_the_or_of_the_five_is_refused(tmp_path, label, opposite):
-    message = refusal(folder_with(tmp_path, [*rsna_rows(A, label)[:5], f"{A}_any,{opposite}"]))
-    assert "`any`" in message
-    assert A in message
+def test_labels_without_a_file_and_files_without_labels_are_on_the_list(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED) + rsna_rows(B, NO_BLEED), files=(A, "ID_00000000c"))
+    assert listed(source) == [(B, "no_file"), ("stage_2_train/ID_00000000c.dcm", "no_label")]
 
 
-def test_a_slice_without_all_six_rows_is_refused(tmp_path):
-    assert "without all six rows" in refusal(folder_with(tmp_path, rsna_rows(A, NO_BLEED)[:4]))
+CONTRADICTIONS = {
+    "contradicting_rows": [*rsna_rows(B, NO_BLEED), f"{B}_subdural,1"],
+    "any_contradicts": [*rsna_rows(B, EPIDURAL_BLEED)[:5], f"{B}_any,0"],
+    "missing_rows": rsna_rows(B, NO_BLEED)[:4],
+}
+
+
+@pytest.mark.parametrize("reason", CONTRADICTIONS)
+def test_labels_that_contradict_each_other_put_the_slice_on_the_list(tmp_path, reason):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED) + CONTRADICTIONS[reason], files=(A, B))
+    assert [file.sop_uid for file in source.files()] == [A]
+    assert listed(source) == [(f"stage_2_train/{B}.dcm", reason)]
+    assert source.audit()["files_without_label"] == 0
+
+
+def test_any_without_a_subtype_contradicts_too(tmp_path):
+    rows = [*rsna_rows(A, NO_BLEED), *rsna_rows(B, NO_BLEED)[:5], f"{B}_any,1"]
+    assert listed(folder_with(tmp_path, rows, files=(A, B)))[0][1] == "any_contradicts"
+
+
+def test_the_file_of_noise_is_known(tmp_path):
+    uid = "ID_b79eed528"
+    source = folder_with(tmp_path, rsna_rows(uid, NO_BLEED), files=(uid,))
+    with pytest.raises(SliceError, match="noise below row 332") as caught:
+        source.read(source.files()[0])
+    assert (caught.value.reason, caught.value.tag) == ("known_damage", "PixelData")
 
 
 def test_missing_columns_are_refused_with_what_was_found(tmp_path):
@@ -132,7 +152,7 @@ def test_a_slice_is_read_from_its_file(tmp_path):
 def test_a_file_that_holds_another_slice_than_its_name_says_is_refused(tmp_path):
     source = RsnaSource(write_rsna(tmp_path, num_patients=1, slices_per_patient=2))
     first, second = source.files()
-    first.path.write_bytes(second.path.read_bytes())
+    (tmp_path / first.path).write_bytes((tmp_path / second.path).read_bytes())
     with pytest.raises(SliceError, match="another slice"):
         source.read(first)
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pytest
 
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import DataError, OptionError, SliceError, SplitError
+from ich_mlflow.errors import DataError, OptionError, QuarantineError, SplitError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.workflows.preprocess import preprocess, preview_rows, stored_set_folder
@@ -25,7 +28,12 @@ def test_rsna_becomes_a_stored_set_logged_with_its_digest_and_counts(workspace, 
     assert run.info.status == "FINISHED"
     assert run.data.params["stored_set.digest"] == stored.digest
     assert run.inputs.dataset_inputs[0].dataset.digest == stored.digest[:36]
-    paths = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
+    client = mlflow.MlflowClient()
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"manifest.json", "split_counts.json", "quarantine.csv"} <= names
+    table = mlflow.load_table("split_counts.json", run_ids=[run.info.run_id])
+    assert table["studies"].sum() == table["patients"].sum() == 8
+    paths = {item.path for item in client.list_artifacts(run.info.run_id, "figures")}
     assert paths == {"figures/split_counts.png", "figures/slices.png"}
     assert sum(run.data.metrics[f"counts/{s}/slices"] for s in ("train", "validation", "test")) == 24
 
@@ -37,9 +45,12 @@ def test_slices_without_labels_and_labels_without_slices_are_counted_and_said(wo
     preprocess(
         PreprocessOptions(source="rsna", data=str(tmp_path / "rsna"), out=str(tmp_path / "set"), workers=1)
     )
-    assert "left out: 1 slices with labels but no file" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "left out 1 files: 1 no_file" in out
+    assert out.index("pre-flight: 23 slices to read") < out.index("stored set made")
     metrics = _newest().data.metrics
     assert (metrics["source/slices"], metrics["source/labels_without_file"]) == (23, 1)
+    assert metrics["quarantine/no_file"] == 1
 
 
 def test_the_same_options_find_the_set_again_and_a_changed_source_is_refused(workspace, tmp_path):
@@ -64,11 +75,15 @@ def test_every_setting_has_a_folder_of_its_own(tmp_path):
             {"seed": 1},
             {"exams": 9},
             {"test_fraction": 0.2},
+            {"folds": 5},
+            {"compress": "true"},
+            {"quirks": "true"},
             {"source": "rsna", "data": "x"},
         )
     }
-    assert len(folders) == 5
-    assert stored_set_folder(PreprocessOptions(workers=1)) == stored_set_folder(PreprocessOptions(workers=2))
+    assert len(folders) == 8
+    same = ({}, {"workers": 1}, {"engine": "spark"}, {"strict": "true"}, {"quarantine_limit": 0.5})
+    assert len({stored_set_folder(PreprocessOptions(**changed)) for changed in same}) == 1
 
 
 def test_the_preview_shows_every_subtype_of_the_training_split(stored_set):
@@ -89,43 +104,83 @@ def test_a_phantom_cohort_is_made_once_and_stored(workspace):
     assert hu.max() > 800
 
 
-def _rsna_without(root, what):
+def _rsna_with(root, what):
     write_rsna(root)
-    if what == "csv":
-        (root / "stage_2_train.csv").unlink()
-    elif what == "columns":
+    table = root / "stage_2_train.csv"
+    first = root / "stage_2_train" / "ID_000000000.dcm"
+    if what == "no csv":
+        table.unlink()
+    elif what == "other columns":
         write_rsna_table(root, [], header="name,probability")
     elif what == "contradiction":
-        table = root / "stage_2_train.csv"
         lines = table.read_text().splitlines()
         table.write_text("\n".join([*lines, lines[1][:-1] + ("0" if lines[1].endswith("1") else "1")]) + "\n")
-    elif what == "pixels":
-        path = next((root / "stage_2_train").iterdir())
-        path.write_bytes(path.read_bytes()[:-40])
-    elif what == "dicom":
-        next((root / "stage_2_train").iterdir()).write_bytes(b"no DICOM at all")
+    elif what == "cut short":
+        first.write_bytes(first.read_bytes()[:-40])
+    elif what == "no DICOM":
+        first.write_bytes(b"no DICOM at all")
+    return PreprocessOptions(source="rsna", data=str(root), out=str(root.parent / "set"), workers=1)
 
 
 @pytest.mark.parametrize(
     ("what", "error", "said"),
     [
-        ("csv", DataError, "stage_2_train.csv"),
-        ("columns", DataError, "expected.*ID"),
-        ("contradiction", DataError, "ID_000000000"),
-        ("pixels", SliceError, r"\.dcm"),
-        ("dicom", SliceError, r"\.dcm"),
+        ("no csv", DataError, r"stage_2_train\.csv"),
+        ("other columns", DataError, "expected.*ID"),
+        ("contradiction", QuarantineError, "contradicting_rows 1; first stage_2_train/ID_000000000"),
+        ("cut short", QuarantineError, "truncated 1; first stage_2_train/ID_000000000"),
+        ("no DICOM", QuarantineError, "not_dicom 1; first stage_2_train/ID_000000000"),
     ],
 )
-def test_bad_input_is_one_line_fails_the_run_and_leaves_no_set(workspace, tmp_path, what, error, said):
-    _rsna_without(tmp_path / "rsna", what)
-    options = PreprocessOptions(
-        source="rsna", data=str(tmp_path / "rsna"), out=str(tmp_path / "set"), workers=1
-    )
+def test_bad_input_is_one_line_and_fails_the_run(workspace, tmp_path, what, error, said):
+    options = _rsna_with(tmp_path / "rsna", what)
     with pytest.raises(error, match=said) as refusal:
         preprocess(options)
     assert "\n" not in str(refusal.value)
-    assert _newest().info.status == "FAILED"
-    assert {path.name for path in tmp_path.iterdir()} == {"rsna"}
+    run = _newest()
+    assert run.info.status == "FAILED"
+    assert not (tmp_path / "set").exists()
+    logged = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert ("quarantine.csv" in logged) == (error is QuarantineError)
+
+
+def test_a_bad_file_within_the_limit_is_logged_and_the_run_succeeds(workspace, tmp_path, capsys):
+    options = replace(_rsna_with(tmp_path / "rsna", "cut short"), quarantine_limit=0.1)
+    stored = preprocess(options)
+    assert len(stored.table) == 11
+    assert "left out 1 files: 1 truncated" in capsys.readouterr().out
+    run = _newest()
+    assert (run.info.status, run.data.metrics["quarantine/truncated"]) == ("FINISHED", 1)
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="quarantine.csv")
+    assert "stage_2_train/ID_000000000.dcm,truncated,PixelData," in Path(path).read_text()
+    with pytest.raises(QuarantineError, match="strict"):
+        preprocess(replace(options, strict="true"))
+
+
+def test_a_quirky_cohort_is_another_cohort(workspace):
+    options = PreprocessOptions(
+        exams=3, quirks="true", quarantine_limit=1, workers=2, folds=2, compress="true"
+    )
+    stored = preprocess(options)
+    assert stored.manifest["quarantine"]["truncated"] == 1
+    assert stored.manifest["storage"] == "zstd"
+    assert set(stored.table["fold"]) == {-1, 0, 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"folds": 1}, "folds is 1, expected 0, or 2 to 100"),
+        ({"quarantine_limit": 1.5}, "quarantine_limit is 1.5, expected 0 to 1"),
+        ({"engine": "dask"}, "engine is 'dask', expected one of local, spark"),
+        ({"strict": "maybe"}, "strict is 'maybe', expected true or false"),
+        ({"compress": "zip"}, "compress is 'zip', expected true or false"),
+        ({"quirks": "2"}, "quirks is '2', expected true or false"),
+    ],
+)
+def test_options_out_of_range_are_refused(changed, said):
+    with pytest.raises(OptionError, match=said):
+        PreprocessOptions(**changed)
 
 
 def test_too_few_patients_are_refused(workspace, tmp_path):

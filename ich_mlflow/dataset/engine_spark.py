@@ -1,0 +1,138 @@
+"""Shards written by Apache Spark: the only importer of pyspark.
+
+The executors write to the set's folder themselves, so it must be one that the driver and every executor see
+under the same path: a network file system, /dbfs, a mounted bucket.
+"""
+
+import contextlib
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ich_mlflow.dataset.shard import ShardTask, ShardWork, journal_path
+from ich_mlflow.errors import DataError, OptionError
+from ich_mlflow.quiet import native_stderr_muted
+
+_POLL_SECONDS = 0.2
+_TAG = "ich_mlflow-preprocess"
+_MISSING = "engine=spark needs PySpark and Java 17: pip install 'ich_mlflow[spark]' (or pass -P engine=local)"
+
+
+def run_spark(tasks: Sequence[ShardTask], work: ShardWork, *, master: str) -> Generator[int, None, None]:
+    """Write the shards on Spark, one a task; yield each one's number when its journal is seen.
+
+    master: a Spark master URL, as local[*] or spark://host:7077; it is ignored where a session is active
+    already (a notebook's, Databricks'). Raises OptionError without PySpark or Java, DataError where the job
+    fails or the executors write to another folder than the driver reads.
+    """
+    with _session(master) as spark:
+        job = _Job(spark, tasks, work)
+        job.start()
+        try:
+            yield from _follow(tasks, Path(work.folder), job)
+        finally:
+            job.stop()
+
+
+def _follow(tasks: Sequence[ShardTask], folder: Path, job: "_Job") -> Iterator[int]:
+    waiting = {task.number for task in tasks}
+    while waiting:
+        alive = job.is_alive()
+        seen = {number for number in waiting if journal_path(folder, number).is_file()}
+        yield from sorted(seen)
+        waiting -= seen
+        if not alive and not seen:
+            break
+        time.sleep(0 if seen else _POLL_SECONDS)
+    job.join()
+    if job.error is not None:
+        raise DataError(_said(job.error)) from None
+    if waiting:
+        raise DataError(
+            f"Spark wrote {len(waiting)} shards where {folder} does not show them: choose an output folder "
+            "that the driver and every executor see under the same path"
+        )
+
+
+class _Job(threading.Thread):
+    """The Spark job, in a thread, so that the driver can watch the folder meanwhile."""
+
+    def __init__(self, spark: Any, tasks: Sequence[ShardTask], work: ShardWork) -> None:
+        super().__init__(daemon=True)
+        self._spark, self._tasks, self._work = spark, tasks, work
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        work = self._work
+        rows = [(pickle.dumps(task),) for task in self._tasks]
+
+        def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            _prepare_executor()
+            for batch in batches:
+                for payload in batch.column("task"):
+                    number = work(pickle.loads(payload.as_py()))
+                    yield pa.RecordBatch.from_pydict({"number": pa.array([number], pa.int32())})
+
+        try:
+            self._spark.addTag(_TAG)
+            frame = self._spark.createDataFrame(rows, "task binary").repartition(len(rows))
+            frame.mapInArrow(write, "number int").collect()
+        except Exception as error:  # Py4J wraps whatever failed, here or there.
+            self.error = error
+
+    def stop(self) -> None:
+        if self.is_alive():
+            with contextlib.suppress(Exception):
+                self._spark.interruptTag(_TAG)
+            self.join(timeout=30)
+
+
+def _prepare_executor() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+@contextlib.contextmanager
+def _session(master: str) -> Iterator[Any]:
+    """The active Spark session, or one of our own that ends with the work."""
+    try:
+        with native_stderr_muted():
+            from pyspark.sql import SparkSession
+    except ImportError:
+        raise OptionError(_MISSING) from None
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
+        return
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.master(master).appName("ich_mlflow preprocess")
+    if master.startswith("local"):
+        # Nothing but this machine has to reach the driver.
+        for key in ("spark.driver.bindAddress", "spark.driver.host"):
+            builder = builder.config(key, "127.0.0.1")
+    builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
+    try:
+        with native_stderr_muted():
+            spark = builder.getOrCreate()
+    except Exception as error:
+        raise OptionError(f"no Spark session on {master} ({_said(error)}). {_MISSING}") from None
+    spark.sparkContext.setLogLevel("OFF")
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _said(error: Exception) -> str:
+    """The line of a Spark failure that says what went wrong: Python's last, of pages of Java."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ours = [line.split("Error: ", 1)[1] for line in lines if line.startswith("ich_mlflow.errors.")]
+    return ours[-1] if ours else f"Spark failed: {lines[0][:300] if lines else type(error).__name__}"

@@ -1,0 +1,79 @@
+"""The list of files that can't be used, and how many of them are too many."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from ich_mlflow.errors import QuarantineError
+from ich_mlflow.sources.base import UNMATCHED, Quarantined
+
+#: The list's name in a stored set's folder.
+QUARANTINE = "quarantine.csv"
+COLUMNS = ("file", "reason", "tag", "detail")
+
+
+@dataclass
+class Quarantine:
+    """What has been found so far.
+
+    num_slices  of the whole source, good and bad, that have both a file and labels
+    limit       the share of them that may be unusable, 0 to 1
+    strict      nothing at all may be, labels without a file and files without labels included
+    """
+
+    num_slices: int
+    limit: float
+    strict: bool
+    found: list[Quarantined] = field(default_factory=list)
+
+    def add(self, more: Iterable[Quarantined]) -> None:
+        """Take these on the list. Raises QuarantineError as soon as they are too many."""
+        more = list(more)
+        self.found += more
+        if self.strict and more:
+            first = more[0]
+            raise QuarantineError(
+                f"strict: {first.file} can't be used, {first.reason} ({first.detail}): mend it, leave it out, or "
+                "pass -P strict=false"
+            )
+        if self.num_counted > self.limit * self.num_slices:
+            raise QuarantineError(self._too_many())
+
+    def check_finished(self, counts: Mapping[str, int], path: Path) -> None:
+        """Hold a finished set to limit and strict. counts: by reason. Raises QuarantineError."""
+        counted = sum(count for reason, count in counts.items() if reason not in UNMATCHED)
+        if (self.strict and counts) or counted > self.limit * self.num_slices:
+            said = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+            raise QuarantineError(
+                f"the set was made without {sum(counts.values()):,} files that can't be used ({said}; {path}), more "
+                "than strict or quarantine_limit allow: mend them, or pass other options"
+            )
+
+    @property
+    def num_counted(self) -> int:
+        """Files that count towards the limit: all but those that only lack their counterpart."""
+        return sum(one.reason not in UNMATCHED for one in self.found)
+
+    def counts(self) -> dict[str, int]:
+        """Files by reason, most frequent first."""
+        ordered = sorted(
+            Counter(one.reason for one in self.found).items(), key=lambda item: (-item[1], item[0])
+        )
+        return dict(ordered)
+
+    def write(self, path: Path) -> None:
+        """Write the list as CSV, by file."""
+        rows = [asdict(one) for one in sorted(self.found, key=lambda one: (one.file, one.reason))]
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(path, index=False)
+
+    def _too_many(self) -> str:
+        bad = [one for one in self.found if one.reason not in UNMATCHED]
+        counts = ", ".join(f"{reason} {count}" for reason, count in self.counts().items())
+        return (
+            f"{len(bad):,} of {self.num_slices:,} slices can't be used so far, more than quarantine_limit "
+            f"{self.limit:g} allows ({counts}; first {bad[0].file}: {bad[0].detail}): mend them, or pass "
+            "-P quarantine_limit="
+        )

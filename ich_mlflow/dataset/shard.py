@@ -1,0 +1,221 @@
+"""One shard of a stored set: read its files, resample, write pixels and journal.
+
+It knows nothing of the engine that calls it: the same function runs in this process, in spawned processes
+and on Spark. It imports little, since each process pays for it.
+
+    <folder>/hu-00000.npy            the pixels, one slice after the other
+    <folder>/journal/00000.parquet   one row a file of the shard; its presence says that the shard is whole
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
+from ich_mlflow.dataset.codec import Codec, codec_named
+from ich_mlflow.dicom.slice import Slice
+from ich_mlflow.errors import DataError, SliceError
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.sources.base import LabelledFile, Quarantined, Source
+
+JOURNAL = "journal"
+_FINGERPRINT = b"ich_mlflow.fingerprint"
+#: reason: '' of a usable file. digest: SHA-256 of the pixels as stored. offset, num_bytes: in the shard file.
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("sop_uid", "file", "reason", "tag", "detail")),
+        *((name, pa.string()) for name in ("patient_id", "study_uid", "series_uid")),
+        *((name, pa.float64()) for name in ("position_mm", "row_spacing_mm", "column_spacing_mm")),
+        *((name, pa.uint8()) for name in SUBTYPES),
+        *((name, pa.int32()) for name in ("row", "num_bytes")),
+        ("offset", pa.int64()),
+        ("digest", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """The files of one shard, in order. fingerprint: SHA-256 over their names, sizes and labels."""
+
+    number: int
+    files: Sequence[LabelledFile]
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardWork:
+    """What every shard of a set has in common. Called with a task it writes the shard; picklable.
+
+    folder: of the unfinished set, the same path for every process that works on it. storage: raw or zstd.
+    """
+
+    source: Source
+    folder: str
+    storage: str
+
+    def __call__(self, task: ShardTask) -> int:
+        """Write the shard and its journal, and return its number. A file that can't be used is journalled.
+
+        Raises DataError where the folder can't be written.
+        """
+        try:
+            write_shard(task, self)
+        except OSError as error:
+            raise DataError(
+                f"{self.folder} can't be written ({error.strerror or error}): check its disk and permissions; "
+                "the same command goes on from here"
+            ) from None
+        return task.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A usable slice's row of the journal, but for where its pixels went; `data` are those."""
+
+    data: bytes
+    digest: bytes
+    ct_slice: Slice
+
+
+def write_shard(task: ShardTask, work: ShardWork) -> None:
+    """Write one shard. The journal comes last, and each file appears whole or not at all."""
+    folder, codec = Path(work.folder), codec_named(work.storage)
+    rows: dict[str, list[object]] = {name: [] for name in _SCHEMA.names}
+
+    def write_pixels(file: BinaryIO) -> None:
+        offset = start = _write_header(file, codec, 0)
+        count = 0
+        for labelled in task.files:
+            read = read_one(work.source, labelled, codec)
+            if isinstance(read, _Row):
+                file.write(read.data)
+                _append(rows, labelled, read, row=count, offset=offset)
+                offset, count = offset + len(read.data), count + 1
+            else:
+                _append_quarantined(rows, labelled, read)
+        file.seek(0)
+        if _write_header(file, codec, count) != start:
+            raise RuntimeError("the header of a shard changed its length")
+
+    _write_whole(shard_path(folder, task.number, codec), write_pixels)
+    schema = _SCHEMA.with_metadata({_FINGERPRINT: task.fingerprint.encode()})
+    table = pa.table(rows, schema=schema)
+    (folder / JOURNAL).mkdir(exist_ok=True)
+    _write_whole(journal_path(folder, task.number), lambda file: pq.write_table(table, file))
+
+
+def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quarantined":
+    """Read, resample and encode one slice, or say why it can't be used."""
+    try:
+        ct_slice = source.read(file)
+        hu = to_stored_size(ct_slice.hu)
+        if hu.min() == hu.max():
+            raise SliceError(
+                f"{file.path} is blank (every pixel is {hu[0, 0]} HU): leave it out",
+                reason="constant",
+                tag="PixelData",
+            )
+    except SliceError as error:
+        return Quarantined(file=file.path, reason=error.reason, tag=error.tag, detail=str(error))
+    except Exception as error:  # A library's failure on one file must not end a run of hours.
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Quarantined(file=file.path, reason="unexpected", tag="", detail=f"{file.path}: {said}")
+    digest = hashlib.sha256(np.ascontiguousarray(hu, dtype="<i2").data).digest()
+    return _Row(data=codec.encode(hu), digest=digest, ct_slice=ct_slice)
+
+
+def shard_path(folder: Path, number: int, codec: Codec) -> Path:
+    """The file of a shard's pixels."""
+    return folder / f"hu-{number:05d}{codec.suffix}"
+
+
+def journal_path(folder: Path, number: int) -> Path:
+    """The file of a shard's journal."""
+    return folder / JOURNAL / f"{number:05d}.parquet"
+
+
+def read_journal(folder: Path, task: ShardTask, codec: Codec) -> pa.Table | None:
+    """The journal of a shard that is whole and was made from the same files; None otherwise."""
+    path = journal_path(folder, task.number)
+    if not path.is_file():
+        return None
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        return None
+    if (table.schema.metadata or {}).get(_FINGERPRINT) != task.fingerprint.encode():
+        return None
+    pixels = shard_path(folder, task.number, codec)
+    usable = table.filter(pa.compute.equal(table["reason"], ""))
+    end = usable["offset"][-1].as_py() + usable["num_bytes"][-1].as_py() if len(usable) else 0
+    return table if pixels.is_file() and pixels.stat().st_size >= end else None
+
+
+def quarantined(journal: pa.Table) -> list[Quarantined]:
+    """The files of a journal that can't be used."""
+    rows = journal.select(["file", "reason", "tag", "detail"]).to_pylist()
+    return [Quarantined(**row) for row in rows if row["reason"]]
+
+
+def _append(rows: dict[str, list[object]], file: LabelledFile, read: _Row, *, row: int, offset: int) -> None:
+    ct_slice = read.ct_slice
+    # A slice is padded to a square before it is resampled, so both directions shrink by the longer side.
+    shrink = max(ct_slice.hu.shape) / STORED_SIZE
+    row_mm, column_mm = ct_slice.pixel_spacing_mm or (np.nan, np.nan)
+    values = {
+        "sop_uid": file.sop_uid, "file": file.path, "reason": "", "tag": "", "detail": "",
+        "patient_id": ct_slice.patient_id, "study_uid": ct_slice.study_uid, "series_uid": ct_slice.series_uid,
+        "position_mm": ct_slice.position_mm, "row_spacing_mm": row_mm * shrink,
+        "column_spacing_mm": column_mm * shrink, "row": row, "num_bytes": len(read.data), "offset": offset,
+        "digest": read.digest, **dict(zip(SUBTYPES, file.subtypes, strict=True)),
+    }  # fmt: skip
+    for name, value in values.items():
+        rows[name].append(value)
+
+
+def _append_quarantined(rows: dict[str, list[object]], file: LabelledFile, why: Quarantined) -> None:
+    values = {
+        "sop_uid": file.sop_uid,
+        "file": why.file,
+        "reason": why.reason,
+        "tag": why.tag,
+        "detail": why.detail,
+        **dict(zip(SUBTYPES, file.subtypes, strict=True)),
+    }
+    for name, column in rows.items():
+        column.append(values.get(name))
+
+
+def _write_header(file: BinaryIO, codec: Codec, num_slices: int) -> int:
+    """NumPy's header where the shard is an .npy file; the length of what was written."""
+    if codec.suffix == ".npy":
+        shape = (num_slices, STORED_SIZE, STORED_SIZE)
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
+    return file.tell()
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write to a name of this process's own, flush to the disk, then rename.
+
+    Not through a memory map: a full disk must be an error, not a SIGBUS.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
