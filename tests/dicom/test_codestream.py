@@ -58,7 +58,8 @@ def test_a_codestream_that_asks_for_gigabytes_is_refused_before_it_is_decoded(tm
 
 @pytest.mark.parametrize("syntax", [*SYNTAXES, "rle"])
 def test_no_broken_byte_takes_the_process_down(tmp_path, syntax):
-    write_slice(tmp_path / "a.dcm", np.zeros((64, 48), np.int16), IDENTITY, Encoding(syntax=syntax))
+    hu = np.random.default_rng(1).integers(-1000, 1000, size=(64, 48)).astype(np.int16)
+    write_slice(tmp_path / "a.dcm", hu, IDENTITY, Encoding(syntax=syntax))
     data = (tmp_path / "a.dcm").read_bytes()
     start, random = data.rfind(b"\xfe\xff\x00\xe0") + 8, np.random.default_rng(0)
     refused = 0
