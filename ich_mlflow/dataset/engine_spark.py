@@ -10,6 +10,7 @@ import pickle
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def _session(master: str) -> Iterator[Any]:
     if active is not None:
         yield active
         return
+    # pandas 3 is too new for PySpark, which says so at every turn; only Arrow is used of the two.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"pyspark\.")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName("ich_mlflow preprocess")
     if master.startswith("local"):

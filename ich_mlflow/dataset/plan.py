@@ -98,6 +98,8 @@ def claimed(out: Path) -> Iterator[Path]:
             raise DataError(
                 f"{folder} is being written by another preprocess: wait for it, or choose another output folder"
             ) from None
+        except OSError:
+            pass  # a file system without locks, as some mounted buckets are
         try:
             yield folder
         finally:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -28,11 +28,14 @@ class Quarantine:
     limit: float
     strict: bool
     found: list[Quarantined] = field(default_factory=list)
+    #: Files that count towards the limit: all but those that only lack their counterpart.
+    num_counted: int = 0
 
     def add(self, more: Iterable[Quarantined]) -> None:
         """Take these on the list. Raises QuarantineError as soon as they are too many."""
         more = list(more)
         self.found += more
+        self.num_counted += sum(one.reason not in UNMATCHED for one in more)
         if self.strict and more:
             first = more[0]
             raise QuarantineError(
@@ -52,11 +55,6 @@ class Quarantine:
                 "than strict or quarantine_limit allow: mend them, or pass other options"
             )
 
-    @property
-    def num_counted(self) -> int:
-        """Files that count towards the limit: all but those that only lack their counterpart."""
-        return sum(one.reason not in UNMATCHED for one in self.found)
-
     def counts(self) -> dict[str, int]:
         """Files by reason, most frequent first."""
         ordered = sorted(
@@ -66,14 +64,15 @@ class Quarantine:
 
     def write(self, path: Path) -> None:
         """Write the list as CSV, by file."""
-        rows = [asdict(one) for one in sorted(self.found, key=lambda one: (one.file, one.reason))]
+        ordered = sorted(self.found, key=lambda one: (one.file, one.reason))
+        rows = [(one.file, one.reason, one.tag, one.detail) for one in ordered]
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(path, index=False)
 
     def _too_many(self) -> str:
-        bad = [one for one in self.found if one.reason not in UNMATCHED]
+        first = next(one for one in self.found if one.reason not in UNMATCHED)
         counts = ", ".join(f"{reason} {count}" for reason, count in self.counts().items())
         return (
-            f"{len(bad):,} of {self.num_slices:,} slices can't be used so far, more than quarantine_limit "
-            f"{self.limit:g} allows ({counts}; first {bad[0].file}: {bad[0].detail}): mend them, or pass "
+            f"{self.num_counted:,} of {self.num_slices:,} slices can't be used so far, more than quarantine_limit "
+            f"{self.limit:g} allows ({counts}; first {first.file}: {first.detail}): mend them, or pass "
             "-P quarantine_limit="
         )

@@ -10,6 +10,8 @@ and on Spark. It imports little, since each process pays for it.
 import contextlib
 import hashlib
 import os
+import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.base import LabelledFile, Quarantined, Source
 
 JOURNAL = "journal"
+#: NumPy pads the header to this for any number of slices that a shard can hold.
+_NPY_HEADER_BYTES = 128
 _FINGERPRINT = b"ich_mlflow.fingerprint"
 #: reason: '' of a usable file. digest: SHA-256 of the pixels as stored. offset, num_bytes: in the shard file.
 _SCHEMA = pa.schema(
@@ -92,8 +96,7 @@ def write_shard(task: ShardTask, work: ShardWork) -> None:
     rows: dict[str, list[object]] = {name: [] for name in _SCHEMA.names}
 
     def write_pixels(file: BinaryIO) -> None:
-        offset = start = _write_header(file, codec, 0)
-        count = 0
+        offset, count = _write_header(file, codec, len(task.files)), 0
         for labelled in task.files:
             read = read_one(work.source, labelled, codec)
             if isinstance(read, _Row):
@@ -102,11 +105,12 @@ def write_shard(task: ShardTask, work: ShardWork) -> None:
                 offset, count = offset + len(read.data), count + 1
             else:
                 _append_quarantined(rows, labelled, read)
-        file.seek(0)
-        if _write_header(file, codec, count) != start:
-            raise RuntimeError("the header of a shard changed its length")
 
-    _write_whole(shard_path(folder, task.number, codec), write_pixels)
+    path = shard_path(folder, task.number, codec)
+    _write_whole(path, write_pixels)
+    num_usable = rows["reason"].count("")
+    if num_usable < len(task.files):
+        _correct_header(path, codec, num_usable)
     schema = _SCHEMA.with_metadata({_FINGERPRINT: task.fingerprint.encode()})
     table = pa.table(rows, schema=schema)
     (folder / JOURNAL).mkdir(exist_ok=True)
@@ -118,7 +122,7 @@ def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quaran
     try:
         ct_slice = source.read(file)
         hu = to_stored_size(ct_slice.hu)
-        if hu.min() == hu.max():
+        if _is_blank(hu):
             raise SliceError(
                 f"{file.path} is blank (every pixel is {hu[0, 0]} HU): leave it out",
                 reason="constant",
@@ -131,6 +135,11 @@ def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quaran
         return Quarantined(file=file.path, reason="unexpected", tag="", detail=f"{file.path}: {said}")
     digest = hashlib.sha256(np.ascontiguousarray(hu, dtype="<i2").data).digest()
     return _Row(data=codec.encode(hu), digest=digest, ct_slice=ct_slice)
+
+
+def _is_blank(hu: np.ndarray) -> bool:
+    """Whether every pixel has the same value. Few pixels decide it for nearly every slice."""
+    return bool((hu[::32, ::32] == hu[0, 0]).all() and (hu == hu[0, 0]).all())
 
 
 def shard_path(folder: Path, number: int, codec: Codec) -> Path:
@@ -197,10 +206,27 @@ def _append_quarantined(rows: dict[str, list[object]], file: LabelledFile, why: 
 
 def _write_header(file: BinaryIO, codec: Codec, num_slices: int) -> int:
     """NumPy's header where the shard is an .npy file; the length of what was written."""
-    if codec.suffix == ".npy":
-        shape = (num_slices, STORED_SIZE, STORED_SIZE)
-        np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
-    return file.tell()
+    if codec.suffix != ".npy":
+        return 0
+    shape = (num_slices, STORED_SIZE, STORED_SIZE)
+    np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
+    if file.tell() != _NPY_HEADER_BYTES:
+        raise RuntimeError(f"an .npy header of {file.tell()} bytes, expected {_NPY_HEADER_BYTES}")
+    return _NPY_HEADER_BYTES
+
+
+def _correct_header(path: Path, codec: Codec, num_slices: int) -> None:
+    """Write the shard once more with the number of slices it came to.
+
+    Not in place: some mounted file systems can only write from front to end.
+    """
+
+    def write(file: BinaryIO) -> None:
+        with path.open("rb") as source:
+            source.seek(_write_header(file, codec, num_slices))  # the header's length is always the same
+            shutil.copyfileobj(source, file, 2**20)
+
+    _write_whole(path, write)
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -208,7 +234,7 @@ def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Not through a memory map: a full disk must be an error, not a SIGBUS.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("wb") as file:
             write(file)

@@ -122,8 +122,9 @@ def split_counts(
     splits: np.ndarray,
     *,
     study_uids: np.ndarray | None = None,
+    names: Sequence[str] = SPLITS,
 ) -> pd.DataFrame:
-    """Counts by split, one row for each of SPLITS.
+    """Counts by split, one row for each of `names`, which are values of `splits`.
 
     Columns: patients, studies (if study_uids [N] is given), slices, then for each subtype and `any` the
     positive slices `<label>_slices` and the patients with one `<label>_patients`.
@@ -132,7 +133,7 @@ def split_counts(
     labels = dict(zip((*SUBTYPES, ANY), (*subtypes.T, subtypes.any(axis=1)), strict=True))
     patients = np.asarray(patient_ids)
     rows = []
-    for split in SPLITS:
+    for split in names:
         here = np.asarray(splits) == split
         row = {"patients": len(np.unique(patients[here]))}
         if study_uids is not None:
@@ -142,7 +143,7 @@ def split_counts(
             row[f"{label}_slices"] = int((positive & here).sum())
             row[f"{label}_patients"] = len(np.unique(patients[positive & here]))
         rows.append(row)
-    return pd.DataFrame(rows, index=pd.Index(SPLITS, name="split"))
+    return pd.DataFrame(rows, index=pd.Index(names, name="split"))
 
 
 def check_fractions(fractions: Sequence[float]) -> np.ndarray:

@@ -57,8 +57,8 @@ class Folder:
         """A file's bytes. Raises SliceError, naming the file, where it can't be read."""
         try:
             if not is_url(self.root):
-                with open(os.path.join(self.root, path), "rb") as file:
-                    return file.read()
+                with open(os.path.join(self.root, path), "rb", buffering=0) as file:
+                    return file.readall()
             filesystem, base = _filesystem(self.root)
             with filesystem.open_input_stream(_join(base, path)) as stream:
                 return stream.read()

@@ -11,7 +11,7 @@ import pandas as pd
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
 from ich_mlflow.dataset.plan import partial_folder
 from ich_mlflow.dataset.quarantine import QUARANTINE
-from ich_mlflow.dataset.split import assert_disjoint, split_counts
+from ich_mlflow.dataset.split import FOLD, assert_disjoint, split_counts
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError, QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
@@ -136,6 +136,9 @@ def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
     run.params({"path": stored.path.resolve(), "digest": stored.digest}, prefix="stored_set")
     run.dictionary(stored.manifest, "manifest.json")
     run.table(counts.rename_axis("split").reset_index(), "split_counts.json")
+    folds = _fold_counts(stored)
+    if len(folds):
+        run.table(folds.rename_axis("fold").reset_index(), "fold_counts.json")
     run.figure(split_counts_figure(counts, note=data_note(stored)), "figures/split_counts.png")
     rows = preview_rows(stored)
     captions = [_caption(stored, row) for row in rows]
@@ -146,6 +149,18 @@ def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
         "figures/slices.png",
     )
     run.metrics({f"counts/{split}/slices": len(stored.rows(split)) for split in counts.index})
+
+
+def _fold_counts(stored: StoredSet) -> pd.DataFrame:
+    """Counts as split_counts by fold; no rows where there are no folds."""
+    table = stored.table
+    return split_counts(
+        table["patient_id"].to_numpy(),
+        stored.subtypes,
+        table[FOLD].to_numpy().astype(str),
+        study_uids=table["study_uid"].to_numpy(),
+        names=[str(number) for number in range(int(table[FOLD].max()) + 1)],
+    )
 
 
 def _log_quarantine(run: Run, out: Path) -> None:
