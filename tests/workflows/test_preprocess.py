@@ -166,7 +166,7 @@ def test_a_quirky_cohort_is_another_cohort(workspace):
     assert stored.manifest["storage"] == "zstd"
     assert set(stored.table["fold"]) == {-1, 0, 1}
     folds = mlflow.load_table("fold_counts.json", run_ids=[_newest().info.run_id])
-    assert folds["fold"].tolist() == ["0", "1"]
+    assert folds["fold"].astype(str).tolist() == ["0", "1"]
     assert folds["slices"].sum() == (stored.table["fold"] >= 0).sum()
 
 
