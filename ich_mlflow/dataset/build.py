@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -160,13 +161,13 @@ def _write_shards(
                 quarantine.add(quarantined(journal))
                 bar.set_postfix(quarantined=quarantine.num_counted, refresh=False)
                 bar.update(len(journal))
-    except QuarantineError:
+    except QuarantineError as error:
         quarantine.write(folder / QUARANTINE)
         for number, journal in journals.items():
             if quarantined(journal):
                 # Read again next time: by then the file may be mended, or the limit another.
                 journal_path(folder, number).unlink(missing_ok=True)
-        raise
+        raise QuarantineError(f"{error} (the list so far: {folder / QUARANTINE})") from None
     return [journals[task.number] for task in plan.tasks]
 
 
@@ -183,14 +184,29 @@ def _run(source: Source, plan: Plan, folder: Path, options: BuildOptions) -> Gen
 
 def _reuse(out: Path, wanted: dict[str, object], quarantine: Quarantine) -> StoredSet:
     stored = StoredSet.open(out)
-    differing = [name for name, value in wanted.items() if stored.manifest.get(name) != value]
+    differing = _differing(stored.manifest, wanted)
     if differing:
-        what = "source files or labels" if differing == ["fingerprint"] else " and ".join(differing)
         raise DataError(
-            f"{out} holds a set made with other {what} (see its manifest.json): "
-            "choose another output folder, or remove it"
+            f"{out} holds a set made with other {differing}: choose another output folder, or remove it"
         )
     quarantine.check_finished(stored.manifest["quarantine"], out / QUARANTINE)
     tidy(out)
     stored.reused = True
     return stored
+
+
+def _differing(manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What of a set's making is not as wanted, in words; '' where all is."""
+    said = []
+    for name, value in wanted.items():
+        found = manifest.get(name)
+        if found == value:
+            continue
+        if name == "fingerprint":
+            said.append("source files or labels")
+        elif isinstance(value, dict) and isinstance(found, dict):
+            keys = [key for key in value if found.get(key) != value[key]]
+            said += [f"{key} ({found.get(key)}, not {value[key]})" for key in keys]
+        else:
+            said.append(f"{name} ({found}, not {value})")
+    return " and ".join(said)

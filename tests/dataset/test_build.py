@@ -55,10 +55,13 @@ def test_a_complete_set_is_reused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"seed": 2}, "options"),
-        ({"fractions": (0.5, 0.25, 0.25)}, "options"),
-        ({"folds": 3}, "options"),
-        ({"compress": True}, "storage"),
+        ({"seed": 2}, r"seed \(1, not 2\):"),
+        (
+            {"fractions": (0.5, 0.25, 0.25)},
+            r"fractions \(\[0\.7, 0\.15, 0\.15\], not \[0\.5, 0\.25, 0\.25\]\)",
+        ),
+        ({"folds": 3, "seed": 2}, r"seed \(1, not 2\) and folds \(0, not 3\)"),
+        ({"compress": True}, r"storage \(raw, not zstd\)"),
     ],
 )
 def test_a_set_made_with_other_options_is_refused(tmp_path, options, said):
