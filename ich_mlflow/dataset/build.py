@@ -1,7 +1,7 @@
 """Building a stored set from a source: pre-flight, shards on some engine, quarantine, split."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
