@@ -143,6 +143,7 @@ class ArraySource:
                 path=f"s{number:04d}.dcm",
                 subtypes=self._labels_of(number),
                 num_bytes=1,
+                modified_ns=0,
             )
             for number in range(len(self.labels) * self.slices_per_patient)
         ]

@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
 from ich_mlflow.ct.resample import STORED_SIZE
-from ich_mlflow.dataset.codec import codec_named
-from ich_mlflow.dataset.engine_local import num_cores, run_local
+from ich_mlflow.dataset.codec import SHAPE, codec_named
+from ich_mlflow.dataset.engine_local import run_local
 from ich_mlflow.dataset.finish import SplitOptions, finish, tidy
 from ich_mlflow.dataset.plan import Plan, claimed, fingerprint, make_plan, partial_folder, resume
 from ich_mlflow.dataset.preflight import preflight
 from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
-from ich_mlflow.dataset.shard import ShardWork, journal_path, quarantined, read_journal
+from ich_mlflow.dataset.shard import ShardWork, encoded, quarantined, read_journal, read_one
 from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, check_fractions
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, QuarantineError
+from ich_mlflow.processes import num_cores
 from ich_mlflow.sources.base import UNMATCHED, Source
 
 LOCAL, SPARK = "local", "spark"
+#: Files whose pixels are compared before a finished set is taken for theirs.
+_COMPARED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,7 @@ def build_stored_set(
     pre-flight. Raises DataError for unusable input or where `out` holds something else, QuarantineError where
     more slices can't be used than allowed, SplitError as split_patients.
     """
-    out = Path(out)
+    out = Path(out).resolve()
     check_fractions(options.fractions)
     plan = make_plan(source.name, source.files(), options.storage)
     if not plan.tasks:
@@ -91,12 +95,13 @@ def build_stored_set(
         "fingerprint": fingerprint(plan, source.rejected()),
     }
     quarantine = _quarantine(source, plan, options)
-    if is_stored_set(out):
-        return _reuse(out, wanted, quarantine)
+    work = ShardWork(source=source, folder=str(partial_folder(out)), storage=plan.storage)
     try:
+        if is_stored_set(out):
+            return _reuse(out, wanted, quarantine, plan, work)
         with claimed(out) as folder:
-            plan = resume(plan, folder)
-            journals = _write_shards(source, plan, folder, quarantine, options, progress=progress, say=say)
+            plan = resume(plan, folder, work)
+            journals = _write_shards(work, plan, folder, quarantine, options, progress=progress, say=say)
             split = SplitOptions(fractions=options.fractions, folds=options.folds, seed=options.seed)
             return finish(plan, journals, quarantine, folder, out, split=split, manifest=wanted)
     except OSError as error:
@@ -122,7 +127,7 @@ def _quarantine(source: Source, plan: Plan, options: BuildOptions) -> Quarantine
 
 
 def _write_shards(
-    source: Source,
+    work: ShardWork,
     plan: Plan,
     folder: Path,
     quarantine: Quarantine,
@@ -134,12 +139,13 @@ def _write_shards(
     """Write what is missing; the journals of all shards, in order."""
     journals = dict(plan.done)
     try:
-        quarantine.add(source.rejected())
+        quarantine.add(work.source.rejected())
         for journal in plan.done.values():
             quarantine.add(quarantined(journal))
         if plan.todo:
-            workers = min(options.workers or num_cores(), len(plan.todo))
-            say(str(preflight(source, plan, folder, workers=workers)))
+            # How many cores a cluster has is not known before it starts.
+            workers = 1 if options.engine == SPARK else min(options.workers or num_cores(), len(plan.todo))
+            say(str(preflight(work.source, plan, folder, workers=workers)))
         total = sum(len(task.files) for task in plan.tasks)
         bar = tqdm(
             total=total,
@@ -150,7 +156,7 @@ def _write_shards(
         )
         codec = codec_named(plan.storage)
         # Closing the engine on the way out is what stops its processes.
-        with closing(_run(source, plan, folder, options)) as numbers, bar:
+        with closing(_run(work, plan, options)) as numbers, bar:
             for number in numbers:
                 journal = read_journal(folder, plan.tasks[number], codec)
                 if journal is None:
@@ -163,16 +169,11 @@ def _write_shards(
                 bar.update(len(journal))
     except QuarantineError as error:
         quarantine.write(folder / QUARANTINE)
-        for number, journal in journals.items():
-            if quarantined(journal):
-                # Read again next time: by then the file may be mended, or the limit another.
-                journal_path(folder, number).unlink(missing_ok=True)
         raise QuarantineError(f"{error} (the list so far: {folder / QUARANTINE})") from None
     return [journals[task.number] for task in plan.tasks]
 
 
-def _run(source: Source, plan: Plan, folder: Path, options: BuildOptions) -> Generator[int, None, None]:
-    work = ShardWork(source=source, folder=str(folder.resolve()), storage=plan.storage)
+def _run(work: ShardWork, plan: Plan, options: BuildOptions) -> Generator[int, None, None]:
     tasks = plan.todo
     if options.engine == SPARK and tasks:
         # Imported where used: PySpark is an extra.
@@ -182,9 +183,11 @@ def _run(source: Source, plan: Plan, folder: Path, options: BuildOptions) -> Gen
     return run_local(tasks, work, workers=options.workers)
 
 
-def _reuse(out: Path, wanted: dict[str, object], quarantine: Quarantine) -> StoredSet:
+def _reuse(
+    out: Path, wanted: dict[str, object], quarantine: Quarantine, plan: Plan, work: ShardWork
+) -> StoredSet:
     stored = StoredSet.open(out)
-    differing = _differing(stored.manifest, wanted)
+    differing = _differing(stored.manifest, wanted) or _differing_pixels(stored, plan, work)
     if differing:
         raise DataError(
             f"{out} holds a set made with other {differing}: choose another output folder, or remove it"
@@ -193,6 +196,26 @@ def _reuse(out: Path, wanted: dict[str, object], quarantine: Quarantine) -> Stor
     tidy(out)
     stored.reused = True
     return stored
+
+
+def _differing_pixels(stored: StoredSet, plan: Plan, work: ShardWork) -> str:
+    """Whether some of the files hold other pixels than the set, in words; '' where they don't.
+
+    Files of one matrix mostly have the same size, so names and sizes alone would take one data set for another.
+    """
+    files = [file for task in plan.tasks for file in task.files]
+    rows = dict(zip(stored.table["sop_uid"], stored.table.index, strict=True))
+    codec = codec_named(work.storage)
+    for file in files[:: max(1, len(files) // _COMPARED)][:_COMPARED]:
+        if file.sop_uid not in rows:
+            continue
+        data = encoded(read_one(work.source, file, codec))
+        pixels = np.empty(SHAPE, np.int16)
+        if data is not None:
+            codec.decode(data, pixels)
+        if data is None or not np.array_equal(pixels, stored.hu(np.array([rows[file.sop_uid]]))[0]):
+            return f"pixels in {file.path}"
+    return ""
 
 
 def _differing(manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -1,20 +1,16 @@
 """Shards written by processes of this machine."""
 
 import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import connection
 
 import cv2
 
 from ich_mlflow.dataset.shard import ShardTask, ShardWork
 from ich_mlflow.errors import DataError, IchError
+from ich_mlflow.processes import behave, interrupts_ignored, num_cores
 
 #: Shards handed out ahead, a process: it never waits, and little is thrown away at an error.
 _AHEAD = 2
@@ -34,11 +30,6 @@ def run_local(
     return _run_in_processes(tasks, work, num_workers)
 
 
-def num_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def _run_in_processes(
     tasks: Sequence[ShardTask], work: ShardWork, num_workers: int
 ) -> Generator[int, None, None]:
@@ -51,7 +42,7 @@ def _run_in_processes(
     todo = iter(tasks)
     pending: set[Future[int]] = set()
     try:
-        with _interrupts_ignored():
+        with interrupts_ignored():
             pending |= {pool.submit(_work_in_process, task) for task in islice(todo, num_workers * _AHEAD)}
         while pending:
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -59,8 +50,8 @@ def _run_in_processes(
             yield from (future.result() for future in finished)
     except BrokenProcessPool:
         raise DataError(
-            "a reading process was killed, most often for want of memory: pass fewer workers, -P workers=1; "
-            "the same command goes on from here"
+            "a reading process ended before its work was done; most often it is killed for want of memory: pass "
+            "fewer workers, -P workers=1. The same command goes on from here"
         ) from None
     except IchError as error:
         # The cause is the worker's traceback, which says nothing that the message doesn't.
@@ -73,36 +64,13 @@ _work: ShardWork | None = None
 
 
 def _start_worker(work: ShardWork) -> None:
-    """One OpenCV thread; Ctrl-C is left to the parent, and without a parent there is nothing to do."""
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    behave()
     cv2.setNumThreads(1)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _work = work
-
-
-def _exit_with_parent() -> None:
-    """A parent that was killed with -9 can't stop its processes: they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _work_in_process(task: ShardTask) -> int:
     if _work is None:
         raise RuntimeError("_start_worker has not run in this process")
     return _work(task)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C from their first instruction, and print no traceback at it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -17,11 +17,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from ich_mlflow.dataset.shard import ShardTask, ShardWork, journal_path
+from ich_mlflow.dataset.shard import JOURNAL, ShardTask, ShardWork, journal_path
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.quiet import native_stderr_muted
 
 _POLL_SECONDS = 0.2
+#: How long after the job's end its files may take to be seen here.
+_GRACE_SECONDS = 30.0
 _TAG = "ich_mlflow-preprocess"
 _MISSING = "engine=spark needs PySpark and Java 17: pip install 'ich_mlflow[spark]' (or pass -P engine=local)"
 
@@ -43,18 +45,21 @@ def run_spark(tasks: Sequence[ShardTask], work: ShardWork, *, master: str) -> Ge
 
 
 def _follow(tasks: Sequence[ShardTask], folder: Path, job: "_Job") -> Iterator[int]:
-    waiting = {task.number for task in tasks}
+    waiting, deadline = {task.number for task in tasks}, None
     while waiting:
         alive = job.is_alive()
         seen = {number for number in waiting if journal_path(folder, number).is_file()}
         yield from sorted(seen)
         waiting -= seen
         if not alive and not seen:
-            break
+            if job.error is not None:
+                raise DataError(_said(job.error)) from None
+            # Network file systems show new files late; looking through the folder makes some of them look.
+            if time.monotonic() > (deadline := deadline or time.monotonic() + _GRACE_SECONDS):
+                break
+            os.listdir(folder / JOURNAL)
         time.sleep(0 if seen else _POLL_SECONDS)
     job.join()
-    if job.error is not None:
-        raise DataError(_said(job.error)) from None
     if waiting:
         raise DataError(
             f"Spark wrote {len(waiting)} shards where {folder} does not show them: choose an output folder "
@@ -83,7 +88,9 @@ class _Job(threading.Thread):
 
         try:
             self._spark.addTag(_TAG)
-            frame = self._spark.createDataFrame(rows, "task binary").repartition(len(rows))
+            # One partition a shard: repartition() would put two into some and none into others.
+            tasks = self._spark.sparkContext.parallelize(rows, len(rows))
+            frame = self._spark.createDataFrame(tasks, "task binary")
             frame.mapInArrow(write, "number int").collect()
         except Exception as error:  # Py4J wraps whatever failed, here or there.
             self.error = error

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import ich_mlflow
+from ich_mlflow.dataset.codec import codec_named
 from ich_mlflow.dataset.plan import LOCK, PLAN, Plan
 from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
-from ich_mlflow.dataset.shard import JOURNAL
+from ich_mlflow.dataset.shard import JOURNAL, shard_path
 from ich_mlflow.dataset.split import (
     FOLD,
     assert_disjoint,
@@ -27,6 +28,7 @@ from ich_mlflow.dataset.split import (
     split_patients,
 )
 from ich_mlflow.dataset.store import MANIFEST, SCHEMA_VERSION, TABLE, TABLE_COLUMNS, StoredSet
+from ich_mlflow.dataset.whole import PART, flush_folder, write_text, write_whole
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 
@@ -67,14 +69,16 @@ def finish(
         "quarantine": quarantine.counts(),
         "digest": _digest(table, digests),
     }
-    table[list(TABLE_COLUMNS)].reset_index(drop=True).to_parquet(folder / TABLE, index=False)
+    whole = table[list(TABLE_COLUMNS)].reset_index(drop=True)
+    write_whole(folder / TABLE, lambda file: whole.to_parquet(file, index=False))
     quarantine.write(folder / QUARANTINE)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    expected = {task.number for task in plan.tasks}
-    for shard in folder.glob("hu-*"):
-        if int(shard.stem.removeprefix("hu-")) not in expected:
-            shard.unlink()  # an earlier run had more files
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    expected = {shard_path(folder, task.number, codec_named(plan.storage)) for task in plan.tasks}
+    for file in {*folder.glob("hu-*"), *folder.glob(f"*{PART}")} - expected:
+        file.unlink(missing_ok=True)  # an earlier run had more files, or a process was killed
+    flush_folder(folder)
     os.rename(folder, out)
+    flush_folder(out.parent)
     tidy(out)
     return StoredSet.open(out)
 

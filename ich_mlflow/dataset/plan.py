@@ -1,9 +1,9 @@
 """What is to be done: the files in shards, and which of them an earlier run has left whole."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,17 @@ import ich_mlflow
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.dataset.codec import codec_named
 from ich_mlflow.dataset.quarantine import QUARANTINE
-from ich_mlflow.dataset.shard import JOURNAL, ShardTask, read_journal
+from ich_mlflow.dataset.shard import (
+    JOURNAL,
+    ShardTask,
+    ShardWork,
+    can_be_used_now,
+    journal_path,
+    read_journal,
+)
+from ich_mlflow.dataset.whole import PART, write_text
 from ich_mlflow.errors import DataError
+from ich_mlflow.processes import locked
 from ich_mlflow.sources.base import LabelledFile, Quarantined
 
 PLAN = "plan.json"
@@ -56,7 +65,8 @@ def make_plan(source: str, files: Sequence[LabelledFile], storage: str) -> Plan:
     size = slices_per_shard(len(files))
     cuts = [files[start : start + size] for start in range(0, len(files), size)]
     tasks = (
-        ShardTask(number=number, files=cut, fingerprint=_fingerprint(cut)) for number, cut in enumerate(cuts)
+        ShardTask(number=number, files=cut, fingerprint=_fingerprint(cut, times=True))
+        for number, cut in enumerate(cuts)
     )
     return Plan(source=source, storage=storage, tasks=tuple(tasks))
 
@@ -67,11 +77,13 @@ def slices_per_shard(num_slices: int) -> int:
 
 
 def fingerprint(plan: Plan, rejected: Sequence[Quarantined]) -> str:
-    """SHA-256 over file names, sizes, labels and what was rejected: cheap, and blind to a file changed at the
-    same size."""
-    total = hashlib.sha256("".join(task.fingerprint for task in plan.tasks).encode())
+    """SHA-256 over file names, sizes, labels and what was rejected.
+
+    Not over times: a copy of the data is the same data. dataset.build looks at some pixels as well.
+    """
+    total = hashlib.sha256("".join(_fingerprint(task.files, times=False) for task in plan.tasks).encode())
     for one in rejected:
-        total.update(f"{one.file}\x1f{one.reason}\x1e".encode())
+        total.update(f"{one.file}\x1f{one.reason}\x1e".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 
@@ -84,22 +96,18 @@ def partial_folder(out: Path) -> Path:
 def claimed(out: Path) -> Iterator[Path]:
     """The unfinished set's folder, made where there is none, locked against a second writer.
 
-    The lock dies with its process. Raises DataError where `out` holds something, or another writes to it.
+    Raises DataError where `out` holds something, can't be renamed to, or another process writes to it.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and isn't empty: choose another output folder, or remove it")
+    if os.path.ismount(out):
+        raise DataError(
+            f"{out} is where a disk is mounted, expected a folder on it: pass for example {out}/set"
+        )
     folder = partial_folder(out)
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{folder} is being written by another preprocess: wait for it, or choose another output folder"
-            ) from None
-        except OSError:
-            pass  # a file system without locks, as some mounted buckets are
+    with locked(folder, LOCK):
         try:
             yield folder
         finally:
@@ -107,9 +115,10 @@ def claimed(out: Path) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was done that could be gone on with
 
 
-def resume(plan: Plan, folder: Path) -> Plan:
+def resume(plan: Plan, folder: Path, work: ShardWork) -> Plan:
     """The plan with the shards that stand in `folder` whole, made from the same files.
 
+    Files that could not be used are tried again: where one can be used now, its shard is not whole.
     Raises DataError where an unfinished set of another kind, or something else, stands there.
     """
     wanted = {
@@ -119,15 +128,19 @@ def resume(plan: Plan, folder: Path) -> Plan:
         "stored_size": STORED_SIZE,
     }
     _check_or_write(folder, wanted)
-    for left_over in folder.rglob("*.part"):
+    for left_over in folder.rglob(f"*{PART}"):
         left_over.unlink(missing_ok=True)
     codec = codec_named(plan.storage)
     (folder / JOURNAL).mkdir(exist_ok=True)
-    journals = ((task.number, read_journal(folder, task, codec)) for task in plan.tasks)
-    done = {number: journal for number, journal in journals if journal is not None}
-    for journal in (folder / JOURNAL).iterdir():
-        if int(journal.stem) not in done:
-            journal.unlink()  # of other files, or of a shard that is cut short: it is written again
+    done = {}
+    for task in plan.tasks:
+        journal = read_journal(folder, task, codec)
+        if journal is not None and not can_be_used_now(journal, task, work):
+            done[task.number] = journal
+    wanted_journals = {journal_path(folder, number) for number in done}
+    for journal_file in (folder / JOURNAL).glob("*.parquet"):
+        if journal_file not in wanted_journals:
+            journal_file.unlink()  # of other files, or of a shard that is cut short: it is written again
     return Plan(source=plan.source, storage=plan.storage, tasks=plan.tasks, done=done)
 
 
@@ -135,11 +148,9 @@ def _check_or_write(folder: Path, wanted: dict[str, object]) -> None:
     path = folder / PLAN
     remove = "remove it, or choose another output folder"
     if not path.exists():
-        if any(file.name != LOCK and file.suffix != ".part" for file in folder.iterdir()):
+        if any(file.name != LOCK and file.suffix != PART for file in folder.iterdir()):
             raise DataError(f"{folder} holds something that is no unfinished stored set: {remove}")
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-        part.rename(path)
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -151,9 +162,11 @@ def _check_or_write(folder: Path, wanted: dict[str, object]) -> None:
         raise DataError(f"{folder} is an unfinished set that was begun with {said}: {remove}")
 
 
-def _fingerprint(files: Sequence[LabelledFile]) -> str:
+def _fingerprint(files: Sequence[LabelledFile], *, times: bool) -> str:
     total = hashlib.sha256()
     for file in files:
         labels = "".join(map(str, file.subtypes))
-        total.update(f"{file.sop_uid}\x1f{file.path}\x1f{file.num_bytes}\x1f{labels}\x1e".encode())
+        row = (file.sop_uid, file.path, str(file.num_bytes), labels, str(file.modified_ns) if times else "")
+        # Linux allows file names that are no UTF-8.
+        total.update("\x1f".join(row).encode(errors="surrogateescape") + b"\x1e")
     return total.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ich_mlflow.dataset.whole import write_whole
 from ich_mlflow.errors import QuarantineError
 from ich_mlflow.sources.base import UNMATCHED, Quarantined
 
@@ -66,7 +67,9 @@ class Quarantine:
         """Write the list as CSV, by file."""
         ordered = sorted(self.found, key=lambda one: (one.file, one.reason))
         rows = [(one.file, one.reason, one.tag, one.detail) for one in ordered]
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(path, index=False)
+        text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False)
+        # A file name that is no UTF-8 must not end the run here.
+        write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
     def _too_many(self) -> str:
         first = next(one for one in self.found if one.reason not in UNMATCHED)

@@ -7,12 +7,9 @@ and on Spark. It imports little, since each process pays for it.
     <folder>/journal/00000.parquet   one row a file of the shard; its presence says that the shard is whole
 """
 
-import contextlib
 import hashlib
-import os
 import shutil
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
 from ich_mlflow.dataset.codec import Codec, codec_named
+from ich_mlflow.dataset.whole import write_whole
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import SUBTYPES
@@ -48,7 +46,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """The files of one shard, in order. fingerprint: SHA-256 over their names, sizes and labels."""
+    """The files of one shard, in order. fingerprint: SHA-256 over their names, sizes, times and labels."""
 
     number: int
     files: Sequence[LabelledFile]
@@ -107,29 +105,31 @@ def write_shard(task: ShardTask, work: ShardWork) -> None:
                 _append_quarantined(rows, labelled, read)
 
     path = shard_path(folder, task.number, codec)
-    _write_whole(path, write_pixels)
+    write_whole(path, write_pixels)
     num_usable = rows["reason"].count("")
     if num_usable < len(task.files):
         _correct_header(path, codec, num_usable)
     schema = _SCHEMA.with_metadata({_FINGERPRINT: task.fingerprint.encode()})
     table = pa.table(rows, schema=schema)
     (folder / JOURNAL).mkdir(exist_ok=True)
-    _write_whole(journal_path(folder, task.number), lambda file: pq.write_table(table, file))
+    write_whole(journal_path(folder, task.number), lambda file: pq.write_table(table, file))
 
 
 def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quarantined":
     """Read, resample and encode one slice, or say why it can't be used."""
     try:
         ct_slice = source.read(file)
-        hu = to_stored_size(ct_slice.hu)
-        if _is_blank(hu):
+        if _is_blank(ct_slice.hu):
             raise SliceError(
-                f"{file.path} is blank (every pixel is {hu[0, 0]} HU): leave it out",
+                f"{file.path} is blank (every pixel is {ct_slice.hu[0, 0]} HU): leave it out",
                 reason="constant",
                 tag="PixelData",
             )
+        hu = to_stored_size(ct_slice.hu)
     except SliceError as error:
         return Quarantined(file=file.path, reason=error.reason, tag=error.tag, detail=str(error))
+    except MemoryError:
+        raise  # of this machine, not of this file
     except Exception as error:  # A library's failure on one file must not end a run of hours.
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         return Quarantined(file=file.path, reason="unexpected", tag="", detail=f"{file.path}: {said}")
@@ -140,6 +140,11 @@ def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quaran
 def _is_blank(hu: np.ndarray) -> bool:
     """Whether every pixel has the same value. Few pixels decide it for nearly every slice."""
     return bool((hu[::32, ::32] == hu[0, 0]).all() and (hu == hu[0, 0]).all())
+
+
+def encoded(read: "_Row | Quarantined") -> bytes | None:
+    """The pixels of what read_one gave, as its codec stores them; None where the file can't be used."""
+    return read.data if isinstance(read, _Row) else None
 
 
 def shard_path(folder: Path, number: int, codec: Codec) -> Path:
@@ -167,6 +172,14 @@ def read_journal(folder: Path, task: ShardTask, codec: Codec) -> pa.Table | None
     usable = table.filter(pa.compute.equal(table["reason"], ""))
     end = usable["offset"][-1].as_py() + usable["num_bytes"][-1].as_py() if len(usable) else 0
     return table if pixels.is_file() and pixels.stat().st_size >= end else None
+
+
+def can_be_used_now(journal: pa.Table, task: ShardTask, work: ShardWork) -> bool:
+    """Whether a file that the journal says can't be used can: mended, a share back, a decoder installed."""
+    bad = {row["file"] for row in journal.select(["file", "reason"]).to_pylist() if row["reason"]}
+    codec = codec_named(work.storage)
+    files = (file for file in task.files if file.path in bad)
+    return any(isinstance(read_one(work.source, file, codec), _Row) for file in files)
 
 
 def quarantined(journal: pa.Table) -> list[Quarantined]:
@@ -226,22 +239,4 @@ def _correct_header(path: Path, codec: Codec, num_slices: int) -> None:
             source.seek(_write_header(file, codec, num_slices))  # the header's length is always the same
             shutil.copyfileobj(source, file, 2**20)
 
-    _write_whole(path, write)
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write to a name of this process's own, flush to the disk, then rename.
-
-    Not through a memory map: a full disk must be an error, not a SIGBUS.
-    """
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    write_whole(path, write)

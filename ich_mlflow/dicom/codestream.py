@@ -14,24 +14,24 @@ _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _BARE = {0x01, *range(0xD0, 0xDA)}
 
 
-def image_size(codestream: bytes) -> tuple[int, int] | None:
-    """(rows, columns) of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it does not say.
+def image_shape(codestream: bytes) -> tuple[int, int, int] | None:
+    """(rows, columns, components) of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it does not say.
 
     Source: ITU-T T.81 B.2.2, T.87 C.2.2 (frame header), T.800 A.5.1 (SIZ).
     """
-    if codestream.startswith(_J2K_START) and len(codestream) >= 24:
+    if codestream.startswith(_J2K_START) and len(codestream) >= 42:
         x, y, x_offset, y_offset = struct.unpack(">4I", codestream[8:24])
-        return y - y_offset, x - x_offset
+        return y - y_offset, x - x_offset, int.from_bytes(codestream[40:42], "big")
     if not codestream.startswith(_SOI):
         return None
     place = 2
-    while place + 9 <= len(codestream) and codestream[place] == 0xFF:
+    while place + 10 <= len(codestream) and codestream[place] == 0xFF:
         marker = codestream[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
         elif marker in _START_OF_FRAME:
-            rows, columns = struct.unpack(">HH", codestream[place + 5 : place + 9])
-            return rows, columns
+            rows, columns, components = struct.unpack(">HHB", codestream[place + 5 : place + 10])
+            return rows, columns, components
         else:
             length = 0 if marker in _BARE else int.from_bytes(codestream[place + 2 : place + 4], "big")
             place += 2 + length

@@ -42,10 +42,19 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     return found if all(map(math.isfinite, found)) else ()
 
 
+def has_value(dataset: Dataset, keyword: str) -> bool:
+    """Whether a tag is there and not empty, readable or not."""
+    element = dataset.get_item(_tag(keyword))
+    if element is None:
+        return False
+    value = element.value  # of a raw element, bytes
+    return value is not None and (not hasattr(value, "__len__") or len(value) > 0)
+
+
 def _raw_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...] | None:
     raw, byte_order = _raw(dataset, keyword, ("DS", "US"))
     if raw and _vr(keyword) == "DS":
-        return tuple(float(one) for one in raw.split(b"\\"))
+        return tuple(float(one.strip(b" \0")) for one in raw.split(b"\\"))
     return (int.from_bytes(raw, byte_order),) if len(raw) == 2 else None
 
 

@@ -70,6 +70,7 @@ def parse_any(data: bytes, name: str) -> Parsed:
     """Read any DICOM file. `name` stands in messages. Raises SliceError where the bytes are none."""
     try:
         dataset = pydicom.dcmread(BytesIO(_inflated(data, name)))
+        pixels = _native_pixels(dataset)
     except SliceError:
         raise
     except Exception:  # As in parse_plain.
@@ -78,7 +79,7 @@ def parse_any(data: bytes, name: str) -> Parsed:
             "('DICM' at byte 128): check that it was copied whole",
             reason="not_dicom",
         ) from None
-    return Parsed(dataset, _native_pixels(dataset))
+    return Parsed(dataset, pixels)
 
 
 def _is_left(element: RawDataElement) -> bool:
@@ -87,6 +88,8 @@ def _is_left(element: RawDataElement) -> bool:
 
 def _native_pixels(dataset: FileDataset) -> memoryview | None:
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
+    if syntax is None and not dataset.original_encoding[1]:
+        raise ValueError("no transfer syntax, and it looks big endian: a guess would be needed")
     if syntax not in (None, ImplicitVRLittleEndian, ExplicitVRLittleEndian):
         return None
     try:
@@ -124,6 +127,8 @@ def _inflated(data: bytes, name: str) -> bytes:
         return data
     end = _meta_end(data)
     meta = data[:end]
+    if end is not None and _transfer_syntax(meta) not in (None, DeflatedExplicitVRLittleEndian):
+        return data  # it is only mentioned
     if end is None or _DEFLATED not in meta:
         raise SliceError(
             f"{name} names the deflated transfer syntax outside a sound meta header: export it again",

@@ -8,7 +8,7 @@ from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTr
 
 from ich_mlflow.ct.hounsfield import MIN_HU, to_hounsfield, unwrap_12_bit
 from ich_mlflow.dicom import header
-from ich_mlflow.dicom.codestream import image_size
+from ich_mlflow.dicom.codestream import image_shape
 from ich_mlflow.dicom.parse import MAX_SIDE, Parsed
 from ich_mlflow.errors import SliceError
 
@@ -47,7 +47,7 @@ def read_hounsfield(parsed: Parsed, name: str) -> np.ndarray:
         hu = to_hounsfield(unwrap_12_bit(stored), slope=1, intercept=0)
     else:
         hu = to_hounsfield(stored, slope=slope, intercept=intercept)
-    padding = _padding(dataset, stored, name, signed=signed)
+    padding = _padding(dataset, stored, name, bits_stored=bits_stored, signed=signed)
     if padding is not None:
         hu[padding] = MIN_HU
     return hu
@@ -140,7 +140,7 @@ def _choose_plugin(dataset: Dataset, shape: tuple[int, int]) -> None:
         return  # big endian
     if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes + JPEG2000TransferSyntaxes:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        if image_size(frame) != shape:
+        if image_shape(frame) != (*shape, 1):
             raise ValueError("the codestream is of another size than the header says, or of none")
     usable = get_decoder(syntax).available_plugins
     dataset.pixel_array_options(decoding_plugin=next(name for name in _PLUGINS if name in usable))
@@ -158,25 +158,34 @@ def _used_bits(values: np.ndarray, *, bits_stored: int, signed: bool) -> np.ndar
     return (values & np.uint16(0xFFFF >> unused)).view(np.int16) if unused else values
 
 
-def _padding(dataset: Dataset, stored: np.ndarray, name: str, *, signed: bool) -> np.ndarray | None:
+def _padding(
+    dataset: Dataset, stored: np.ndarray, name: str, *, bits_stored: int, signed: bool
+) -> np.ndarray | None:
     """Mask [H, W] of the pixels that are padding; None where the file names no padding value."""
-    if "PixelPaddingValue" not in dataset:
+    low, high = (
+        _padding_value(dataset, keyword, name, bits_stored=bits_stored, signed=signed)
+        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    )
+    if low is None:
         return None
-    low = _padding_value(dataset, "PixelPaddingValue", name, signed=signed)
-    if "PixelPaddingRangeLimit" not in dataset:
+    if high is None:
         return stored == low
-    high = _padding_value(dataset, "PixelPaddingRangeLimit", name, signed=signed)
     return (stored >= min(low, high)) & (stored <= max(low, high))
 
 
-def _padding_value(dataset: Dataset, keyword: str, name: str, *, signed: bool) -> int:
-    value = _integer(dataset, keyword, name)
+def _padding_value(
+    dataset: Dataset, keyword: str, name: str, *, bits_stored: int, signed: bool
+) -> int | None:
+    """The value as it stands in pixels: in BitsStored bits, with their sign. None where there is none."""
+    if not header.has_value(dataset, keyword):
+        return None
     # Its VR is US or SS by PixelRepresentation, and writers mix the two up.
-    return (value + 2**15) % 2**16 - 2**15 if signed else value % 2**16
+    value = np.array([_integer(dataset, keyword, name) % 2**16], dtype="<u2")
+    return int(_used_bits(value, bits_stored=bits_stored, signed=signed)[0])
 
 
 def _integer(dataset: Dataset, keyword: str, name: str, *, default: int | None = None) -> int:
-    if default is not None and keyword not in dataset:
+    if default is not None and not header.has_value(dataset, keyword):
         return default
     return int(_number(dataset, keyword, name, reason="unsupported_pixels"))
 

@@ -20,12 +20,14 @@ from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
+from ich_mlflow.processes import behave, interrupts_ignored, locked, num_cores
 
 #: Changes whenever the same options would make other pixels.
 GENERATOR_VERSION = 1
 OPTIONS_FILE = "cohort.json"
 TABLE_FILE = "stage_2_train.csv"
 SLICES_FOLDER = "stage_2_train"
+_LOCK = "writer.lock"
 
 #: How RSNA 2019's files are encoded, about as often: 55 % 16-bit signed, 43 % 12-bit unsigned.
 _ENCODINGS = (
@@ -65,10 +67,22 @@ def write_cohort(
         _check_same(folder, options)
         return folder
     partial_folder = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    (partial_folder / SLICES_FOLDER).mkdir(parents=True)
+    try:
+        partial_folder.mkdir(parents=True, exist_ok=True)
+        with locked(partial_folder, _LOCK):
+            return _write_cohort(folder, partial_folder, options, workers=workers, progress=progress)
+    except OSError as error:
+        raise DataError(f"{folder} can't be written ({error.strerror}): check its disk") from None
+
+
+def _write_cohort(
+    folder: Path, partial_folder: Path, options: CohortOptions, *, workers: int | None, progress: bool
+) -> Path:
+    slices = partial_folder / SLICES_FOLDER
+    shutil.rmtree(slices, ignore_errors=True)  # of a run that was killed
+    slices.mkdir()
     rows, planted = ["ID,Label"], ["file,reason,tag"]
-    write = partial(_write_exam, partial_folder / SLICES_FOLDER, options)
+    write = partial(_write_exam, slices, options)
     bar = tqdm(total=options.exams, desc="phantom exams", unit="exam", disable=not progress, file=sys.stderr)
     try:
         with bar:
@@ -81,11 +95,10 @@ def write_cohort(
             (partial_folder / quirks.PLANTED_FILE).write_text("\n".join(planted) + "\n", encoding="utf-8")
         description = json.dumps(_description(options), indent=2) + "\n"
         (partial_folder / OPTIONS_FILE).write_text(description, encoding="utf-8")
+        (partial_folder / _LOCK).unlink()
         os.rename(partial_folder, folder)
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(partial_folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise DataError(f"{folder} can't be written ({error.strerror}): check its disk") from None
         raise
     return folder
 
@@ -138,13 +151,16 @@ def _identity(exam: Exam, k: int, sop_uid: str, kind: quirks.Kind) -> Identity:
 
 
 def _map(write: partial[Any], numbers: range, workers: int | None):  # type: ignore[no-untyped-def]
-    num_workers = min(workers or len(os.sched_getaffinity(0)), len(numbers))
+    num_workers = min(workers or num_cores(), len(numbers))
     if num_workers <= 1:
         yield from map(write, numbers)
         return
-    pool = ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(num_workers, mp_context=spawn, initializer=behave)
     try:
-        yield from pool.map(write, numbers)
+        with interrupts_ignored():
+            results = pool.map(write, numbers)
+        yield from results
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

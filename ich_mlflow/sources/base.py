@@ -19,13 +19,14 @@ class LabelledFile:
     sop_uid    as Slice.sop_uid
     path       the file that is read, from the source's folder (of several files a slice, the first)
     subtypes   0 or 1 for each of labels.SUBTYPES
-    num_bytes  of all its files, as the folder says
+    num_bytes, modified_ns  size of all its files, and the newest's time, as the folder says
     """
 
     sop_uid: str
     path: str
     subtypes: tuple[int, int, int, int, int]
     num_bytes: int
+    modified_ns: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -68,13 +68,15 @@ class CtIchSource(ListedSource):
         require(folder, CSV, expected=_LAYOUT)
         require(folder, IMAGES, expected=_LAYOUT)
         labels = _read_labels(folder)
-        sizes = dict(folder.files(IMAGES, ".jpg", recursive=True))
+        images = {image.path: image for image in folder.files(IMAGES, ".jpg", recursive=True)}
         entries = {}
-        for path, num_bytes in sizes.items():
+        for path, brain in images.items():
             patient, number = _place(path)
             # The original holds S_HGE_Seg.jpg masks beside S.jpg.
             if PurePosixPath(path).parent.name == "brain" and number.isdecimal() and patient.isdecimal():
-                both = Entry(path, num_bytes + sizes.get(_bone_path(path), 0))
+                bone = images.get(_bone_path(path), Entry("", 0, 0))
+                newest = max(brain.modified_ns, bone.modified_ns)
+                both = Entry(path, brain.num_bytes + bone.num_bytes, newest)
                 entries[_sop_uid(int(patient), int(number))] = both
         return match(labels, entries, table=CSV, folder=folder)
 

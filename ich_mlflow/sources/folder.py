@@ -1,6 +1,7 @@
 """The folder a source reads: a local path, or a URL of object storage (s3://, gs://, abfs://, hdfs://, file://)."""
 
 import os
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,12 +11,16 @@ from pyarrow import ArrowInvalid, ArrowNotImplementedError, fs
 
 from ich_mlflow.errors import DataError, SliceError
 
+#: Seconds between the tries to read a file.
+_PAUSES = (0.2, 2.0)
+
 
 class Entry(NamedTuple):
-    """A file below a folder: its path from there, with '/', and its size in bytes."""
+    """A file below a folder: its path from there, with '/', its size, and when it was last changed."""
 
     path: str
     num_bytes: int
+    modified_ns: int
 
 
 @dataclass(frozen=True)
@@ -38,36 +43,56 @@ class Folder:
             raise DataError(_storage_message(self.root, error)) from None
 
     def files(self, path: str, suffix: str, *, recursive: bool = False) -> list[Entry]:
-        """The files below `path` whose names end in `suffix`, in no fixed order."""
+        """The files below `path` whose names end in `suffix`, in no fixed order.
+
+        Raises DataError where a folder can't be listed.
+        """
         if is_url(self.root):
             return self._remote_files(path, suffix, recursive)
-        found = []
-        folders = [path]
+        found, folders = [], [path]
         while folders:
             folder = folders.pop()
-            with os.scandir(Path(self.root, folder)) as entries:
-                for entry in entries:
-                    if entry.name.endswith(suffix):
-                        found.append(Entry(_join(folder, entry.name), entry.stat().st_size))
-                    elif recursive and entry.is_dir():
-                        folders.append(_join(folder, entry.name))
+            try:
+                with os.scandir(Path(self.root, folder)) as entries:
+                    for entry in entries:
+                        if entry.name.endswith(suffix):
+                            found.append(_entry(folder, entry))
+                        elif recursive and entry.is_dir():
+                            folders.append(_join(folder, entry.name))
+            except OSError as error:
+                raise DataError(
+                    f"{self.name(folder)} can't be listed ({error.strerror}): check that it is a folder and may be read"
+                ) from None
         return found
 
     def read(self, path: str) -> bytes:
         """A file's bytes. Raises SliceError, naming the file, where it can't be read."""
         try:
-            if not is_url(self.root):
-                with open(os.path.join(self.root, path), "rb", buffering=0) as file:
-                    return file.readall()
-            filesystem, base = _filesystem(self.root)
-            with filesystem.open_input_stream(_join(base, path)) as stream:
-                return stream.read()
+            return self._read_patiently(path)
         except OSError as error:
             said = error.strerror or str(error).splitlines()[0]
             raise SliceError(
                 f"{self.name(path)} can't be read ({said}): check its path and permissions",
                 reason="unreadable",
             ) from None
+
+    def _read_patiently(self, path: str) -> bytes:
+        """The bytes; what may be a storage's bad moment, and not the file's, is tried again."""
+        for pause in (*_PAUSES, None):
+            try:
+                if not is_url(self.root):
+                    with open(os.path.join(self.root, path), "rb", buffering=0) as file:
+                        return file.readall()
+                filesystem, base = _filesystem(self.root)
+                with filesystem.open_input_stream(_join(base, path)) as stream:
+                    return stream.read()
+            except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+                raise
+            except OSError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("unreachable")
 
     def name(self, path: str = "") -> str:
         """The whole path or URL, for messages."""
@@ -82,10 +107,19 @@ class Folder:
             raise DataError(_storage_message(self.root, error)) from None
         start = len(base.rstrip("/")) + 1
         return [
-            Entry(info.path[start:], info.size)
+            Entry(info.path[start:], info.size, info.mtime_ns or 0)
             for info in found
             if info.type == fs.FileType.File and info.path.endswith(suffix)
         ]
+
+
+def _entry(folder: str, entry: os.DirEntry[str]) -> Entry:
+    path = _join(folder, entry.name)
+    try:
+        status = entry.stat()
+    except OSError:  # a link to nothing: reading it will say so
+        return Entry(path, 0, 0)
+    return Entry(path, status.st_size, status.st_mtime_ns)
 
 
 def is_url(root: str) -> bool:

@@ -105,13 +105,21 @@ def match(labels: Labels, entries: Mapping[str, Entry], *, table: str, folder: F
             "none in common: check that labels and images are of the same data set"
         )
     files = tuple(
-        LabelledFile(sop_uid=uid, path=entries[uid].path, subtypes=subtypes[uid], num_bytes=entries[uid][1])
+        LabelledFile(
+            sop_uid=uid,
+            path=(entry := entries[uid]).path,
+            subtypes=subtypes[uid],
+            num_bytes=entry.num_bytes,
+            modified_ns=entry.modified_ns,
+        )
         for uid in both
     )
-    no_file = subtypes.keys() - entries.keys()
+    # Labels that contradict each other matter only where there is a slice to be labelled.
+    contradicting = {uid: why for uid, why in labels.rejected.items() if uid in entries}
+    no_file = (subtypes.keys() | labels.rejected.keys()) - entries.keys()
     no_label = entries.keys() - subtypes.keys() - labels.rejected.keys()
     rejected = [
-        *(_rejected(uid, entries, *why, tag="") for uid, why in labels.rejected.items()),
+        *(_rejected(uid, entries, *why, tag="") for uid, why in contradicting.items()),
         *(_rejected(uid, entries, NO_FILE, f"{uid} has labels in {table} but no file") for uid in no_file),
         *(_rejected(uid, entries, NO_LABEL, f"no labels in {table}") for uid in no_label),
     ]

@@ -98,7 +98,7 @@ def _parse_rows(path: str, data: bytes) -> tuple[pa.DictionaryArray, np.ndarray,
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} can't be read as a table ({reason}), expected ID,Label: {_COPY}") from None
-    if not {"ID", "Label"} <= set(table.column_names):
+    if table.column_names.count("ID") != 1 or table.column_names.count("Label") != 1:
         raise DataError(f"{path} has the columns {', '.join(table.column_names)}, expected ID,Label: {_COPY}")
     ids, labels = table["ID"].combine_chunks(), table["Label"].combine_chunks()
     good = pc.and_(pc.match_substring_regex(ids, _ID), pc.is_in(labels, pa.array(["0", "1"])))

@@ -8,7 +8,7 @@ import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
 from ich_mlflow.dataset.split import assert_disjoint
-from ich_mlflow.errors import DataError, QuarantineError, SplitError
+from ich_mlflow.errors import DataError, QuarantineError, SliceError, SplitError
 from ich_mlflow.sources.base import Quarantined
 from ich_mlflow.sources.rsna import RsnaSource
 from tests.factories import EPIDURAL_BLEED, NO_BLEED, ArraySource, write_rsna
@@ -195,6 +195,64 @@ def test_a_finished_set_is_held_to_limit_and_strict(tmp_path, changed):
         build(tmp_path, source, **changed)
 
 
+def test_a_higher_limit_goes_on_with_what_was_done(tmp_path):
+    source = ArraySource(tmp_path, LABELS, broken=["s0000", "s0090"])
+    with pytest.raises(QuarantineError, match="2 of 96"):
+        build(tmp_path, source, quarantine_limit=0.02)
+    said = []
+    build(tmp_path, source, quarantine_limit=0.03, say=said.append)
+    assert not said  # nothing was left to read
+    build(tmp_path / "other", source, quarantine_limit=0.03)
+    assert files_of(tmp_path / "set") == files_of(tmp_path / "other" / "set")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_mended_files_of_every_shard_are_in_the_set_after_the_limit_was_passed(tmp_path, workers):
+    folder = write_rsna(tmp_path / "rsna", num_patients=100, slices_per_patient=2)
+    bad = sorted((folder / "stage_2_train").iterdir())[::30]
+    good = {path: path.read_bytes() for path in bad}
+    for path in bad:
+        path.write_bytes(b"x" * len(good[path]))  # the same size
+    options = replace(OPTIONS, workers=workers, quarantine_limit=0.0)
+    with pytest.raises(QuarantineError):
+        build_stored_set(RsnaSource(str(folder)), tmp_path / "set", options, progress=False)
+    for path in bad:
+        path.write_bytes(good[path])
+    stored = build_stored_set(RsnaSource(str(folder)), tmp_path / "set", options, progress=False)
+    assert len(stored.table) == 200
+    other = build_stored_set(RsnaSource(str(folder)), tmp_path / "other", options, progress=False)
+    assert files_of(stored.path) == files_of(other.path)
+
+
+class Passing(ArraySource):
+    """A share that was away for a moment, in the first shard; stops as Ctrl-C does in the second."""
+
+    def read(self, file):
+        if file.sop_uid == "s0003":
+            raise SliceError("s0003 can't be read (Stale file handle)", reason="unreadable")
+        if file.sop_uid == "s0050":
+            raise KeyboardInterrupt
+        return super().read(file)
+
+
+def test_what_could_not_be_read_for_a_moment_is_in_the_set_after_going_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, Passing(tmp_path, LABELS), quarantine_limit=0.5)
+    build(tmp_path)
+    build(tmp_path / "other")
+    assert files_of(tmp_path / "set") == files_of(tmp_path / "other" / "set")
+
+
+class OutOfMemory(ArraySource):
+    def read(self, file):
+        raise MemoryError
+
+
+def test_want_of_memory_is_not_the_files_fault(tmp_path):
+    with pytest.raises(MemoryError):
+        build(tmp_path, OutOfMemory(tmp_path, LABELS), quarantine_limit=1)
+
+
 class Unmatched(ArraySource):
     def rejected(self):
         return [
@@ -230,6 +288,17 @@ class Buggy(ArraySource):
         if file.sop_uid == "s0005":
             raise ZeroDivisionError("a library's own")
         return super().read(file)
+
+
+class Oblong(ArraySource):
+    def read(self, file):
+        ct_slice = super().read(file)
+        return ct_slice if file.sop_uid != "s0005" else replace(ct_slice, hu=np.zeros((16, 64), np.int16))
+
+
+def test_a_blank_slice_that_is_not_square_cannot_be_used(tmp_path):
+    stored = build(tmp_path, Oblong(tmp_path, LABELS), quarantine_limit=0.02)
+    assert stored.manifest["quarantine"] == {"constant": 1}
 
 
 def test_a_librarys_failure_on_one_file_does_not_end_the_run(tmp_path):
@@ -283,6 +352,86 @@ def test_only_shards_whose_files_have_changed_are_read_again(tmp_path):
     stored = build(tmp_path, changed, say=said.append)
     assert "96 slices to read," in said[0]
     assert stored.digest == build(tmp_path / "other", changed).digest
+
+
+def test_files_changed_at_the_same_size_are_read_again(tmp_path, monkeypatch):
+    folder = write_rsna(tmp_path / "rsna", num_patients=100, slices_per_patient=2)
+    first = sorted((folder / "stage_2_train").iterdir())[0]
+    read, count = RsnaSource.read, []
+
+    def interrupted(self, file):
+        count.append(file)
+        if len(count) > 150:
+            raise KeyboardInterrupt
+        return read(self, file)
+
+    monkeypatch.setattr(RsnaSource, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_stored_set(RsnaSource(str(folder)), tmp_path / "set", OPTIONS, progress=False)
+    monkeypatch.undo()
+    data = bytearray(first.read_bytes())
+    data[-10] ^= 1
+    first.write_bytes(data)
+    stored = build_stored_set(RsnaSource(str(folder)), tmp_path / "set", OPTIONS, progress=False)
+    other = build_stored_set(RsnaSource(str(folder)), tmp_path / "other", OPTIONS, progress=False)
+    assert files_of(stored.path) == files_of(other.path)
+
+
+def test_a_finished_set_is_not_taken_for_other_data_of_the_same_names_and_sizes(tmp_path):
+    build(tmp_path)
+
+    class Other(ArraySource):
+        def read(self, file):
+            ct_slice = super().read(file)
+            return replace(ct_slice, hu=ct_slice.hu + np.int16(1))
+
+    with pytest.raises(DataError, match=r"other pixels in s\d+\.dcm"):
+        build(tmp_path, Other(tmp_path, LABELS))
+
+
+def test_a_copy_of_the_data_finds_the_set_again(tmp_path):
+    folder = write_rsna(tmp_path / "rsna", num_patients=8)
+    build_stored_set(RsnaSource(str(folder)), tmp_path / "set", OPTIONS, progress=False)
+    shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert build_stored_set(
+        RsnaSource(str(tmp_path / "copy")), tmp_path / "set", OPTIONS, progress=False
+    ).reused
+
+
+def test_rubbish_of_killed_processes_ends_no_run(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, Interrupted(tmp_path, LABELS))
+    partial = tmp_path / "set.partial"
+    for name in ("hu-00001.npy.123.part", "journal/.DS_Store", "hu-00099.npy"):
+        (partial / name).touch()
+
+    class Leaving(ArraySource):
+        def read(self, file):
+            (partial / "hu-00002.npy.456.part").touch()
+            return super().read(file)
+
+    build(tmp_path, Leaving(tmp_path, LABELS))
+    build(tmp_path / "other")
+    assert files_of(tmp_path / "set") == files_of(tmp_path / "other" / "set")
+
+
+def test_a_link_to_an_empty_folder_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    stored = build_stored_set(ArraySource(tmp_path, LABELS), tmp_path / "link", OPTIONS, progress=False)
+    assert stored.path == tmp_path / "disk"
+
+
+def test_a_mount_point_is_refused_at_the_start(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: str(path).endswith("/set"))
+    with pytest.raises(DataError, match="where a disk is mounted"):
+        build(tmp_path)
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path):
+    with pytest.raises(DataError, match="File name too long"):
+        build_stored_set(ArraySource(tmp_path, LABELS), tmp_path / ("x" * 300), OPTIONS, progress=False)
 
 
 def test_a_shard_that_is_cut_short_is_written_again(tmp_path):
@@ -349,7 +498,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_is_whole_stays(tmp_path, monk
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) > 2:  # a shard and its journal are on the disk
+        if len(calls) > 3:  # the plan, a shard and its journal are on the disk
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)

@@ -79,13 +79,25 @@ def test_the_quarantine_limit_holds_on_spark(tmp_path):
 def test_a_folder_that_executors_cannot_write_is_one_line(tmp_path, monkeypatch):
     source = RsnaSource(str(write_rsna(tmp_path / "rsna", num_patients=8)))
 
-    def elsewhere(self):
+    def elsewhere(out):
         return tmp_path / "nowhere" / "set.partial"
 
-    monkeypatch.setattr("pathlib.Path.resolve", elsewhere)
+    monkeypatch.setattr("ich_mlflow.dataset.build.partial_folder", elsewhere)
     with pytest.raises(DataError, match=r"nowhere/set\.partial can't be written") as caught:
         build(source, tmp_path / "set", ON_SPARK)
     assert "\n" not in str(caught.value)
+
+
+def test_shards_that_the_driver_does_not_see_are_one_line(tmp_path, monkeypatch):
+    source = RsnaSource(str(write_rsna(tmp_path / "rsna", num_patients=8)))
+    monkeypatch.setattr("ich_mlflow.dataset.engine_spark._GRACE_SECONDS", 1.0)
+
+    def elsewhere(folder, number):
+        return tmp_path / "driver" / f"{number:05d}.parquet"
+
+    monkeypatch.setattr("ich_mlflow.dataset.engine_spark.journal_path", elsewhere)
+    with pytest.raises(DataError, match="the driver and every executor see under the same path"):
+        build(source, tmp_path / "set", ON_SPARK)
 
 
 def test_without_pyspark_the_extra_is_named(tmp_path, monkeypatch):

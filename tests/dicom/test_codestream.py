@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.encaps import encapsulate, get_frame
 
-from ich_mlflow.dicom.codestream import image_size
+from ich_mlflow.dicom.codestream import image_shape
 from ich_mlflow.dicom.slice import read_slice
 from ich_mlflow.dicom.write import Encoding, write_slice
 from ich_mlflow.errors import SliceError
@@ -24,23 +24,23 @@ def written(path, syntax):
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_rows_and_columns_are_those_that_were_written(tmp_path, syntax):
-    assert image_size(written(tmp_path / "a.dcm", syntax)[1]) == (64, 48)
+    assert image_shape(written(tmp_path / "a.dcm", syntax)[1]) == (64, 48, 1)
 
 
 def test_a_header_worked_by_hand():
     comment = b"\xff\xfe" + struct.pack(">H", 4) + b"hi"
     frame = b"\xff\xc3" + struct.pack(">HBHHB", 11, 16, 512, 500, 1)
-    assert image_size(b"\xff\xd8" + comment + b"\xff" + frame) == (512, 500)
+    assert image_shape(b"\xff\xd8" + comment + b"\xff" + frame) == (512, 500, 1)
     # a Huffman table (C4) is no frame
     table = b"\xff\xc4" + struct.pack(">H", 9) + b"\0" * 7
-    assert image_size(b"\xff\xd8" + table + frame) == (512, 500)
+    assert image_shape(b"\xff\xd8" + table + frame) == (512, 500, 1)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc3\0", b"\0" * 99, b"\xff\xd8" + b"\0" * 99]
 )
 def test_what_says_no_size_has_none(data):
-    assert image_size(data) is None
+    assert image_shape(data) is None
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -73,3 +73,18 @@ def test_no_broken_byte_takes_the_process_down(tmp_path, syntax):
         except SliceError:
             refused += 1
     assert refused > 10
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_codestream_of_many_components_is_refused_before_it_is_decoded(tmp_path, syntax):
+    dataset, codestream = written(tmp_path / "a.dcm", syntax)
+    many = bytearray(codestream)
+    if syntax == "jpeg_2000":
+        many[40:42] = (16384).to_bytes(2, "big")
+    else:
+        frame = max(codestream.find(b"\xff\xc3"), codestream.find(b"\xff\xf7"))
+        many[frame + 9] = 255
+    dataset.PixelData = encapsulate([bytes(many)])
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(SliceError, match="can't be decoded"):
+        read_slice(tmp_path / "a.dcm")

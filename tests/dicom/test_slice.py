@@ -272,6 +272,53 @@ def test_padding_becomes_the_lowest_value(tmp_path, tags, expected):
     assert read_pixels(tmp_path, [[2024, 1000, 10]], change=change) == expected
 
 
+@pytest.mark.parametrize(
+    ("bits", "signed", "value", "stored"), [(12, False, 63536, 63536 & 0xFFF), (12, True, -32768, 0)]
+)
+def test_a_padding_value_with_bits_above_the_stored_ones_is_that_of_the_pixels(
+    tmp_path, bits, signed, value, stored
+):
+    def change(dataset):
+        dataset.add_new("PixelPaddingValue", "SS" if signed else "US", value)
+
+    pixels = read_pixels(tmp_path, [[stored, 1064]], bits_stored=bits, signed=signed, change=change)
+    assert pixels == [[-1024, 40]]
+
+
+@pytest.mark.parametrize("keyword", ["PixelPaddingValue", "NumberOfFrames"])
+def test_an_empty_optional_number_is_none(tmp_path, keyword):
+    assert read_pixels(tmp_path, [[1064]], change=lambda d: setattr(d, keyword, None)) == [[40]]
+
+
+def test_a_number_that_is_padded_with_nul_is_read(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [[1064]], intercept="-10")
+    path.write_bytes(path.read_bytes().replace(b"DS\x04\x00-10 ", b"DS\x04\x00-10\0"))
+    assert read_slice(path).hu.tolist() == [[1054]]
+
+
+def test_a_file_without_transfer_syntax_that_looks_big_endian_is_not_guessed_at(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [[1064, 24], [-2000, 0]])
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = np.array([[1064, 24], [-2000, 0]], ">i2").tobytes()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=False)
+    element = b"\x02\0\x10\0UI\x14\0" + ExplicitVRBigEndian.encode() + b"\0"
+    assert element in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(element, b""))
+    assert "readable" in refusal(path)
+
+
+def test_a_file_that_only_mentions_the_deflated_syntax_is_read(tmp_path):
+    def change(dataset):
+        dataset.add_new("AvailableTransferSyntaxUID", "UI", DeflatedExplicitVRLittleEndian)
+
+    path = write_dicom(tmp_path / "a.dcm", [[1064, 24]], change=change)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.save_as(path)
+    assert read_slice(path).hu.tolist() == [[40, -1000]]
+
+
 def test_unsigned_padding_above_the_signed_range_is_found(tmp_path):
     def change(dataset):
         dataset.add_new("PixelPaddingValue", "US", 63536)

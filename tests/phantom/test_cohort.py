@@ -64,6 +64,28 @@ def test_a_finished_cohort_is_found_again_and_another_refused(cohort):
         write_cohort(cohort, CohortOptions(exams=4, exam_rate=0.7, rows=64))
 
 
+def test_two_at_once_are_refused_and_the_first_goes_on(tmp_path, monkeypatch):
+    from ich_mlflow.phantom import cohort as module
+
+    write, refused = module.write_slice, []
+
+    def second(*args):
+        if not refused:
+            with pytest.raises(DataError, match="another preprocess") as caught:
+                write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
+            refused.append(caught)
+        return write(*args)
+
+    monkeypatch.setattr(module, "write_slice", second)
+    write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
+    files = {path.stem for path in (tmp_path / "cohort" / "stage_2_train").iterdir()}
+    assert files == {
+        name.rsplit("_", 1)[0] for name in pd.read_csv(tmp_path / "cohort" / "stage_2_train.csv")["ID"]
+    }
+    assert refused
+    assert not (tmp_path / "cohort" / "writer.lock").exists()
+
+
 def test_a_folder_that_is_no_cohort_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="is no phantom cohort"):

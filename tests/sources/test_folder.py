@@ -1,7 +1,9 @@
+import time
+
 import pytest
 
 from ich_mlflow.errors import DataError, SliceError
-from ich_mlflow.sources.folder import Entry, Folder
+from ich_mlflow.sources.folder import Folder
 from ich_mlflow.sources.rsna import RsnaSource
 from tests.factories import write_rsna
 
@@ -17,9 +19,11 @@ def folder(request, tmp_path):
 
 
 def test_files_are_listed_with_their_sizes(folder):
-    assert folder.files("images", ".dcm") == [Entry("images/a.dcm", 3)]
+    (entry,) = folder.files("images", ".dcm")
+    assert entry[:2] == ("images/a.dcm", 3)
+    assert abs(entry.modified_ns - time.time_ns()) < 60e9
     deep = folder.files("images", ".dcm", recursive=True)
-    assert sorted(deep) == [Entry("images/a.dcm", 3), Entry("images/deep/b.dcm", 0)]
+    assert sorted(one[:2] for one in deep) == [("images/a.dcm", 3), ("images/deep/b.dcm", 0)]
 
 
 def test_a_file_is_read_and_what_is_not_there_is_refused_by_name(folder):

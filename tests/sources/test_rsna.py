@@ -1,7 +1,10 @@
+import os
 import pickle
+from pathlib import Path
 
 import pytest
 
+from ich_mlflow.dataset.plan import fingerprint, make_plan
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.sources.rsna import RsnaSource
 from tests.factories import EPIDURAL_BLEED, NO_BLEED, rsna_rows, write_dicom, write_rsna, write_rsna_table
@@ -84,6 +87,34 @@ def test_labels_that_contradict_each_other_put_the_slice_on_the_list(tmp_path, r
     assert [file.sop_uid for file in source.files()] == [A]
     assert listed(source) == [(f"stage_2_train/{B}.dcm", reason)]
     assert source.audit()["files_without_label"] == 0
+
+
+def test_contradicting_labels_of_a_slice_that_is_not_here_are_only_a_missing_file(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED) + CONTRADICTIONS["missing_rows"], files=(A,))
+    assert listed(source) == [(B, "no_file")]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    assert "ID, ID, Label" in refusal(folder_with(tmp_path, [f"{A}_any,{A}_any,0"], header="ID,ID,Label"))
+
+
+def test_images_that_are_no_folder_are_refused(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED), files=())
+    (tmp_path / "stage_2_train").rmdir()
+    (tmp_path / "stage_2_train").write_text("not a folder")
+    assert "can't be listed (Not a directory)" in refusal(source)
+
+
+def test_a_link_to_nothing_and_a_name_that_is_no_utf_8_end_no_listing(tmp_path):
+    source = folder_with(tmp_path, rsna_rows(A, NO_BLEED) + rsna_rows(B, NO_BLEED))
+    images = tmp_path / "stage_2_train"
+    (images / f"{B}.dcm").symlink_to(tmp_path / "nothing")
+    (Path(os.fsdecode(os.fsencode(images) + b"/\xff.dcm"))).touch()
+    assert [file.sop_uid for file in source.files()] == [A, B]
+    plan = make_plan("rsna", source.files(), "raw")
+    assert len(fingerprint(plan, source.rejected())) == 64
+    with pytest.raises(SliceError, match="No such file"):
+        source.read(source.files()[1])
 
 
 def test_any_without_a_subtype_contradicts_too(tmp_path):
