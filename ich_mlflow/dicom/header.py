@@ -12,6 +12,7 @@ from typing import Literal
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 ByteOrder = Literal["little", "big"]
 _TEXT_VRS = ("UI", "LO", "CS", "SH")
@@ -69,11 +70,11 @@ def _raw(dataset: Dataset, keyword: str, vrs: tuple[str, ...]) -> tuple[bytes, B
 
 
 @lru_cache(maxsize=256)
-def _tag(keyword: str) -> int:
+def _tag(keyword: str) -> BaseTag:
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise ValueError(f"{keyword} is no keyword of DICOM's")
-    return tag
+    return Tag(tag)
 
 
 @lru_cache(maxsize=256)

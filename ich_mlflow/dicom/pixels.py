@@ -1,5 +1,7 @@
 """Pixels of a DICOM CT image, to Hounsfield units."""
 
+from typing import NamedTuple
+
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
@@ -27,7 +29,7 @@ def read_hounsfield(parsed: Parsed, name: str) -> np.ndarray:
     Source: DICOM PS3.3 C.7.6.3, C.7.5.1.1.2 (padding), C.8.2.1, C.11.1.
     """
     dataset = parsed.dataset
-    bits_stored, signed = _check_layout(dataset, name)
+    layout = _check_layout(dataset, name)
     slope = _number(dataset, "RescaleSlope", name, reason="no_rescale")
     intercept = _number(dataset, "RescaleIntercept", name, reason="no_rescale")
     if slope == 0:
@@ -42,19 +44,27 @@ def read_hounsfield(parsed: Parsed, name: str) -> np.ndarray:
             reason="not_hounsfield",
             tag="RescaleType",
         )
-    stored = _stored_values(parsed, name, bits_stored=bits_stored, signed=signed)
-    if bits_stored == 12 and not signed and slope == 1 and intercept in (0, 1):
+    stored = _stored_values(parsed, name, layout)
+    if layout.bits_stored == 12 and not layout.signed and slope == 1 and intercept in (0, 1):
         hu = to_hounsfield(unwrap_12_bit(stored), slope=1, intercept=0)
     else:
         hu = to_hounsfield(stored, slope=slope, intercept=intercept)
-    padding = _padding(dataset, stored, name, bits_stored=bits_stored, signed=signed)
+    padding = _padding(dataset, stored, name, layout)
     if padding is not None:
         hu[padding] = MIN_HU
     return hu
 
 
-def _check_layout(dataset: Dataset, name: str) -> tuple[int, bool]:
-    """(BitsStored, whether values are signed) of one frame of 16-bit MONOCHROME2, or SliceError."""
+class _Layout(NamedTuple):
+    """Rows and Columns, BitsStored, and whether values are signed."""
+
+    shape: tuple[int, int]
+    bits_stored: int
+    signed: bool
+
+
+def _check_layout(dataset: Dataset, name: str) -> _Layout:
+    """The layout of one frame of 16-bit MONOCHROME2, or SliceError."""
 
     def refuse(keyword: str, text: str, *, reason: str = "unsupported_pixels") -> None:
         raise SliceError(f"{name} has {text}", reason=reason, tag=keyword)
@@ -69,8 +79,8 @@ def _check_layout(dataset: Dataset, name: str) -> tuple[int, bool]:
     samples = _integer(dataset, "SamplesPerPixel", name)
     if samples != 1:
         refuse("SamplesPerPixel", f"SamplesPerPixel {samples}, expected 1: pass original CT")
-    for keyword in ("Rows", "Columns"):
-        side = _integer(dataset, keyword, name)
+    rows, columns = (_integer(dataset, keyword, name) for keyword in ("Rows", "Columns"))
+    for keyword, side in (("Rows", rows), ("Columns", columns)):
         if not 1 <= side <= MAX_SIDE:
             refuse(keyword, f"{keyword} {side}, expected 1 to {MAX_SIDE}: pass original CT")
     allocated = _integer(dataset, "BitsAllocated", name)
@@ -87,16 +97,15 @@ def _check_layout(dataset: Dataset, name: str) -> tuple[int, bool]:
     if representation not in (0, 1):
         keyword = "PixelRepresentation"
         refuse(keyword, f"{keyword} {representation}, expected 0 or 1: export it again")
-    return stored, representation == 1
+    return _Layout((rows, columns), stored, representation == 1)
 
 
-def _stored_values(parsed: Parsed, name: str, *, bits_stored: int, signed: bool) -> np.ndarray:
-    rows, columns = (int(header.numbers(parsed.dataset, keyword)[0]) for keyword in ("Rows", "Columns"))
+def _stored_values(parsed: Parsed, name: str, layout: _Layout) -> np.ndarray:
     if parsed.pixels is not None:
-        values = _native_values(parsed.pixels, name, rows, columns)
+        values = _native_values(parsed.pixels, name, *layout.shape)
     else:
-        values = _decoded_values(parsed.dataset, name, rows, columns)
-    return _used_bits(values.view("<u2"), bits_stored=bits_stored, signed=signed)
+        values = _decoded_values(parsed.dataset, name, *layout.shape)
+    return _used_bits(values.view("<u2"), layout)
 
 
 def _native_values(pixels: memoryview, name: str, rows: int, columns: int) -> np.ndarray:
@@ -146,24 +155,22 @@ def _choose_plugin(dataset: Dataset, shape: tuple[int, int]) -> None:
     dataset.pixel_array_options(decoding_plugin=next(name for name in _PLUGINS if name in usable))
 
 
-def _used_bits(values: np.ndarray, *, bits_stored: int, signed: bool) -> np.ndarray:
+def _used_bits(values: np.ndarray, layout: _Layout) -> np.ndarray:
     """Values with the bits above BitsStored dropped, sign extended where signed.
 
     int16 [H, W] where that holds them, uint16 [H, W] for 16 bits unsigned. What stands in the unused bits is
     undefined. Source: DICOM PS3.5 8.1.1.
     """
-    unused = 16 - bits_stored
-    if signed:
+    unused = 16 - layout.bits_stored
+    if layout.signed:
         return (values << unused).view(np.int16) >> unused if unused else values.view(np.int16)
     return (values & np.uint16(0xFFFF >> unused)).view(np.int16) if unused else values
 
 
-def _padding(
-    dataset: Dataset, stored: np.ndarray, name: str, *, bits_stored: int, signed: bool
-) -> np.ndarray | None:
+def _padding(dataset: Dataset, stored: np.ndarray, name: str, layout: _Layout) -> np.ndarray | None:
     """Mask [H, W] of the pixels that are padding; None where the file names no padding value."""
     low, high = (
-        _padding_value(dataset, keyword, name, bits_stored=bits_stored, signed=signed)
+        _padding_value(dataset, keyword, name, layout)
         for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
     )
     if low is None:
@@ -173,15 +180,13 @@ def _padding(
     return (stored >= min(low, high)) & (stored <= max(low, high))
 
 
-def _padding_value(
-    dataset: Dataset, keyword: str, name: str, *, bits_stored: int, signed: bool
-) -> int | None:
+def _padding_value(dataset: Dataset, keyword: str, name: str, layout: _Layout) -> int | None:
     """The value as it stands in pixels: in BitsStored bits, with their sign. None where there is none."""
     if not header.has_value(dataset, keyword):
         return None
     # Its VR is US or SS by PixelRepresentation, and writers mix the two up.
     value = np.array([_integer(dataset, keyword, name) % 2**16], dtype="<u2")
-    return int(_used_bits(value, bits_stored=bits_stored, signed=signed)[0])
+    return int(_used_bits(value, layout)[0])
 
 
 def _integer(dataset: Dataset, keyword: str, name: str, *, default: int | None = None) -> int:

@@ -83,7 +83,8 @@ def _read(data: bytes, name: str, make: Callable[[Parsed, str], Slice]) -> Slice
 def _strict(parsed: Parsed, name: str) -> Slice:
     dataset = parsed.dataset
     _check_kind(dataset, name)
-    missing = [keyword for keyword in _IDENTITY if not header.text(dataset, keyword)]
+    identity = _identity(dataset)
+    missing = [keyword for keyword, value in identity.items() if not value]
     if missing:
         raise SliceError(
             f"{name} has no {', '.join(missing)}, which grouping by patient and series needs: "
@@ -100,7 +101,7 @@ def _strict(parsed: Parsed, name: str) -> Slice:
             reason="no_geometry",
             tag="ImagePositionPatient",
         ) from None
-    return _slice(parsed, name, position_mm)
+    return _slice(parsed, name, identity, position_mm)
 
 
 def _lenient(parsed: Parsed, name: str) -> Slice:
@@ -109,7 +110,11 @@ def _lenient(parsed: Parsed, name: str) -> Slice:
         position_mm = _position_mm(parsed.dataset)
     except ValueError:
         position_mm = 0.0
-    return _slice(parsed, name, position_mm)
+    return _slice(parsed, name, _identity(parsed.dataset), position_mm)
+
+
+def _identity(dataset: Dataset) -> dict[str, str]:
+    return {keyword: header.text(dataset, keyword) for keyword in _IDENTITY}
 
 
 def _check_kind(dataset: Dataset, name: str) -> None:
@@ -126,9 +131,8 @@ def _check_kind(dataset: Dataset, name: str) -> None:
         )
 
 
-def _slice(parsed: Parsed, name: str, position_mm: float) -> Slice:
-    identity = (header.text(parsed.dataset, keyword) for keyword in _IDENTITY)
-    sop_uid, patient_id, study_uid, series_uid = identity
+def _slice(parsed: Parsed, name: str, identity: dict[str, str], position_mm: float) -> Slice:
+    sop_uid, patient_id, study_uid, series_uid = (identity[keyword] for keyword in _IDENTITY)
     return Slice(
         hu=read_hounsfield(parsed, name),
         sop_uid=sop_uid,
