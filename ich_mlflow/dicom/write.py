@@ -1,5 +1,6 @@
 """Write one CT slice as DICOM, with the tags that a file of RSNA 2019 has."""
 
+import importlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,14 @@ class Identity:
     position: tuple[float, ...]
     orientation: tuple[float, ...]
     pixel_spacing_mm: tuple[float, float]
+
+
+def require_encoders() -> None:
+    """Raise OptionError unless all of SYNTAXES can be written here."""
+    try:
+        importlib.import_module("gdcm")
+    except ImportError:
+        raise OptionError("writing JPEG lossless files needs python-gdcm: pip install -e '.[dev]'") from None
 
 
 def write_slice(path: Path, hu: np.ndarray, identity: Identity, encoding: Encoding) -> None:
@@ -133,11 +142,9 @@ def _compress(dataset: FileDataset, syntax: str) -> None:
 
 
 def _compress_by_gdcm(dataset: FileDataset, syntax: str) -> None:
-    """JPEG lossless, which nothing else at hand can encode. Raises OptionError without gdcm."""
-    try:
-        import gdcm  # an extra: only the making of such files needs it
-    except ImportError:
-        raise OptionError("writing JPEG lossless needs python-gdcm: pip install python-gdcm") from None
+    """JPEG lossless, which nothing else at hand can encode."""
+    import gdcm  # an extra: only the making of such files needs it
+
     with tempfile.TemporaryDirectory() as folder:
         plain, packed = f"{folder}/plain.dcm", f"{folder}/packed.dcm"
         dataset.save_as(plain, enforce_file_format=True)

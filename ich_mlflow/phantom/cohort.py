@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ich_mlflow.dicom.write import Encoding, Identity, write_slice
+from ich_mlflow.dicom.write import Encoding, Identity, require_encoders, write_slice
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
@@ -60,12 +60,15 @@ def write_cohort(
     """Write the cohort into `folder`, or find it there made before with the same options; return the folder.
 
     It is written to `<folder>.partial` and renamed when whole. workers: processes, None for one a core, 1 for
-    this process. Raises DataError where the folder holds anything else.
+    this process. Raises DataError where the folder holds anything else, OptionError where quirks need an encoder
+    that is not there.
     """
     folder = Path(folder)
     if folder.exists():
         _check_same(folder, options)
         return folder
+    if options.quirks:
+        require_encoders()
     partial_folder = folder.with_name(folder.name + ".partial")
     try:
         partial_folder.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,14 @@ def test_no_broken_byte_takes_the_process_down(tmp_path, syntax):
     assert refused > 10
 
 
+def test_without_a_decoder_a_file_is_undecodable(tmp_path, monkeypatch):
+    written(tmp_path / "a.dcm", "jpeg_lossless")
+    monkeypatch.setattr("ich_mlflow.dicom.pixels._PLUGINS", ("pydicom", "pyjpegls"))
+    with pytest.raises(SliceError) as caught:
+        read_slice(tmp_path / "a.dcm")
+    assert (caught.value.reason, caught.value.tag) == ("undecodable", "TransferSyntaxUID")
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_a_codestream_of_many_components_is_refused_before_it_is_decoded(tmp_path, syntax):
     dataset, codestream = written(tmp_path / "a.dcm", syntax)

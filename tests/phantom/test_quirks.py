@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
+from ich_mlflow.errors import OptionError
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.phantom.exam import make_exam
@@ -95,6 +98,24 @@ def test_odd_sizes_are_scaled_with_the_exam_and_framed_with_padding(shape, expec
     written = quirks.as_written(hu, quirks.Kind(name="", shape=shape))
     assert written.shape == (1, *expected)
     assert (written == 40).sum() == min(64, expected[0]) * min(64, expected[1])
+
+
+def test_nothing_but_the_list_says_what_is_wrong_with_files(tmp_path, capfd):
+    """No warning of pydicom or a decoder reaches the terminal, from this process or others."""
+    small = CohortOptions(exams=3, exam_rate=0.3, rows=64, quirks=True)
+    source = PhantomSource(str(write_cohort(tmp_path / "cohort", small, progress=False)))
+    capfd.readouterr()
+    for workers in (1, 2):
+        options = BuildOptions(seed=0, quarantine_limit=1, workers=workers)
+        build_stored_set(source, tmp_path / f"set-{workers}", options, progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_the_encoder_quirks_are_refused_before_minutes_are_spent(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gdcm", None)
+    with pytest.raises(OptionError, match="python-gdcm"):
+        write_cohort(tmp_path / "cohort", OPTIONS, progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cohort_with_few_exams_has_every_fault_too():
