@@ -144,6 +144,15 @@ class TrainOptions(PreprocessOptions):
     )
     batch_size: str = option(AUTO, "slices a step; auto: the recipe's (32)")
     learning_rate: str = option(AUTO, "of Adam; auto: the recipe's (1e-4)")
+    schedule: str = option(AUTO, "of the learning rate: constant or cosine; auto: the recipe's (constant)")
+    clip_norm: str = option(AUTO, "largest norm of the gradients, 0 for none; auto: the recipe's (0)")
+    loss: str = option(
+        AUTO, "bce, weighted_bce, focal, or log_loss_rsna (any weighs 2; 6 classes); auto: the recipe's (bce)"
+    )
+    label_smoothing: str = option(AUTO, "draws targets to one half by this share; auto: the recipe's (0)")
+    prior_bias: str = option(
+        AUTO, "true starts the output at the prevalences that training sees; auto: the recipe's (false)"
+    )
     dropout: str = option(AUTO, "share of the head's units dropped; auto: the recipe's (0.3)")
     batch_norm_momentum: str = option(AUTO, "of the backbone's moving statistics; auto: the recipe's (0.99)")
     dense_units: str = option(AUTO, "width of the head; auto: the recipe's (128)")

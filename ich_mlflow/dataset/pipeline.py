@@ -73,6 +73,11 @@ class SliceBatches(keras.utils.PyDataset):
     def num_slices(self) -> int:
         return len(self._rows)
 
+    @property
+    def targets(self) -> np.ndarray:
+        """Targets float32 [N, L] of the rows; `order` says how the epoch draws from them."""
+        return self._targets
+
     def __len__(self) -> int:
         return -(-len(self._rows) // self._batch_size)
 

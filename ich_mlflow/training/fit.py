@@ -1,4 +1,4 @@
-"""The fit: Adam, binary cross-entropy, early stopping on validation, progress, one pass of validation."""
+"""The fit: Adam, a loss, early stopping on validation, progress, one pass of validation an epoch."""
 
 import math
 import sys
@@ -16,6 +16,8 @@ from ich_mlflow.dataset.pipeline import SliceBatches
 from ich_mlflow.errors import ModelError
 from ich_mlflow.training.hyperparameters import Hyperparameters
 
+#: What the cosine schedule leaves of the learning rate at the end.
+COSINE_END = 0.01
 #: Probabilities [N, L] of the validation slices -> named figures, `val/auc/macro` among them.
 Score = Callable[[np.ndarray], dict[str, float]]
 #: Called after each epoch (counted from 0) with every figure of it.
@@ -45,14 +47,16 @@ def fit(
     hyperparameters: Hyperparameters,
     score: Score,
     on_epoch: OnEpoch,
+    loss: keras.losses.Loss | None = None,
 ) -> FitResult:
     """Train the model in place and put back the weights of the epoch with the best `monitor`.
 
+    loss: binary cross-entropy where None; val_loss is that in any case, so that runs compare.
     Raises ModelError where the loss stops being finite.
     """
     model.compile(
-        optimizer=keras.optimizers.Adam(hyperparameters.learning_rate),
-        loss=keras.losses.BinaryCrossentropy(),
+        optimizer=make_optimizer(hyperparameters, num_steps=len(train) * hyperparameters.epochs),
+        loss=loss or keras.losses.BinaryCrossentropy(),
     )
     validator = _Validator(validation, val_targets, hyperparameters, score, on_epoch)
     progress = _Progress(hyperparameters.epochs, train.num_slices)
@@ -64,6 +68,14 @@ def fit(
         callbacks=[progress, validator],
     )
     return validator.result(model)
+
+
+def make_optimizer(hyperparameters: Hyperparameters, *, num_steps: int) -> keras.optimizers.Optimizer:
+    """Adam with the schedule and the gradient clipping of the hyperparameters. num_steps: of all epochs."""
+    rate: Any = hyperparameters.learning_rate
+    if hyperparameters.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=num_steps, alpha=COSINE_END)
+    return keras.optimizers.Adam(rate, global_clipnorm=hyperparameters.clip_norm or None)
 
 
 def mean_binary_crossentropy(targets: np.ndarray, probabilities: np.ndarray) -> float:

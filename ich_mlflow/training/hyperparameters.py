@@ -9,6 +9,8 @@ from ich_mlflow.labels import class_scheme
 
 SAMPLINGS = ("natural", "class_balanced")
 MONITORS = ("val_loss", "val_auc")
+LOSSES = ("bce", "weighted_bce", "focal", "log_loss_rsna")
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,12 @@ class Hyperparameters:
     epochs, patience   1 to 1000; epochs without a better `monitor` before training stops, 1 or more
     monitor            val_loss (lower is better) or val_auc (mean over labels, higher is better)
     learning_rate      of Adam, above 0 to 1
+    schedule           constant, or cosine: from learning_rate to a hundredth of it over all epochs
+    clip_norm          largest norm of all gradients together, 0 or more; 0 doesn't clip
+    loss               bce; weighted_bce: positives of a label weigh as its negatives; focal; log_loss_rsna: `any`
+                       weighs 2 (6 classes only). val_loss is plain cross-entropy whatever the loss
+    label_smoothing    share by which targets are drawn to one half, 0 to below 1
+    prior_bias         whether the output starts at the prevalences that training sees, not at one half
     dropout            share of the head's units dropped, 0 to below 1
     batch_norm_momentum   of the backbone's moving statistics, 0 to below 1. 0.99 is Keras' and suits pretrained
                        weights; from random ones with some hundred steps validation would see stale statistics
@@ -38,6 +46,11 @@ class Hyperparameters:
     monitor: str = "val_loss"
     batch_size: int = 32
     learning_rate: float = 1e-4
+    schedule: str = "constant"
+    clip_norm: float = 0.0
+    loss: str = "bce"
+    label_smoothing: float = 0.0
+    prior_bias: bool = False
     dropout: float = 0.3
     batch_norm_momentum: float = 0.99
     dense_units: int = 128
@@ -56,6 +69,13 @@ class Hyperparameters:
         _expect("monitor", self.monitor, self.monitor in MONITORS, " or ".join(MONITORS))
         _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
         _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
+        _expect("schedule", self.schedule, self.schedule in SCHEDULES, " or ".join(SCHEDULES))
+        _expect("clip_norm", self.clip_norm, self.clip_norm >= 0, "0 (none) or more")
+        _expect("loss", self.loss, self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
+        weighs_any = self.loss == "log_loss_rsna"
+        fits = not weighs_any or self.num_classes == 6
+        _expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
+        _expect("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more, below 1")
         _expect("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
         momentum = self.batch_norm_momentum
         _expect("batch_norm_momentum", momentum, 0 <= momentum < 1, "0 or more, below 1")

@@ -18,7 +18,8 @@ from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
 from ich_mlflow.model.classifier import build_classifier, set_batch_norm_momentum
-from ich_mlflow.options import AUTO, TrainOptions, preprocess_options
+from ich_mlflow.model.loss import make_loss, prior_logits
+from ich_mlflow.options import AUTO, TrainOptions, is_true, preprocess_options
 from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.package import log_models
@@ -76,6 +77,8 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
             backbone=start.backbone,
         )
         batches = _training_batches(stored, rows, scheme, hyperparameters, seed=options.seed)
+        if hyperparameters.prior_bias:
+            model.get_layer("probabilities").bias.assign(prior_logits(batches.targets[batches.order]))
         _log_augmented(run, stored, hyperparameters, seed=options.seed)
         result = _fit(run, model, stored, scheme, batches, hyperparameters)
         return _log_model(run, model, result, stored, scheme, start=start, recipe=recipe)
@@ -102,6 +105,10 @@ def _overrides(options: TrainOptions) -> dict[str, Any]:
 
 
 def _convert(name: str, text: str, kind: Any) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise OptionError(f"{name} is {text!r}, expected true, false or auto: pass -P {name}=…")
+        return is_true(text)
     try:
         return kind(text)
     except ValueError:
@@ -183,6 +190,12 @@ def _fit(
         hyperparameters=hyperparameters,
         score=score,
         on_epoch=on_epoch,
+        loss=make_loss(
+            hyperparameters.loss,
+            labels=scheme.labels,
+            targets=batches.targets,
+            label_smoothing=hyperparameters.label_smoothing,
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from ich_mlflow.dataset.pipeline import SliceBatches
 from ich_mlflow.errors import ModelError
-from ich_mlflow.training.fit import fit, mean_binary_crossentropy
+from ich_mlflow.training.fit import fit, make_optimizer, mean_binary_crossentropy
 from ich_mlflow.training.hyperparameters import Hyperparameters
 
 
@@ -74,3 +74,40 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_learning_rate(tiny
     model.layers[-1].set_weights([np.full((16, 1), np.nan), np.zeros(1)])
     with pytest.raises(ModelError, match="learning_rate"):
         _fit(tiny, [0.5], epochs=1)
+
+
+def test_the_cosine_schedule_falls_from_the_rate_to_a_hundredth_of_it():
+    rate = make_optimizer(Hyperparameters(learning_rate=0.1, schedule="cosine"), num_steps=100)._learning_rate
+    # half way: 0.1 * (0.99 * 0.5 + 0.01)
+    assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx([0.1, 0.0505, 0.001])
+    constant = make_optimizer(Hyperparameters(learning_rate=0.1), num_steps=100)
+    assert float(constant.learning_rate) == pytest.approx(0.1)
+
+
+def test_gradients_are_clipped_by_their_common_norm():
+    assert make_optimizer(Hyperparameters(), num_steps=1).global_clipnorm is None
+    optimizer = make_optimizer(Hyperparameters(clip_norm=1.0), num_steps=1)
+    clipped = optimizer._clip_gradients([keras.ops.array([3.0]), keras.ops.array([4.0])])
+    # the norm of (3, 4) is 5
+    assert [float(one[0]) for one in clipped] == pytest.approx([0.6, 0.8])
+
+
+def test_the_loss_that_is_given_is_trained_and_val_loss_stays_cross_entropy(tiny):
+    class Tenfold(keras.losses.BinaryCrossentropy):
+        def call(self, y_true, y_pred):
+            return 10 * super().call(y_true, y_pred)
+
+    model, batches, targets = tiny
+    result = fit(
+        model,
+        train=batches,
+        validation=batches,
+        val_targets=targets,
+        hyperparameters=Hyperparameters(learning_rate=1e-9, epochs=1),
+        score=lambda probabilities: {"val/auc/macro": 0.5},
+        on_epoch=lambda epoch, figures: None,
+        loss=Tenfold(),
+    )
+    # weights of zero give one half everywhere: ln 2
+    assert result.history["loss"][0] == pytest.approx(6.931, abs=1e-2)
+    assert result.history["val_loss"][0] == pytest.approx(0.6931, abs=1e-3)

@@ -24,6 +24,17 @@ def test_an_override_may_repeat_but_not_contradict_what_makes_a_recipe():
         resolve("model-3", {"num_classes": 5})
 
 
+def test_the_reference_models_are_trained_plainly():
+    for number in (1, 2, 3):
+        model = RECIPES[f"model-{number}"]
+        assert (model.loss, model.label_smoothing, model.prior_bias) == ("bce", 0.0, False)
+        assert (model.schedule, model.clip_norm) == ("constant", 0.0)
+
+
+def test_rsnas_log_loss_goes_with_six_classes():
+    assert resolve("reference", {"loss": "log_loss_rsna", "num_classes": 6}).loss == "log_loss_rsna"
+
+
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(OptionError, match="model-9"):
         resolve("model-9", {})
@@ -42,6 +53,11 @@ def test_an_unknown_recipe_is_refused():
         ("batch_size", 0),
         ("learning_rate", 0.0),
         ("dropout", 1.0),
+        ("schedule", "linear"),
+        ("clip_norm", -1.0),
+        ("loss", "hinge"),
+        ("loss", "log_loss_rsna"),  # 5 classes have no `any`
+        ("label_smoothing", 1.0),
         ("batch_norm_momentum", 1.0),
         ("dense_units", 0),
         ("sampling", "balanced"),

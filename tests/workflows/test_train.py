@@ -103,3 +103,49 @@ def test_a_folder_that_is_no_stored_set_is_told_from_a_missing_one(workspace, tm
     (tmp_path / "something").write_text("else")
     with pytest.raises(DataError, match="is no stored set: make one"):
         train(TrainOptions(data=str(tmp_path)))
+
+
+def test_loss_schedule_clipping_and_bias_are_used_and_logged(workspace, stored_set):
+    options = TrainOptions(
+        data=str(stored_set.path),
+        image_size="32",
+        epochs="1",
+        batch_size="8",
+        weights="random",
+        learning_rate="1e-9",  # nothing moves, so that the start is seen at the end
+        loss="weighted_bce",
+        label_smoothing="0.05",
+        schedule="cosine",
+        clip_norm="1",
+        prior_bias="true",
+    )
+    trained = train(options)
+    params = _finished(trained).data.params
+    said = {
+        name: params[f"hp.{name}"]
+        for name in ("loss", "label_smoothing", "schedule", "clip_norm", "prior_bias")
+    }
+    assert said == {
+        "loss": "weighted_bce", "label_smoothing": "0.05", "schedule": "cosine", "clip_norm": "1.0",
+        "prior_bias": "True",
+    }  # fmt: skip
+    model = mlflow.keras.load_model(trained.keras_uri)
+    rows = stored_set.rows("train")
+    share = stored_set.subtypes[rows].mean(axis=0)
+    expected = np.log(np.clip(share, 1e-4, None) / (1 - share))
+    np.testing.assert_allclose(np.asarray(model.get_layer("probabilities").bias), expected, atol=1e-3)
+    assert model.loss.label_smoothing == 0.05
+    assert model.optimizer.global_clipnorm == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"prior_bias": "maybe"}, "prior_bias is 'maybe', expected true, false or auto"),
+        ({"loss": "log_loss_rsna"}, "num_classes=6"),
+        ({"clip_norm": "much"}, "clip_norm is 'much', expected a number or auto"),
+    ],
+)
+def test_a_mistake_in_the_levers_is_refused_before_anything_is_done(changed, said):
+    with pytest.raises(OptionError, match=said):
+        train(TrainOptions(data="nowhere", **changed))
