@@ -79,6 +79,12 @@ def parse_any(data: bytes, name: str) -> Parsed:
             "('DICM' at byte 128): check that it was copied whole",
             reason="not_dicom",
         ) from None
+    if not len(dataset):  # what pydicom gives where compressed pixels end too early
+        raise SliceError(
+            f"{name} ends before its data set does ({len(data)} bytes): it is cut short, copy it again or leave it out",
+            reason="truncated",
+            tag="PixelData",
+        )
     return Parsed(dataset, pixels)
 
 

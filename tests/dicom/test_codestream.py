@@ -75,6 +75,16 @@ def test_no_broken_byte_takes_the_process_down(tmp_path, syntax):
     assert refused > 10
 
 
+@pytest.mark.parametrize("syntax", [*SYNTAXES, "rle"])
+def test_a_compressed_file_that_is_cut_short_is_truncated_and_nothing_else(tmp_path, syntax):
+    hu = np.random.default_rng(0).integers(-1000, 1000, size=(64, 48)).astype(np.int16)
+    write_slice(tmp_path / "a.dcm", hu, IDENTITY, Encoding(syntax=syntax))
+    (tmp_path / "a.dcm").write_bytes((tmp_path / "a.dcm").read_bytes()[:-1000])
+    with pytest.raises(SliceError, match="cut short") as caught:
+        read_slice(tmp_path / "a.dcm")
+    assert (caught.value.reason, caught.value.tag) == ("truncated", "PixelData")
+
+
 def test_without_a_decoder_a_file_is_undecodable(tmp_path, monkeypatch):
     written(tmp_path / "a.dcm", "jpeg_lossless")
     monkeypatch.setattr("ich_mlflow.dicom.pixels._PLUGINS", ("pydicom", "pyjpegls"))
