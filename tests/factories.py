@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -16,6 +17,7 @@ from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.base import LabelledFile, Quarantined
+from ich_mlflow.sources.rsna import RsnaSource
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 NO_BLEED = (0, 0, 0, 0, 0)
@@ -180,3 +182,16 @@ def build_small_set(folder: Path, *, num_patients: int = 6, slices_per_patient: 
     labels = [EPIDURAL_BLEED if patient % 2 else NO_BLEED for patient in range(num_patients)]
     source = ArraySource(folder, labels, slices_per_patient=slices_per_patient)
     return build_stored_set(source, folder / "set", BuildOptions(seed=1, workers=1), progress=False)
+
+
+def interrupt_reading(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
+    """Make RsnaSource stop as Ctrl-C does once it has read `after` files."""
+    read, seen = RsnaSource.read, []
+
+    def interrupted(self: RsnaSource, file: LabelledFile) -> Slice:
+        seen.append(file)
+        if len(seen) > after:
+            raise KeyboardInterrupt
+        return read(self, file)
+
+    monkeypatch.setattr(RsnaSource, "read", interrupted)

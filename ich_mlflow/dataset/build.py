@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from ich_mlflow.ct.resample import STORED_SIZE
-from ich_mlflow.dataset.codec import SHAPE, codec_named
+from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
+from ich_mlflow.dataset.codec import codec_named
 from ich_mlflow.dataset.engine_local import run_local
 from ich_mlflow.dataset.finish import SplitOptions, finish, tidy
 from ich_mlflow.dataset.plan import Plan, claimed, fingerprint, make_plan, partial_folder, resume
 from ich_mlflow.dataset.preflight import preflight
 from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
-from ich_mlflow.dataset.shard import ShardWork, encoded, quarantined, read_journal, read_one
+from ich_mlflow.dataset.shard import ShardWork, quarantined, read_journal
 from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, check_fractions
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
-from ich_mlflow.errors import DataError, QuarantineError
+from ich_mlflow.errors import DataError, QuarantineError, SliceError
 from ich_mlflow.processes import num_cores
 from ich_mlflow.sources.base import UNMATCHED, Source
 
@@ -205,15 +205,14 @@ def _differing_pixels(stored: StoredSet, plan: Plan, work: ShardWork) -> str:
     """
     files = [file for task in plan.tasks for file in task.files]
     rows = dict(zip(stored.table["sop_uid"], stored.table.index, strict=True))
-    codec = codec_named(work.storage)
     for file in files[:: max(1, len(files) // _COMPARED)][:_COMPARED]:
         if file.sop_uid not in rows:
             continue
-        data = encoded(read_one(work.source, file, codec))
-        pixels = np.empty(SHAPE, np.int16)
-        if data is not None:
-            codec.decode(data, pixels)
-        if data is None or not np.array_equal(pixels, stored.hu(np.array([rows[file.sop_uid]]))[0]):
+        try:
+            pixels = to_stored_size(work.source.read(file).hu)
+        except SliceError as error:
+            raise DataError(f"the files of {stored.path} have changed: {error}") from None
+        if not np.array_equal(pixels, stored.hu(np.array([rows[file.sop_uid]]))[0]):
             return f"pixels in {file.path}"
     return ""
 

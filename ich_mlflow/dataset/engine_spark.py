@@ -1,7 +1,7 @@
 """Shards written by Apache Spark: the only importer of pyspark.
 
 The executors write to the set's folder themselves, so it must be one that the driver and every executor see
-under the same path: a network file system, /dbfs, a mounted bucket.
+under the same path, on a file system that can rename: docs/preprocessing.md says which.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.2
 #: How long after the job's end its files may take to be seen here.
 _GRACE_SECONDS = 30.0
 _TAG = "ich_mlflow-preprocess"
-_MISSING = "engine=spark needs PySpark and Java 17: pip install 'ich_mlflow[spark]' (or pass -P engine=local)"
+_MISSING = "engine=spark needs PySpark and Java 17: pip install -e '.[spark]' (or pass -P engine=local)"
 
 
 def run_spark(tasks: Sequence[ShardTask], work: ShardWork, *, master: str) -> Generator[int, None, None]:

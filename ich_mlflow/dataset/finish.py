@@ -56,7 +56,8 @@ def finish(
 
     Raises SplitError as split_patients, DataError where no slice can be used or one occurs twice.
     """
-    table = _table(journals)
+    quarantine.write(folder / QUARANTINE)
+    table = _table(journals, folder)
     digests = table.pop("digest")
     _divide(table, split)
     table = table.sort_values(["patient_id", "study_uid", "series_uid", "position_mm", "sop_uid"])
@@ -71,7 +72,6 @@ def finish(
     }
     whole = table[list(TABLE_COLUMNS)].reset_index(drop=True)
     write_whole(folder / TABLE, lambda file: whole.to_parquet(file, index=False))
-    quarantine.write(folder / QUARANTINE)
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     expected = {shard_path(folder, task.number, codec_named(plan.storage)) for task in plan.tasks}
     for file in {*folder.glob("hu-*"), *folder.glob(f"*{PART}")} - expected:
@@ -90,7 +90,7 @@ def tidy(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _table(journals: Sequence[pa.Table]) -> pd.DataFrame:
+def _table(journals: Sequence[pa.Table], folder: Path) -> pd.DataFrame:
     """The usable slices of all shards, with `shard` and `position_fraction`."""
     usable = []
     for number, journal in enumerate(journals):
@@ -98,7 +98,7 @@ def _table(journals: Sequence[pa.Table]) -> pd.DataFrame:
         usable.append(rows.append_column("shard", pa.array([number] * len(rows), pa.int32())))
     table = pa.concat_tables(usable).drop_columns(["file", "reason", "tag", "detail"]).to_pandas()
     if table.empty:
-        raise DataError("no slice can be used: see the quarantine list for the reasons")
+        raise DataError(f"no slice can be used: see {folder / QUARANTINE} for the reasons")
     repeated = table["sop_uid"].duplicated()
     if repeated.any():
         first = table.loc[repeated, "sop_uid"].iloc[0]

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
@@ -142,11 +143,6 @@ def _is_blank(hu: np.ndarray) -> bool:
     return bool((hu[::32, ::32] == hu[0, 0]).all() and (hu == hu[0, 0]).all())
 
 
-def encoded(read: "_Row | Quarantined") -> bytes | None:
-    """The pixels of what read_one gave, as its codec stores them; None where the file can't be used."""
-    return read.data if isinstance(read, _Row) else None
-
-
 def shard_path(folder: Path, number: int, codec: Codec) -> Path:
     """The file of a shard's pixels."""
     return folder / f"hu-{number:05d}{codec.suffix}"
@@ -169,7 +165,7 @@ def read_journal(folder: Path, task: ShardTask, codec: Codec) -> pa.Table | None
     if (table.schema.metadata or {}).get(_FINGERPRINT) != task.fingerprint.encode():
         return None
     pixels = shard_path(folder, task.number, codec)
-    usable = table.filter(pa.compute.equal(table["reason"], ""))
+    usable = table.filter(pc.equal(table["reason"], ""))
     end = usable["offset"][-1].as_py() + usable["num_bytes"][-1].as_py() if len(usable) else 0
     return table if pixels.is_file() and pixels.stat().st_size >= end else None
 

@@ -71,6 +71,8 @@ def parse_any(data: bytes, name: str) -> Parsed:
     try:
         dataset = pydicom.dcmread(BytesIO(_inflated(data, name)))
         pixels = _native_pixels(dataset)
+        if not len(dataset) and _meta_end(data) is None:
+            raise ValueError("nothing in it, and no sound meta header")
     except SliceError:
         raise
     except Exception:  # As in parse_plain.

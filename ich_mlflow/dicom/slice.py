@@ -129,6 +129,12 @@ def _check_kind(dataset: Dataset, name: str) -> None:
         raise SliceError(
             f"{name} has a Modality other than CT: pass CT images only", reason="not_ct", tag="Modality"
         )
+    if "PixelData" not in dataset:  # it stands last, so whatever else is missing is missing for this
+        raise SliceError(
+            f"{name} has no PixelData: it is cut short or no image, copy it again or leave it out",
+            reason="truncated",
+            tag="PixelData",
+        )
 
 
 def _slice(parsed: Parsed, name: str, identity: dict[str, str], position_mm: float) -> Slice:

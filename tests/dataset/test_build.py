@@ -11,7 +11,7 @@ from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.errors import DataError, QuarantineError, SliceError, SplitError
 from ich_mlflow.sources.base import Quarantined
 from ich_mlflow.sources.rsna import RsnaSource
-from tests.factories import EPIDURAL_BLEED, NO_BLEED, ArraySource, write_rsna
+from tests.factories import EPIDURAL_BLEED, NO_BLEED, ArraySource, interrupt_reading, write_rsna
 
 #: 96 slices of 24 patients: three shards.
 LABELS = [NO_BLEED, EPIDURAL_BLEED] * 12
@@ -309,8 +309,9 @@ def test_a_librarys_failure_on_one_file_does_not_end_the_run(tmp_path):
 
 def test_where_no_slice_can_be_used_there_is_no_set(tmp_path):
     source = ArraySource(tmp_path, LABELS[:3], broken=[f"s{number:04d}" for number in range(12)])
-    with pytest.raises(DataError, match="no slice can be used"):
+    with pytest.raises(DataError, match=r"no slice can be used: see .*set\.partial/quarantine\.csv"):
         build(tmp_path, source, quarantine_limit=1)
+    assert len(pd.read_csv(tmp_path / "set.partial" / "quarantine.csv")) == 12
 
 
 # Going on
@@ -357,15 +358,7 @@ def test_only_shards_whose_files_have_changed_are_read_again(tmp_path):
 def test_files_changed_at_the_same_size_are_read_again(tmp_path, monkeypatch):
     folder = write_rsna(tmp_path / "rsna", num_patients=100, slices_per_patient=2)
     first = sorted((folder / "stage_2_train").iterdir())[0]
-    read, count = RsnaSource.read, []
-
-    def interrupted(self, file):
-        count.append(file)
-        if len(count) > 150:
-            raise KeyboardInterrupt
-        return read(self, file)
-
-    monkeypatch.setattr(RsnaSource, "read", interrupted)
+    interrupt_reading(monkeypatch, after=150)
     with pytest.raises(KeyboardInterrupt):
         build_stored_set(RsnaSource(str(folder)), tmp_path / "set", OPTIONS, progress=False)
     monkeypatch.undo()

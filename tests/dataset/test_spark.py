@@ -5,7 +5,7 @@ import pytest
 from ich_mlflow.dataset.build import SPARK, BuildOptions, build_stored_set
 from ich_mlflow.errors import DataError, OptionError, QuarantineError
 from ich_mlflow.sources.rsna import RsnaSource
-from tests.factories import write_rsna
+from tests.factories import interrupt_reading, write_rsna
 
 pytest.importorskip("pyspark", reason="PySpark is not installed: pip install -e '.[dev]'")
 pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, and there is none")
@@ -51,15 +51,7 @@ def test_spark_reads_a_url_as_it_reads_a_path(tmp_path):
 
 def test_spark_goes_on_where_one_process_was_interrupted(tmp_path, monkeypatch):
     source = RsnaSource(str(write_rsna(tmp_path / "rsna", num_patients=40)))
-    read, count = RsnaSource.read, []
-
-    def interrupted(self, file):
-        count.append(file)
-        if len(count) > 90:
-            raise KeyboardInterrupt
-        return read(self, file)
-
-    monkeypatch.setattr(RsnaSource, "read", interrupted)
+    interrupt_reading(monkeypatch, after=90)
     with pytest.raises(KeyboardInterrupt):
         build(source, tmp_path / "set", LOCAL)
     monkeypatch.undo()
@@ -105,5 +97,5 @@ def test_without_pyspark_the_extra_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     source = RsnaSource(str(write_rsna(tmp_path / "rsna", num_patients=8)))
-    with pytest.raises(OptionError, match=r"ich_mlflow\[spark\]"):
+    with pytest.raises(OptionError, match=r"pip install -e '\.\[spark\]'"):
         build(source, tmp_path / "set", ON_SPARK)

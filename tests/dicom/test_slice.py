@@ -104,12 +104,17 @@ def test_losslessly_compressed_pixels_are_read(tmp_path, signed):
     assert read_slice(path).hu.tolist() == [[40, -1000], [-1024, 3071]]
 
 
-def test_big_endian_pixels_are_read(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", [[1064, 24], [-2000, 0]])
-    dataset = pydicom.dcmread(path)
+def write_big_endian(path):
+    """A file of [[1064, 24], [-2000, 0]]."""
+    dataset = pydicom.dcmread(write_dicom(path, [[1064, 24], [-2000, 0]]))
     dataset.PixelData = np.array([[1064, 24], [-2000, 0]], ">i2").tobytes()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
     pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=False)
+    return path
+
+
+def test_big_endian_pixels_are_read(tmp_path):
+    path = write_big_endian(tmp_path / "a.dcm")
     assert read_slice(path).hu.tolist() == [[40, -1000], [-1024, -1024]]
 
 
@@ -154,7 +159,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_what_is_not_dicom_is_refused(tmp_path, content):
     path = tmp_path / "a.dcm"
     path.write_bytes(content)
-    refusal(path)
+    assert "not a readable DICOM file" in refusal(path)
 
 
 @pytest.mark.parametrize("modality", ["MR", "", SECRET])
@@ -199,11 +204,15 @@ def test_pixel_data_that_is_too_short_is_refused_with_both_lengths(tmp_path):
     assert "128 bytes of PixelData, expected 144" in refusal(path)
 
 
-@pytest.mark.parametrize("cut", [1, 100, 300, 700])
-def test_a_file_that_is_cut_short_is_refused(tmp_path, cut):
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(1, "truncated"), (100, "truncated"), (300, "truncated"), (700, "not_dicom")]
+)
+def test_a_file_that_is_cut_short_is_refused_for_that_wherever_it_ends(tmp_path, cut, reason):
     path = write_dicom(tmp_path / "a.dcm", np.zeros((8, 8)))
     path.write_bytes(path.read_bytes()[:-cut])
-    refusal(path)
+    with pytest.raises(SliceError, match="cut short" if reason == "truncated" else "copied whole") as caught:
+        read_slice(path)
+    assert caught.value.reason == reason
 
 
 def test_compressed_pixels_that_are_broken_are_refused(tmp_path):
@@ -297,11 +306,7 @@ def test_a_number_that_is_padded_with_nul_is_read(tmp_path):
 
 
 def test_a_file_without_transfer_syntax_that_looks_big_endian_is_not_guessed_at(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", [[1064, 24], [-2000, 0]])
-    dataset = pydicom.dcmread(path)
-    dataset.PixelData = np.array([[1064, 24], [-2000, 0]], ">i2").tobytes()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=False)
+    path = write_big_endian(tmp_path / "a.dcm")
     element = b"\x02\0\x10\0UI\x14\0" + ExplicitVRBigEndian.encode() + b"\0"
     assert element in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(element, b""))
