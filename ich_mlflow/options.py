@@ -12,6 +12,7 @@ from ich_mlflow.errors import OptionError
 AUTO = "auto"
 SOURCES = ("rsna", "ctich", "phantom")
 ENGINES = ("local", "spark")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "reference", "demo")
 
 
@@ -131,10 +132,29 @@ class TrainOptions(PreprocessOptions):
     epidural_only: str = option(
         "drop", "with 4 classes, training slices whose only bleed is epidural: drop, or keep as negatives"
     )
-    image_size: str = option(AUTO, "pixels a side, 32 to 256; auto: the recipe's (224)")
+    missing_labels: str = option(
+        "refuse",
+        "where no patient of the validation split has a label: refuse, or allow (it is not estimable there)",
+    )
+    resume: str = option(
+        "false", "true goes on with the unfinished training that has these options, in its own MLflow run"
+    )
+    checkpoints: str = option("checkpoints", "folder of the unfinished trainings' checkpoints, one an epoch")
+    precision: str = option(
+        "float32", f"{', '.join(PRECISIONS)}: what a GPU computes in; weights stay float32"
+    )
+    jit: str = option("false", "true compiles the training step by XLA")
+    deterministic: str = option(
+        "false", "true: the same seed on the same machine ends in the same bits; slower"
+    )
+    backbone: str = option(
+        AUTO, "efficientnet-b0, efficientnetv2-b0 or convnext-tiny; auto: the recipe's (efficientnet-b0)"
+    )
+    image_size: str = option(AUTO, "pixels a side, 32 to 512; auto: the recipe's (224)")
     windows: str = option(
         AUTO, "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800; auto: recipe's"
     )
+    context: str = option(AUTO, "1: the slices before and after are channels too; auto: the recipe's (0)")
     epochs: str = option(AUTO, "most epochs; auto: the recipe's (10)")
     patience: str = option(
         AUTO, "epochs without a better monitor before training stops; auto: the recipe's (3)"
@@ -142,10 +162,21 @@ class TrainOptions(PreprocessOptions):
     monitor: str = option(
         AUTO, "val_loss or val_auc, what early stopping goes by; auto: the recipe's (val_loss)"
     )
-    batch_size: str = option(AUTO, "slices a step; auto: the recipe's (32)")
+    batch_size: str = option(AUTO, "slices a step, of all GPUs together; auto: the recipe's (32)")
     learning_rate: str = option(AUTO, "of Adam; auto: the recipe's (1e-4)")
     schedule: str = option(AUTO, "of the learning rate: constant or cosine; auto: the recipe's (constant)")
+    warmup_epochs: str = option(
+        AUTO, "epochs with the backbone frozen before the others; auto: the recipe's (0)"
+    )
+    warmup_learning_rate: str = option(AUTO, "of Adam in them; auto: the recipe's (1e-3)")
+    warmup_augment: str = option(
+        AUTO, "true augments in them; false computes features once, much faster; auto: the recipe's (false)"
+    )
     clip_norm: str = option(AUTO, "largest norm of the gradients, 0 for none; auto: the recipe's (0)")
+    ema: str = option(
+        AUTO,
+        "momentum of the moving average of weights that is kept, as 0.999; 0: none; auto: the recipe's (0)",
+    )
     loss: str = option(
         AUTO, "bce, weighted_bce, focal, or log_loss_rsna (any weighs 2; 6 classes); auto: the recipe's (bce)"
     )
@@ -157,6 +188,14 @@ class TrainOptions(PreprocessOptions):
     batch_norm_momentum: str = option(AUTO, "of the backbone's moving statistics; auto: the recipe's (0.99)")
     dense_units: str = option(AUTO, "width of the head; auto: the recipe's (128)")
     sampling: str = option(AUTO, "natural or class_balanced; auto: the recipe's (natural)")
+    sampling_rate: str = option(
+        AUTO,
+        "with class_balanced, share of an epoch's slices that show each subtype; auto: one part in labels and one",
+    )
+    rotation_degrees: str = option(AUTO, "largest rotation by augmentation; auto: the recipe's (10)")
+    shift: str = option(AUTO, "largest shift, as a share of the image; auto: the recipe's (0.05)")
+    zoom: str = option(AUTO, "largest zoom in or out, as a share; auto: the recipe's (0.1)")
+    flip: str = option(AUTO, "true flips left and right at random; auto: the recipe's (true)")
 
     def __post_init__(self) -> None:
         source = "phantom" if self.source == AUTO else self.source
@@ -166,6 +205,13 @@ class TrainOptions(PreprocessOptions):
         _expect("fold", fold, fold == AUTO or fold.isdecimal(), "auto or a fold's number, 0 or more")
         _expect("recipe", self.recipe, self.recipe in RECIPE_NAMES, f"one of {', '.join(RECIPE_NAMES)}")
         _expect("epidural_only", self.epidural_only, self.epidural_only in ("drop", "keep"), "drop or keep")
+        missing = self.missing_labels
+        _expect("missing_labels", missing, missing in ("refuse", "allow"), "refuse or allow")
+        _expect("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+        for name in ("resume", "jit", "deterministic"):
+            _expect_flag(name, getattr(self, name))
+        both = is_true(self.jit) and is_true(self.deterministic)
+        _expect("jit", self.jit, not both, "false with deterministic=true: XLA promises no equal bits")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,17 +41,18 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path, name: str) -> Iterator[None]:
+def locked(folder: Path, name: str, *, by: str = "another preprocess") -> Iterator[None]:
     """Hold the file `name` in the folder against a second process. The lock dies with its process.
 
-    Raises DataError where another holds it. A file system without locks, as some mounted buckets are, has none.
+    Raises DataError where another holds it, which the message calls `by`. A file system without locks, as some
+    mounted buckets are, has none.
     """
     with (folder / name).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
-                f"{folder} is being written by another preprocess: wait for it, or choose another output folder"
+                f"{folder} is being written by {by}: wait for it, or choose another output folder"
             ) from None
         except OSError:
             pass

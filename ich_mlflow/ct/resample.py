@@ -38,7 +38,7 @@ def area_weights(source: int, target: int) -> np.ndarray:
     """Weights float32 [target, source] that average a line of `source` pixels to `target` by area.
 
     Rows sum to 1. A @ image @ A.T is the area filter, the same on every runtime that can multiply matrices.
-    Where target > source, pixels are repeated by area (no smoothing).
+    Where target > source, pixels are repeated by area (no smoothing): for that, see resize_weights.
     """
     edges = np.arange(target + 1) * (source / target)
     lower, upper = edges[:-1, None], edges[1:, None]
@@ -46,3 +46,15 @@ def area_weights(source: int, target: int) -> np.ndarray:
     overlap = np.minimum(upper, pixels + 1) - np.maximum(lower, pixels)
     weights = np.clip(overlap, 0, None)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def resize_weights(source: int, target: int) -> np.ndarray:
+    """Weights float32 [target, source]: area_weights to fewer pixels, linear interpolation to more of them.
+
+    Linear as OpenCV's INTER_LINEAR: pixel centres lie at half steps, and edges are repeated.
+    """
+    if target <= source:
+        return area_weights(source, target)
+    places = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
+    distance = np.abs(places[:, None] - np.arange(source))
+    return np.clip(1 - distance, 0, None).astype(np.float32)

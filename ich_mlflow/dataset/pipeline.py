@@ -8,39 +8,59 @@ import numpy as np
 
 from ich_mlflow.dataset.store import StoredSet
 
-#: (hu int16 [B, 256, 256], seeds of the batch's slices [B, 3]) -> hu float32 [B, 256, 256]
+#: Random numbers in [0, 1) that each slice of an epoch brings to its augmentation.
+NUM_DRAWS = 5
+#: (hu int16 [B, 256, 256, C], draws [B, NUM_DRAWS]) -> hu float32 [B, 256, 256, C]
 Augment = Callable[[np.ndarray, np.ndarray], np.ndarray]
+#: Epoch number -> indices into the rows
+Order = Callable[[int], np.ndarray]
 
 
-def natural_order(num_rows: int, *, seed: int, epoch: int) -> np.ndarray:
-    """A permutation [num_rows]: every slice once an epoch."""
-    return np.random.default_rng((seed, epoch)).permutation(num_rows)
+class OrderedBatches(keras.utils.PyDataset):
+    """Batches of N examples with targets [N, L], each epoch in an order of its own.
 
-
-def class_balanced_order(targets: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Indices [N] drawn with replacement so that every label, and no label at all, is drawn as often.
-
-    Each draw picks one of the groups (slices positive for label 1, …, for label L, slices with no positive
-    label) with equal probability, then a slice of the group. Groups without slices are left out.
-    targets: [N, L], 0 or 1.
+    order: indices into the examples for an epoch number; None reads them as they stand, each once.
+    Subclasses say what the examples at some places of the epoch are (`inputs`).
     """
-    groups = [np.flatnonzero(column) for column in targets.T]
-    groups.append(np.flatnonzero(~targets.any(axis=1)))
-    groups = [group for group in groups if len(group)]
-    rng = np.random.default_rng((seed, epoch))
-    chosen = rng.integers(len(groups), size=len(targets))
-    order = np.empty(len(targets), dtype=np.int64)
-    for number, group in enumerate(groups):
-        mask = chosen == number
-        order[mask] = rng.choice(group, size=int(mask.sum()))
-    return order
+
+    def __init__(self, targets: np.ndarray, *, batch_size: int, order: Order | None = None) -> None:
+        super().__init__()
+        self._targets, self._batch_size, self.order_of = targets, batch_size, order
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the order to that of the epoch; `on_epoch_end` goes on to the next."""
+        self.epoch = epoch
+        self.order = np.arange(len(self._targets)) if self.order_of is None else self.order_of(epoch)
+
+    def on_epoch_end(self) -> None:
+        self.start_epoch(self.epoch + 1)
+
+    def inputs(self, places: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def num_slices(self) -> int:
+        return len(self._targets)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Targets float32 [N, L]; `order` says how the epoch draws from them."""
+        return self._targets
+
+    def __len__(self) -> int:
+        return -(-len(self._targets) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, len(self.order)))
+        return self.inputs(places), self._targets[self.order[places]]
 
 
-class SliceBatches(keras.utils.PyDataset):
-    """Batches (hu float32 [B, 256, 256, 1], targets float32 [B, L]) of some rows of a stored set.
+class SliceBatches(OrderedBatches):
+    """Batches (hu float32 [B, 256, 256, 1 + 2 * context], targets float32 [B, L]) of some rows of a stored set.
 
-    order: indices into rows for an epoch number; None reads the rows as they stand, each once.
-    augment: applied to each batch with one seed a slice, (seed, epoch, place in the epoch).
+    context: neighbours of the same series on either side, as channels in the order of the head.
+    augment: applied to each batch with random numbers that depend on seed, epoch and the slice's place in it.
     """
 
     def __init__(
@@ -51,43 +71,42 @@ class SliceBatches(keras.utils.PyDataset):
         *,
         batch_size: int,
         seed: int = 0,
-        order: Callable[[int], np.ndarray] | None = None,
+        context: int = 0,
+        order: Order | None = None,
         augment: Augment | None = None,
     ) -> None:
-        super().__init__()
         if len(rows) != len(targets):
             raise ValueError(f"{len(rows)} rows but {len(targets)} targets")
-        self._stored, self._rows, self._targets = stored, np.asarray(rows), targets
-        self._batch_size, self._seed, self._augment = batch_size, seed, augment
-        self._order_of = order
-        self._start_epoch(0)
+        self._stored, self._rows, self._seed = stored, np.asarray(rows), seed
+        self._context, self._augment = context, augment
+        super().__init__(targets, batch_size=batch_size, order=order)
 
-    def _start_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-        self.order = np.arange(len(self._rows)) if self._order_of is None else self._order_of(epoch)
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        # One stream an epoch, apart from the order's: the batch size doesn't matter, and no slice waits for it.
+        self._draws = np.random.default_rng((self._seed, epoch, 1)).random((len(self.order), NUM_DRAWS))
 
-    def on_epoch_end(self) -> None:
-        self._start_epoch(self.epoch + 1)
+    def as_stored(self) -> "SliceBatches":
+        """The same rows, each once, as they stand and not augmented."""
+        return SliceBatches(
+            self._stored, self._rows, self._targets, batch_size=self._batch_size, context=self._context
+        )
 
-    @property
-    def num_slices(self) -> int:
-        return len(self._rows)
-
-    @property
-    def targets(self) -> np.ndarray:
-        """Targets float32 [N, L] of the rows; `order` says how the epoch draws from them."""
-        return self._targets
-
-    def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, len(self.order)))
-        chosen = self.order[places]
-        hu = self._stored.hu(self._rows[chosen])
+    def inputs(self, places: np.ndarray) -> np.ndarray:
+        hu = self._stored.hu_with_context(self._rows[self.order[places]], self._context)
         if self._augment is not None:
-            seeds = np.stack(
-                [np.full_like(places, self._seed), np.full_like(places, self.epoch), places], axis=1
-            )
-            hu = self._augment(hu, seeds)
-        return hu.astype(np.float32)[..., None], self._targets[chosen]
+            hu = self._augment(hu, self._draws[places])
+        return hu.astype(np.float32, copy=False)
+
+
+class FeatureBatches(OrderedBatches):
+    """Batches (features float32 [B, D], targets float32 [B, L]) of features that were computed before."""
+
+    def __init__(
+        self, features: np.ndarray, targets: np.ndarray, *, batch_size: int, order: Order | None = None
+    ) -> None:
+        self._features = features
+        super().__init__(targets, batch_size=batch_size, order=order)
+
+    def inputs(self, places: np.ndarray) -> np.ndarray:
+        return self._features[self.order[places]]

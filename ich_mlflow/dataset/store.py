@@ -12,6 +12,7 @@ where a slice's pixels are.
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -127,6 +128,29 @@ class StoredSet:
             finally:
                 os.close(handle)
         return pixels
+
+    def hu_with_context(self, rows: np.ndarray, context: int) -> np.ndarray:
+        """Hounsfield units int16 [n, 256, 256, 1 + 2 * context]: each row's slice amid its neighbours.
+
+        Neighbours are the next slices of the same series in the set, from feet to head; where the series ends,
+        its last slice is repeated.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        first, last = self._series_ends
+        steps = np.arange(-context, context + 1)
+        wanted = np.clip(rows[:, None] + steps, first[rows][:, None], last[rows][:, None])
+        pixels = self.hu(wanted.ravel())
+        return np.moveaxis(pixels.reshape(*wanted.shape, STORED_SIZE, STORED_SIZE), 1, -1)
+
+    @cached_property
+    def _series_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each row, the first and the last row of its series: the table stands in the order of series."""
+        keys = self.table[["patient_id", "study_uid", "series_uid"]]
+        starts = np.r_[True, (keys.iloc[1:].to_numpy() != keys.iloc[:-1].to_numpy()).any(axis=1)]
+        number = np.cumsum(starts) - 1
+        first = np.flatnonzero(starts)
+        last = np.r_[first[1:], len(keys)] - 1
+        return first[number], last[number]
 
     def _column(self, name: str) -> np.ndarray:
         return self.table[name].to_numpy()

@@ -22,6 +22,7 @@ class Specification:
 
     operating_points: one a label, in their order: label, threshold (the decision is positive where the
         probability is at least that), sensitivity, specificity, rule; chosen on validation.
+    context: neighbouring slices on either side that the network takes beside the slice itself.
     """
 
     labels: tuple[str, ...]
@@ -31,6 +32,12 @@ class Specification:
     data_digest: str
     weights: str
     recipe: str
+    context: int = 0
+
+    @property
+    def num_slices(self) -> int:
+        """Slices that the network takes as channels."""
+        return 1 + 2 * self.context
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -57,15 +64,24 @@ class Classifier:
         self.probabilities(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))  # the first call is slow
 
     def probabilities(self, hu: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [B, L] of HU [B, 256, 256]."""
-        if hu.ndim != 3 or hu.shape[1:] != (STORED_SIZE, STORED_SIZE):
-            raise ValueError(f"hu has shape {hu.shape}, expected [B, {STORED_SIZE}, {STORED_SIZE}]")
+        """Probabilities float32 [B, L] of HU [B, 256, 256], or [B, 256, 256, 1 + 2 * context].
+
+        Lone slices of a network with context are their own neighbours, as slices at the end of a series are.
+        """
+        num_slices = self.specification.num_slices
+        if hu.ndim == 3:
+            hu = np.repeat(hu[..., None], num_slices, axis=-1)
+        if hu.shape[1:] != (STORED_SIZE, STORED_SIZE, num_slices):
+            raise ValueError(
+                f"hu has shape {hu.shape}, expected [B, {STORED_SIZE}, {STORED_SIZE}] or the same with "
+                f"{num_slices} channels"
+            )
         with self._lock:
             index = self._interpreter.get_input_details()[0]["index"]
             if len(hu) != self._batch:
-                self._interpreter.resize_tensor_input(index, [len(hu), STORED_SIZE, STORED_SIZE, 1])
+                self._interpreter.resize_tensor_input(index, hu.shape)
                 self._interpreter.allocate_tensors()
                 self._batch = len(hu)
-            self._interpreter.set_tensor(index, hu.astype(np.float32)[..., None])
+            self._interpreter.set_tensor(index, hu.astype(np.float32))
             self._interpreter.invoke()
             return self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"])

@@ -36,7 +36,7 @@ PARITY_TOLERANCE = 1e-4
 def log_models(model: Any, specification: Specification, *, sample_hu: np.ndarray) -> tuple[str, str]:
     """Log the Keras model and the serving model on the active run; return their model URIs in that order.
 
-    sample_hu: HU [B, 256, 256] on which the LiteRT twin must agree with Keras to 1e-4.
+    sample_hu: HU [B, 256, 256, 1 + 2 * context] on which the LiteRT twin must agree with Keras to 1e-4.
     Raises ModelError where it does not.
     """
     keras_info = mlflow.keras.log_model(
@@ -74,7 +74,7 @@ def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
     """The largest difference of probabilities between Keras and the twin. ModelError above 1e-4."""
     specification = Specification.read(folder / SPECIFICATION_FILE)
     served = Classifier(folder / LITERT_FILE, specification).probabilities(sample_hu)
-    expected = np.asarray(model(sample_hu.astype(np.float32)[..., None], training=False))
+    expected = np.asarray(model(sample_hu.astype(np.float32), training=False))
     difference = float(np.max(np.abs(served - expected)))
     if not difference <= PARITY_TOLERANCE:
         raise ModelError(
@@ -110,7 +110,7 @@ def _serving_signature(labels: tuple[str, ...]) -> ModelSignature:
 
 
 def _keras_signature(num_labels: int, sample_hu: np.ndarray) -> ModelSignature:
-    shape = (-1, *sample_hu.shape[1:], 1)
+    shape = (-1, *sample_hu.shape[1:])
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "hu")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, num_labels))]),

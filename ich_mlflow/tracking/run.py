@@ -1,6 +1,7 @@
 """One MLflow run, as the workflows see it."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from ich_mlflow import __version__
 
@@ -19,11 +21,16 @@ NOTICE = "Research software, not a medical device."
 
 
 class Run:
-    """What a workflow logs. Metrics that are not estimable are left out by whoever makes the mapping."""
+    """What a workflow logs. Metrics that are not estimable are left out by whoever makes the mapping.
 
-    def __init__(self, active: Any) -> None:
+    resumed: whether the run was there before; what it was told then stays, and tables are replaced.
+    """
+
+    def __init__(self, active: Any, *, resumed: bool = False) -> None:
         self.run_id: str = active.info.run_id
         self.experiment_id: str = active.info.experiment_id
+        self.resumed = resumed
+        self._told = dict(active.data.params) if resumed else {}
 
     def params(self, values: Mapping[str, Any], *, prefix: str) -> None:
         """Log resolved values as `<prefix>.<name>`.
@@ -31,10 +38,15 @@ class Run:
         Without a prefix they would collide with MLproject's parameters, which MLflow has already logged as
         the strings that were typed, and which can't be changed.
         """
-        mlflow.log_params({f"{prefix}.{name}": value for name, value in values.items()})
+        named = {f"{prefix}.{name}": value for name, value in values.items()}
+        mlflow.log_params({name: value for name, value in named.items() if name not in self._told})
 
     def metrics(self, values: Mapping[str, float], *, step: int | None = None) -> None:
         mlflow.log_metrics({name: float(value) for name, value in values.items()}, step=step)
+
+    def steps(self, metric: str) -> set[int]:
+        """The steps at which the run has that metric."""
+        return {point.step for point in mlflow.MlflowClient().get_metric_history(self.run_id, metric)}
 
     def tags(self, values: Mapping[str, Any]) -> None:
         mlflow.set_tags({name: str(value) for name, value in values.items()})
@@ -44,14 +56,16 @@ class Run:
 
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a frame as JSON that the MLflow UI shows as a table."""
+        if self.resumed:  # MLflow would append
+            get_artifact_repository(mlflow.get_artifact_uri()).delete_artifacts(path)
         mlflow.log_table(frame, path)
 
     def dictionary(self, values: Mapping[str, Any], path: str) -> None:
         mlflow.log_dict(dict(values), path)
 
-    def file(self, path: Path) -> None:
+    def file(self, path: Path, *, folder: str | None = None) -> None:
         """Log a file under its own name."""
-        mlflow.log_artifact(str(path))
+        mlflow.log_artifact(str(path), folder)
 
     def dataset(self, frame: pd.DataFrame, *, source: Path, name: str, digest: str, context: str) -> None:
         """Log a data set with our own digest (MLflow takes 36 characters of it at most)."""
@@ -63,19 +77,46 @@ class Run:
 
 
 @contextmanager
-def start_run(stage: str, *, nested: bool = False, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
+def start_run(
+    stage: str,
+    *,
+    nested: bool = False,
+    tags: Mapping[str, Any] | None = None,
+    resume: str | None = None,
+    system_metrics: bool = False,
+) -> Iterator[Run]:
     """A run of that stage: FINISHED at the end, FAILED with its reason as a tag where an error leaves it.
 
-    Under `mlflow run` the outermost call joins the run that MLflow has already started.
+    Under `mlflow run` the outermost call joins the run that MLflow has already started. resume: id of a run to go
+    on in instead; then MLflow's own one only points to it. system_metrics: log CPU, memory, disk, network and GPU.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
-    with mlflow.start_run(run_name=stage, nested=nested) as active:
+    if resume:
+        _point_to(resume)
+    with mlflow.start_run(
+        run_id=resume,
+        run_name=None if resume else stage,
+        nested=nested,
+        log_system_metrics=system_metrics,
+    ) as active:
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=stage)
-        run = Run(active)
+        run = Run(active, resumed=resume is not None)
         run.tags({STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **(tags or {})})
         try:
             yield run
         except BaseException as error:
             run.tags({"ich.error": f"{type(error).__name__}: {error}"[:5000]})
             raise
+        if "ich.error" in active.data.tags:  # of the attempt before
+            mlflow.delete_tag("ich.error")
+
+
+def _point_to(run_id: str) -> None:
+    """Say on the run that `mlflow run` has made for this process, if it has, which run the work is done in."""
+    made = os.environ.pop("MLFLOW_RUN_ID", None)
+    if made and made != run_id:
+        client = mlflow.MlflowClient()
+        client.set_tag(made, "ich.resumed_run", run_id)
+        client.set_tag(made, "mlflow.note.content", f"Goes on in run {run_id}.")
+        client.update_run(made, name=f"resumes {run_id[:8]}")

@@ -7,37 +7,38 @@ from ich_mlflow.ct.hounsfield import AIR_HU
 from ich_mlflow.training.hyperparameters import Hyperparameters
 
 
-def augment_slices(hu: np.ndarray, seeds: np.ndarray, hyperparameters: Hyperparameters) -> np.ndarray:
-    """Rotate, shift, zoom and flip each slice of hu [B, H, W] at random; float32 [B, H, W], air outside.
+def augment_slices(hu: np.ndarray, draws: np.ndarray, hyperparameters: Hyperparameters) -> np.ndarray:
+    """Rotate, shift, zoom and flip each slice of hu [B, H, W, C]; float32 [B, H, W, C], air outside.
 
-    seeds: integers [B, K], one row a slice: the same seeds give the same pixels whatever the batch.
+    draws: [B, 5] in [0, 1), for rotation, zoom, shift right, shift down and flip. A slice's channels move together.
     """
-    return np.stack([_warp(image, seed, hyperparameters) for image, seed in zip(hu, seeds, strict=True)])
+    matrices = affine_matrices(draws, hu.shape[1:3], hyperparameters)
+    warped = np.empty(hu.shape, np.float32)
+    for image, matrix, out in zip(hu.astype(np.float32), matrices, warped, strict=True):
+        # OpenCV is several times faster on floats than on int16.
+        result = cv2.warpAffine(
+            image,
+            matrix,
+            (hu.shape[2], hu.shape[1]),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(float(AIR_HU),) * 4,
+        )
+        out[...] = result.reshape(out.shape)
+    return warped
 
 
-def _warp(image: np.ndarray, seed: np.ndarray, hyperparameters: Hyperparameters) -> np.ndarray:
-    matrix = affine_matrix(np.random.default_rng(seed.tolist()), image.shape, hyperparameters)
-    height, width = image.shape
-    return cv2.warpAffine(
-        image.astype(np.float32),
-        matrix,
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=float(AIR_HU),
-    )
-
-
-def affine_matrix(
-    rng: np.random.Generator, shape: tuple[int, ...], hyperparameters: Hyperparameters
+def affine_matrices(
+    draws: np.ndarray, shape: tuple[int, ...], hyperparameters: Hyperparameters
 ) -> np.ndarray:
-    """A random affine matrix [2, 3] from source to target pixels, about the centre of the image."""
+    """Affine matrices [B, 2, 3] from source to target pixels, about the centre of the image, of draws [B, 5]."""
     height, width = shape
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    angle = np.deg2rad(rng.uniform(-1, 1) * hyperparameters.rotation_degrees)
-    zoom = 1 + rng.uniform(-1, 1) * hyperparameters.zoom
-    shift = rng.uniform(-1, 1, size=2) * hyperparameters.shift * np.array([width, height])
-    mirror = -1.0 if hyperparameters.flip and rng.random() < 0.5 else 1.0
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = zoom * rotation @ np.diag([mirror, 1.0])
-    return np.column_stack([linear, centre + shift - linear @ centre])
+    signed = 2 * draws - 1
+    angle = np.deg2rad(signed[:, 0] * hyperparameters.rotation_degrees)
+    zoom = 1 + signed[:, 1] * hyperparameters.zoom
+    shift = signed[:, 2:4] * hyperparameters.shift * np.array([width, height])
+    mirror = np.where((draws[:, 4] < 0.5) & hyperparameters.flip, -1.0, 1.0)
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    linear = np.stack([cos * mirror, -sin, sin * mirror, cos], axis=1).reshape(-1, 2, 2)
+    return np.concatenate([linear, (centre + shift - linear @ centre)[:, :, None]], axis=2)

@@ -1,20 +1,21 @@
-"""The fit: Adam, a loss, early stopping on validation, progress, one pass of validation an epoch."""
+"""The fit: warm-up of the head, fine-tuning of everything, one validation and one checkpoint an epoch."""
 
 import math
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from ich_mlflow.dataset.pipeline import SliceBatches
-from ich_mlflow.errors import ModelError
+from ich_mlflow.dataset.pipeline import FeatureBatches, OrderedBatches, SliceBatches
+from ich_mlflow.model.classifier import backbone_of, features_of, frozen_of, head_of
+from ich_mlflow.training.checkpoint import TrainingState
+from ich_mlflow.training.compute import memory_errors_explained
 from ich_mlflow.training.hyperparameters import Hyperparameters
+from ich_mlflow.training.progress import EpochProgress, expect_finite, predict
 
 #: What the cosine schedule leaves of the learning rate at the end.
 COSINE_END = 0.01
@@ -29,7 +30,7 @@ class FitResult:
     """What a fit leaves beside the model, whose weights are those of the best epoch.
 
     history            one row an epoch: epoch, loss, val_loss, seconds, slices_per_second and the scores
-    best_epoch         counted from 0
+    best_epoch         counted from 0, warm-up included
     val_probabilities  float32 [N, L] of the best epoch on the validation slices
     """
 
@@ -43,39 +44,50 @@ def fit(
     *,
     train: SliceBatches,
     validation: SliceBatches,
-    val_targets: np.ndarray,
     hyperparameters: Hyperparameters,
     score: Score,
     on_epoch: OnEpoch,
     loss: keras.losses.Loss | None = None,
+    jit: bool = False,
+    checkpoint: Path | None = None,
 ) -> FitResult:
     """Train the model in place and put back the weights of the epoch with the best `monitor`.
 
     loss: binary cross-entropy where None; val_loss is that in any case, so that runs compare.
-    Raises ModelError where the loss stops being finite.
+    checkpoint: file of the state, written after each epoch; where it exists the training goes on from it.
+    Raises ModelError where the loss stops being finite or memory runs out; then the model has the weights of the
+    best epoch so far, if there was one.
     """
-    model.compile(
-        optimizer=make_optimizer(hyperparameters, num_steps=len(train) * hyperparameters.epochs),
-        loss=loss or keras.losses.BinaryCrossentropy(),
+    state = TrainingState.read(checkpoint) if checkpoint and checkpoint.exists() else TrainingState()
+    if state.epoch:
+        state.put_back(model)
+    training = _Training(model, validation, hyperparameters, score, on_epoch, state, checkpoint)
+    loss = loss or keras.losses.BinaryCrossentropy()
+    try:
+        with memory_errors_explained(hyperparameters):
+            if state.epoch < hyperparameters.warmup_epochs:
+                _warm_up(training, train, loss, jit=jit)
+            if not training.is_over:
+                _fine_tune(training, train, loss, jit=jit)
+    finally:
+        if state.best_weights:
+            model.set_weights(state.best_weights)
+    return FitResult(
+        history=pd.DataFrame(state.history),
+        best_epoch=state.best_epoch,
+        val_probabilities=state.best_probabilities,
     )
-    validator = _Validator(validation, val_targets, hyperparameters, score, on_epoch)
-    progress = _Progress(hyperparameters.epochs, train.num_slices)
-    model.fit(
-        train,
-        epochs=hyperparameters.epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=[progress, validator],
-    )
-    return validator.result(model)
 
 
 def make_optimizer(hyperparameters: Hyperparameters, *, num_steps: int) -> keras.optimizers.Optimizer:
-    """Adam with the schedule and the gradient clipping of the hyperparameters. num_steps: of all epochs."""
+    """Adam with the schedule, clipping and moving average of the hyperparameters. num_steps: of all epochs."""
     rate: Any = hyperparameters.learning_rate
     if hyperparameters.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=num_steps, alpha=COSINE_END)
-    return keras.optimizers.Adam(rate, global_clipnorm=hyperparameters.clip_norm or None)
+    averaged: dict[str, Any] = (
+        {"use_ema": True, "ema_momentum": hyperparameters.ema} if hyperparameters.ema else {}
+    )
+    return keras.optimizers.Adam(rate, global_clipnorm=hyperparameters.clip_norm or None, **averaged)
 
 
 def mean_binary_crossentropy(targets: np.ndarray, probabilities: np.ndarray) -> float:
@@ -84,102 +96,160 @@ def mean_binary_crossentropy(targets: np.ndarray, probabilities: np.ndarray) -> 
     return float(-np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p)))
 
 
-class _Validator(keras.callbacks.Callback):
-    """Validates once an epoch, hands the figures on, keeps the best weights, stops early."""
+def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss, *, jit: bool) -> None:
+    """Train the head with the backbone at rest, on its features where slices come as they stand."""
+    model, hyperparameters = training.model, training.hyperparameters
+    backbone = backbone_of(model)
+    backbone.trainable = False
+    try:
+        batches: OrderedBatches = train
+        validation: OrderedBatches = training.validation
+        learner = frozen_of(model)
+        if not hyperparameters.warmup_augment:
+            features = features_of(model)
+            batches, validation = (
+                FeatureBatches(
+                    predict(features, slices.as_stored(), said=f"features of {name}"),
+                    slices.targets,
+                    batch_size=hyperparameters.batch_size,
+                    order=order,
+                )
+                for name, slices, order in (
+                    ("training slices", train, train.order_of),
+                    ("validation slices", training.validation, None),
+                )
+            )
+            learner = head_of(model)
+        rate = hyperparameters.warmup_learning_rate
+        optimizer = keras.optimizers.Adam(rate, global_clipnorm=hyperparameters.clip_norm or None)
+        learner.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
+        training.run(learner, batches, validation, until=hyperparameters.warmup_epochs)
+    finally:
+        backbone.trainable = True
+
+
+def _fine_tune(training: "_Training", train: SliceBatches, loss: keras.losses.Loss, *, jit: bool) -> None:
+    hyperparameters = training.hyperparameters
+    num_steps = len(train) * hyperparameters.epochs
+    training.model.compile(
+        optimizer=make_optimizer(hyperparameters, num_steps=num_steps), loss=loss, jit_compile=jit
+    )
+    until = hyperparameters.warmup_epochs + hyperparameters.epochs
+    training.run(training.model, train, training.validation, until=until)
+
+
+class _Training:
+    """The one state of a training while its phases run."""
 
     def __init__(
         self,
+        model: keras.Model,
         validation: SliceBatches,
-        val_targets: np.ndarray,
         hyperparameters: Hyperparameters,
         score: Score,
         on_epoch: OnEpoch,
+        state: TrainingState,
+        checkpoint: Path | None,
     ) -> None:
-        super().__init__()
-        self._validation, self._targets = validation, val_targets
-        self._hyperparameters, self._score, self._on_epoch = hyperparameters, score, on_epoch
-        self._history: list[dict[str, float]] = []
-        self._best_value, self._best_epoch = -math.inf, 0
-        self._best_weights: list[np.ndarray] | None = None
-        self._best_probabilities = np.empty(0)
+        self.model, self.validation, self.hyperparameters = model, validation, hyperparameters
+        self.state = state
+        self._score, self._on_epoch, self._checkpoint = score, on_epoch, checkpoint
+        for figures in state.history:  # what was logged before a crash, and what was not any more
+            on_epoch(int(figures["epoch"]), _without_epoch(figures))
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None
-        if not math.isfinite(logs["loss"]):
-            raise ModelError(
-                f"the training loss of epoch {epoch + 1} is {logs['loss']}, expected a finite number: lower "
-                f"learning_rate (it is {self._hyperparameters.learning_rate})"
-            )
-        probabilities = np.asarray(self.model.predict(self._validation, verbose=0))
+    @property
+    def num_epochs(self) -> int:
+        return self.hyperparameters.warmup_epochs + self.hyperparameters.epochs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every epoch is done, or `patience` of them after the warm-up were no better."""
+        state = self.state
+        waited = state.epoch - max(state.best_epoch + 1, self.hyperparameters.warmup_epochs)
+        return state.epoch >= self.num_epochs or waited >= self.hyperparameters.patience
+
+    def run(
+        self, learner: keras.Model, batches: OrderedBatches, validation: OrderedBatches, *, until: int
+    ) -> None:
+        """Fit `learner`, which shares the model's variables, up to epoch `until`.
+
+        The optimiser goes on where the state holds one of this phase, which it does but for its first epoch.
+        """
+        first = self.state.epoch
+        if first not in (0, self.hyperparameters.warmup_epochs):
+            self.state.put_back_optimizer(learner.optimizer, learner)
+        batches.start_epoch(first)
+        learner.fit(
+            batches,
+            initial_epoch=first,
+            epochs=until,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                EpochProgress(self.num_epochs, batches.num_slices, self.hyperparameters),
+                _AfterEpoch(self, validation),
+            ],
+        )
+
+    def end_epoch(
+        self, epoch: int, learner: keras.Model, validation: OrderedBatches, logs: dict[str, float]
+    ) -> None:
+        """Validate, keep the best, write the checkpoint, hand the figures on."""
+        state = self.state
+        state.capture(self.model, learner.optimizer)
+        live = [np.asarray(variable) for variable in learner.trainable_variables]
+        learner.optimizer.finalize_variable_values(learner.trainable_variables)  # their average, with ema
+        probabilities = predict(learner, validation, said="validation")
         figures = {
             "loss": float(logs["loss"]),
-            "val_loss": mean_binary_crossentropy(self._targets, probabilities),
+            "val_loss": mean_binary_crossentropy(validation.targets, probabilities),
             "seconds": logs["seconds"],
             "slices_per_second": logs["slices_per_second"],
             **self._score(probabilities),
         }
-        self._history.append({"epoch": epoch, **figures})
-        self._on_epoch(epoch, figures)
         self._keep_if_best(epoch, figures, probabilities)
-        _print_epoch(epoch, self._hyperparameters.epochs, figures)
-        if epoch - self._best_epoch >= self._hyperparameters.patience:
-            self.model.stop_training = True
+        for variable, value in zip(learner.trainable_variables, live, strict=True):
+            variable.assign(value)
+        state.epoch = epoch + 1
+        state.history.append({"epoch": epoch, **figures})
+        if self._checkpoint:
+            state.write(self._checkpoint)
+        self._on_epoch(epoch, figures)
+        _print_epoch(epoch, self.num_epochs, figures)
 
     def _keep_if_best(self, epoch: int, figures: dict[str, float], probabilities: np.ndarray) -> None:
-        by_auc = self._hyperparameters.monitor == "val_auc"
+        by_auc = self.hyperparameters.monitor == "val_auc"
         value = figures.get("val/auc/macro", -math.inf) if by_auc else -figures["val_loss"]
-        if value > self._best_value or self._best_weights is None:
-            self._best_value, self._best_epoch = value, epoch
-            self._best_weights = self.model.get_weights()
-            self._best_probabilities = probabilities
-
-    def result(self, model: keras.Model) -> FitResult:
-        assert self._best_weights is not None
-        model.set_weights(self._best_weights)
-        return FitResult(
-            history=pd.DataFrame(self._history),
-            best_epoch=self._best_epoch,
-            val_probabilities=self._best_probabilities,
-        )
+        state = self.state
+        if value > state.best_value or not state.best_weights:
+            state.best_value, state.best_epoch = value, epoch
+            state.best_weights = self.model.get_weights()
+            state.best_probabilities = probabilities
 
 
-class _Progress(keras.callbacks.Callback):
-    """A bar on stderr for every epoch; puts the epoch's seconds and slices/s into its logs."""
+class _AfterEpoch(keras.callbacks.Callback):
+    """Hands the end of each epoch to the training, and stops early."""
 
-    def __init__(self, epochs: int, num_slices: int) -> None:
+    def __init__(self, training: _Training, validation: OrderedBatches) -> None:
         super().__init__()
-        self._epochs, self._num_slices = epochs, num_slices
-        self._bar: Any = None
-        self._started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._started = time.perf_counter()
-        self._bar = tqdm(
-            total=self.params["steps"],
-            desc=f"epoch {epoch + 1}/{self._epochs}",
-            unit="step",
-            leave=False,
-            # A log file gets a line now and then, not one a step.
-            mininterval=0.2 if sys.stderr.isatty() else 20,
-        )
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._bar.update()
-        if logs and batch % 5 == 0:
-            self._bar.set_postfix(loss=f"{float(logs['loss']):.4f}", refresh=False)
+        self._training, self._validation = training, validation
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
-        self._bar.close()
-        logs["seconds"] = time.perf_counter() - self._started
-        logs["slices_per_second"] = self._num_slices / logs["seconds"]
+        expect_finite(float(logs["loss"]), epoch, self._training.hyperparameters)
+        self._training.end_epoch(epoch, self.model, self._validation, logs)
+        self.model.stop_training = self._training.is_over
 
 
-def _print_epoch(epoch: int, epochs: int, figures: dict[str, float]) -> None:
+def _without_epoch(figures: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if name != "epoch"}
+
+
+def _print_epoch(epoch: int, num_epochs: int, figures: dict[str, float]) -> None:
     auc = figures.get("val/auc/macro")
     said = "not estimable" if auc is None else f"{auc:.3f}"
     print(
-        f"epoch {epoch + 1}/{epochs}  loss {figures['loss']:.4f}  val loss {figures['val_loss']:.4f}  "
+        f"epoch {epoch + 1}/{num_epochs}  loss {figures['loss']:.4f}  val loss {figures['val_loss']:.4f}  "
         f"val mean AUC {said}  {figures['seconds']:.0f} s, {figures['slices_per_second']:.0f} slices/s",
         flush=True,
     )

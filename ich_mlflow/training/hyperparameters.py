@@ -11,6 +11,7 @@ SAMPLINGS = ("natural", "class_balanced")
 MONITORS = ("val_loss", "val_auc")
 LOSSES = ("bce", "weighted_bce", "focal", "log_loss_rsna")
 SCHEDULES = ("constant", "cosine")
+BACKBONES = ("efficientnet-b0", "efficientnetv2-b0", "convnext-tiny")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,36 +19,53 @@ class Hyperparameters:
     """One setting of everything that shapes a training run. The defaults are those of Model 1.
 
     num_classes        4, 5 or 6: labels.SCHEMES
-    image_size         pixels a side that the backbone sees, 32 to 256 (the stored set has 256)
+    backbone           efficientnet-b0, efficientnetv2-b0 or convnext-tiny
+    image_size         pixels a side that the backbone sees, 32 to 512 (the stored set has 256)
     windows            `brain`, `brain,subdural,bone`, or center/width in HU
+    context            0, or 1: the slices before and after in the same series are further channels
     epochs, patience   1 to 1000; epochs without a better `monitor` before training stops, 1 or more
     monitor            val_loss (lower is better) or val_auc (mean over labels, higher is better)
     learning_rate      of Adam, above 0 to 1
     schedule           constant, or cosine: from learning_rate to a hundredth of it over all epochs
+    warmup_epochs      epochs before these with the backbone frozen, 0 to 1000: the head alone learns
+    warmup_learning_rate  of Adam in them, above 0 to 1
+    warmup_augment     whether they see augmented slices; where not, the backbone's features are computed once and
+                       each further epoch costs next to nothing
     clip_norm          largest norm of all gradients together, 0 or more; 0 doesn't clip
+    ema                momentum of the moving average of the weights that is validated and kept, 0 to below 1; 0:
+                       the weights themselves
     loss               bce; weighted_bce: positives of a label weigh as its negatives; focal; log_loss_rsna: `any`
                        weighs 2 (6 classes only). val_loss is plain cross-entropy whatever the loss
     label_smoothing    share by which targets are drawn to one half, 0 to below 1
     prior_bias         whether the output starts at the prevalences that training sees, not at one half
     dropout            share of the head's units dropped, 0 to below 1
     batch_norm_momentum   of the backbone's moving statistics, 0 to below 1. 0.99 is Keras' and suits pretrained
-                       weights; from random ones with some hundred steps validation would see stale statistics
+                       weights; from random ones with some hundred steps validation would see stale statistics.
+                       ConvNeXt has none
     dense_units        width of the head, 1 to 4096
-    sampling           natural: each training slice once an epoch; class_balanced: every label drawn as often
+    sampling           natural: each training slice once an epoch; class_balanced: every subtype is positive in the
+                       share sampling_rate of an epoch's slices
+    sampling_rate      0 to below 1; 0: one part in the number of labels and one
     rotation_degrees, shift, zoom   each drawn uniformly from plus or minus this; shift and zoom as a share
                        of the image; flip: left-right with probability one half
     """
 
     num_classes: int = 5
+    backbone: str = "efficientnet-b0"
     image_size: int = 224
     windows: str = "brain"
+    context: int = 0
     epochs: int = 10
     patience: int = 3
     monitor: str = "val_loss"
     batch_size: int = 32
     learning_rate: float = 1e-4
     schedule: str = "constant"
+    warmup_epochs: int = 0
+    warmup_learning_rate: float = 1e-3
+    warmup_augment: bool = False
     clip_norm: float = 0.0
+    ema: float = 0.0
     loss: str = "bce"
     label_smoothing: float = 0.0
     prior_bias: bool = False
@@ -55,6 +73,7 @@ class Hyperparameters:
     batch_norm_momentum: float = 0.99
     dense_units: int = 128
     sampling: str = "natural"
+    sampling_rate: float = 0.0
     rotation_degrees: float = 10.0
     shift: float = 0.05
     zoom: float = 0.1
@@ -63,24 +82,45 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         class_scheme(self.num_classes)
         parse_windows(self.windows)
-        _expect("image_size", self.image_size, 32 <= self.image_size <= 256, "32 to 256 pixels")
-        _expect("epochs", self.epochs, 1 <= self.epochs <= 1000, "1 to 1000")
-        _expect("patience", self.patience, self.patience >= 1, "1 or more epochs")
-        _expect("monitor", self.monitor, self.monitor in MONITORS, " or ".join(MONITORS))
-        _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
-        _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
-        _expect("schedule", self.schedule, self.schedule in SCHEDULES, " or ".join(SCHEDULES))
-        _expect("clip_norm", self.clip_norm, self.clip_norm >= 0, "0 (none) or more")
-        _expect("loss", self.loss, self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
-        weighs_any = self.loss == "log_loss_rsna"
-        fits = not weighs_any or self.num_classes == 6
-        _expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
-        _expect("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more, below 1")
+        self._check_model()
+        self._check_steps()
+        self._check_loss()
+        self._check_samples()
+
+    def _check_model(self) -> None:
+        _expect("backbone", self.backbone, self.backbone in BACKBONES, f"one of {', '.join(BACKBONES)}")
+        _expect("image_size", self.image_size, 32 <= self.image_size <= 512, "32 to 512 pixels")
+        _expect("context", self.context, self.context in (0, 1), "0 or 1")
         _expect("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
         momentum = self.batch_norm_momentum
         _expect("batch_norm_momentum", momentum, 0 <= momentum < 1, "0 or more, below 1")
         _expect("dense_units", self.dense_units, 1 <= self.dense_units <= 4096, "1 to 4096")
+
+    def _check_steps(self) -> None:
+        _expect("epochs", self.epochs, 1 <= self.epochs <= 1000, "1 to 1000")
+        _expect("patience", self.patience, self.patience >= 1, "1 or more epochs")
+        _expect("monitor", self.monitor, self.monitor in MONITORS, " or ".join(MONITORS))
+        _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
+        _expect("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= 1000, "0 to 1000")
+        for name in ("learning_rate", "warmup_learning_rate"):
+            rate = getattr(self, name)
+            _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
+        _expect("schedule", self.schedule, self.schedule in SCHEDULES, " or ".join(SCHEDULES))
+        _expect("clip_norm", self.clip_norm, self.clip_norm >= 0, "0 (none) or more")
+        _expect("ema", self.ema, 0 <= self.ema < 1, "0 (none) or more, below 1")
+
+    def _check_loss(self) -> None:
+        _expect("loss", self.loss, self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
+        fits = self.loss != "log_loss_rsna" or self.num_classes == 6
+        _expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
+        _expect("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more, below 1")
+
+    def _check_samples(self) -> None:
         _expect("sampling", self.sampling, self.sampling in SAMPLINGS, " or ".join(SAMPLINGS))
+        rate = self.sampling_rate
+        _expect("sampling_rate", rate, 0 <= rate < 1, "0 (one part in labels and one) or more, below 1")
+        used = rate == 0 or self.sampling == "class_balanced"
+        _expect("sampling_rate", rate, used, "with sampling=class_balanced, or 0")
         _expect("rotation_degrees", self.rotation_degrees, 0 <= self.rotation_degrees <= 180, "0 to 180")
         _expect("shift", self.shift, 0 <= self.shift < 0.5, "0 or more, below 0.5 of the image")
         _expect("zoom", self.zoom, 0 <= self.zoom < 0.9, "0 or more, below 0.9")

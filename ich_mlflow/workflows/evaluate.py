@@ -59,7 +59,9 @@ def score_rows(classifier: Classifier, stored: StoredSet, rows: np.ndarray) -> n
     """Probabilities float32 [N, L] of those rows, by the network that the model version serves."""
     starts = range(0, len(rows), BATCH_SIZE)
     batches = [
-        classifier.probabilities(stored.hu(rows[start : start + BATCH_SIZE]))
+        classifier.probabilities(
+            stored.hu_with_context(rows[start : start + BATCH_SIZE], classifier.specification.context)
+        )
         for start in tqdm(starts, desc="scoring", unit="batch", leave=False)
     ]
     return np.concatenate(batches)

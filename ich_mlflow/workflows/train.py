@@ -1,36 +1,58 @@
 """Train a classifier; log it with its metrics, figures, Keras model and whole serving model."""
 
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from ich_mlflow.dataset.pipeline import SliceBatches, class_balanced_order, natural_order
-from ich_mlflow.dataset.split import assert_disjoint
+from ich_mlflow.dataset.pipeline import SliceBatches
+from ich_mlflow.dataset.sampling import seen
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
-from ich_mlflow.errors import DataError, OptionError
+from ich_mlflow.errors import DataError, ModelError, OptionError
 from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.evaluation.operating_point import choose_operating_points
-from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
-from ich_mlflow.model.classifier import build_classifier, set_batch_norm_momentum
+from ich_mlflow.model.backbones import build_backbone
+from ich_mlflow.model.classifier import (
+    build_classifier,
+    set_batch_norm_momentum,
+    synchronize_batch_norms,
+)
 from ich_mlflow.model.loss import make_loss, prior_logits
 from ich_mlflow.options import AUTO, TrainOptions, is_true, preprocess_options
+from ich_mlflow.provenance import git_commit, versions
 from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.package import log_models
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
 from ich_mlflow.tracking.run import Run, start_run
-from ich_mlflow.training.augment import augment_slices
+from ich_mlflow.training.compute import (
+    Distribution,
+    computing_in,
+    demand_equal_bits,
+    device_names,
+    peak_memory_gib,
+)
 from ich_mlflow.training.fit import FitResult, fit
 from ich_mlflow.training.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters, resolve
+from ich_mlflow.training.progress import predict
 from ich_mlflow.training.weights import Start, start_backbone
 from ich_mlflow.workflows.preprocess import data_note, describe, preprocess, preview_rows
 from ich_mlflow.workflows.results import log_results
+from ich_mlflow.workflows.training_data import (
+    check_labels,
+    log_augmented,
+    log_data,
+    training_batches,
+    training_rows,
+    validation_batches,
+)
+from ich_mlflow.workflows.unfinished import Unfinished, begin, held, to_resume
+
+BEST_FILE = "best.keras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,43 +67,26 @@ class TrainedModel:
 
 
 def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | None = None) -> TrainedModel:
-    """Train by the options on `stored`, or on the stored set that the options name."""
+    """Train by the options on `stored`, or on the stored set that the options name.
+
+    With resume=true it goes on with the unfinished training of the same options, in that one's run.
+    """
     recipe, hyperparameters = chosen_hyperparameters(options)
-    scheme = class_scheme(hyperparameters.num_classes)
-    with start_run("train", nested=nested) as run:
-        run.params({**asdict(hyperparameters), "recipe": recipe, "seed": options.seed}, prefix="hp")
-        stored = stored or open_stored_set(options)
-        if options.fold != AUTO:
-            stored = stored.with_fold(int(options.fold))
-            run.params({"fold": options.fold}, prefix="data")
-        print(
-            f"training on {stored.path} ({describe(stored)}), recipe {recipe}, labels {', '.join(scheme.labels)}"
-        )
-        with native_stderr_muted():  # the first look for a GPU is loud where there is none
-            devices = keras.distribution.list_devices()
-        run.params(
-            {"devices": ", ".join(devices), "keras_backend": keras.backend.backend()}, prefix="machine"
-        )
-        keras.utils.set_random_seed(options.seed)
-        rows, dropped = training_rows(stored, scheme, epidural_only=options.epidural_only)
-        start = start_backbone(options.weights, image_size=hyperparameters.image_size)
-        print(start.said)
-        _log_data(run, stored, options=options, start=start, dropped=dropped)
-        set_batch_norm_momentum(start.backbone, hyperparameters.batch_norm_momentum)
-        model = build_classifier(
-            num_labels=len(scheme.labels),
-            image_size=hyperparameters.image_size,
-            windows=hyperparameters.parsed_windows,
-            dense_units=hyperparameters.dense_units,
-            dropout=hyperparameters.dropout,
-            backbone=start.backbone,
-        )
-        batches = _training_batches(stored, rows, scheme, hyperparameters, seed=options.seed)
-        if hyperparameters.prior_bias:
-            model.get_layer("probabilities").bias.assign(prior_logits(batches.targets[batches.order]))
-        _log_augmented(run, stored, hyperparameters, seed=options.seed)
-        result = _fit(run, model, stored, scheme, batches, hyperparameters)
-        return _log_model(run, model, result, stored, scheme, start=start, recipe=recipe)
+    before = to_resume(options)
+    with start_run(
+        "train", nested=nested, resume=before.run_id if before else None, system_metrics=True
+    ) as run:
+        unfinished = before or begin(options, run.run_id)
+        try:
+            with held(unfinished):
+                job = _Job(run, options, recipe, hyperparameters, unfinished)
+                trained = job.train(stored or open_stored_set(options))
+        except BaseException:
+            if not unfinished.state_path.exists():
+                unfinished.remove()
+            raise
+        unfinished.remove()
+        return trained
 
 
 def chosen_hyperparameters(options: TrainOptions) -> tuple[str, Hyperparameters]:
@@ -129,168 +134,254 @@ def open_stored_set(options: TrainOptions) -> StoredSet:
     return preprocess(preprocess_options(options, source=source), nested=True)
 
 
-def training_rows(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str) -> tuple[np.ndarray, int]:
-    """Rows of the training split, and how many were left out because the scheme has no label for their bleed.
+class _Job:
+    """One training: what it was told, and its run."""
 
-    Validation and test keep such slices: the model will meet them.
-    """
-    rows = stored.rows("train")
-    assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
-    unrepresented = scheme.unrepresented(stored.subtypes[rows])
-    if epidural_only == "keep":
-        return rows, 0
-    return rows[~unrepresented], int(unrepresented.sum())
+    def __init__(
+        self,
+        run: Run,
+        options: TrainOptions,
+        recipe: str,
+        hyperparameters: Hyperparameters,
+        unfinished: Unfinished,
+    ) -> None:
+        self.run, self.options, self.recipe = run, options, recipe
+        self.hyperparameters, self.unfinished = hyperparameters, unfinished
+        self.scheme: ClassScheme = class_scheme(hyperparameters.num_classes)
 
+    def train(self, stored: StoredSet) -> TrainedModel:
+        """Train on the stored set, or on the fold of it that the options name."""
+        run, options, scheme = self.run, self.options, self.scheme
+        if is_true(options.deterministic):
+            demand_equal_bits()
+        self._log_told()
+        if options.fold != AUTO:
+            stored = stored.with_fold(int(options.fold))
+            run.params({"fold": options.fold}, prefix="data")
+        print(
+            f"training on {stored.path} ({describe(stored)}), recipe {self.recipe}, labels "
+            f"{', '.join(scheme.labels)}"
+        )
+        rows, dropped = training_rows(stored, scheme, epidural_only=options.epidural_only)
+        check_labels(stored, rows, scheme, missing=options.missing_labels)
+        self._expect_same_data(stored)
+        log_data(run, stored, options, dropped=dropped)
+        log_augmented(run, stored, self.hyperparameters, seed=options.seed)
+        batches = training_batches(stored, rows, scheme, self.hyperparameters, seed=options.seed)
+        validation = validation_batches(stored, scheme, self.hyperparameters)
+        keras.utils.set_random_seed(options.seed)
+        with native_stderr_muted():  # the first look for a GPU is loud where there is none
+            distribution = Distribution()
+            self._log_machine(distribution)
+        with distribution.scope(), computing_in(options.precision):
+            start = self._start()
+            model = self._build(start.backbone, batches)
+            if distribution.num_replicas > 1:
+                synchronize_batch_norms(model)
+            result = self._fit(model, batches, validation, stored.table["patient_id"].to_numpy()[rows])
+        run.metrics({f"machine/{name}": value for name, value in peak_memory_gib().items()})
+        probabilities = result.val_probabilities
+        if options.precision != "float32" or distribution.num_replicas > 1:
+            model = self._as_served(model)
+            probabilities = predict(model, validation, said="validation in float32")
+        return self._log_model(model, result, probabilities, stored, start)
 
-def _training_batches(
-    stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, hyperparameters: Hyperparameters, *, seed: int
-) -> SliceBatches:
-    targets = scheme.targets(stored.subtypes[rows])
+    def _log_told(self) -> None:
+        options = self.options
+        self.run.params(
+            {**asdict(self.hyperparameters), "recipe": self.recipe, "seed": options.seed}, prefix="hp"
+        )
+        self.run.params(versions(), prefix="version")
+        self.run.params(
+            {
+                name: getattr(options, name)
+                for name in ("precision", "jit", "deterministic", "missing_labels")
+            },
+            prefix="train",
+        )
+        self.run.tags({"ich.git_commit": git_commit()})
 
-    def order(epoch: int) -> np.ndarray:
-        if hyperparameters.sampling == "class_balanced":
-            return class_balanced_order(targets, seed=seed, epoch=epoch)
-        return natural_order(len(rows), seed=seed, epoch=epoch)
+    def _log_machine(self, distribution: Distribution) -> None:
+        self.run.params(
+            {
+                "devices": device_names(),
+                "replicas": distribution.num_replicas,
+                "keras_backend": keras.backend.backend(),
+            },
+            prefix="machine",
+        )
 
-    return SliceBatches(
-        stored,
-        rows,
-        targets,
-        batch_size=hyperparameters.batch_size,
-        seed=seed,
-        order=order,
-        augment=partial(augment_slices, hyperparameters=hyperparameters),
-    )
+    def _expect_same_data(self, stored: StoredSet) -> None:
+        """What goes on must go on with the data it began with."""
+        began_with = self.unfinished.notes.get("digest", stored.digest)
+        if began_with != stored.digest:
+            raise DataError(
+                f"{stored.path} has changed since run {self.run.run_id} began with it (digest {began_with[:12]}, now "
+                f"{stored.digest[:12]}): leave out -P resume=true to begin anew"
+            )
+        self.unfinished.note(digest=stored.digest)
 
+    def _start(self) -> Start:
+        """The backbone with its start weights; where a checkpoint brings weights, nothing is fetched."""
+        goes_on = self.unfinished.state_path.exists()
+        start = start_backbone(
+            "random" if goes_on else self.options.weights,
+            name=self.hyperparameters.backbone,
+            image_size=self.hyperparameters.image_size,
+            num_slices=1 + 2 * self.hyperparameters.context,
+        )
+        if goes_on:
+            noted = self.unfinished.notes["start"]
+            start = Start(backbone=start.backbone, name=noted["name"], said=noted["said"])
+        print(start.said)
+        self.unfinished.note(start={"name": start.name, "said": start.said})
+        self.run.params({"start": start.name, "said": start.said[:500]}, prefix="weights")
+        return start
 
-def _fit(
-    run: Run,
-    model: keras.Model,
-    stored: StoredSet,
-    scheme: ClassScheme,
-    batches: SliceBatches,
-    hyperparameters: Hyperparameters,
-) -> FitResult:
-    rows = stored.rows("validation")
-    val_targets = scheme.targets(stored.subtypes[rows])
-    halves = np.full(len(scheme.labels), 0.5)
+    def _build(self, backbone: keras.Model, batches: SliceBatches | None = None) -> keras.Model:
+        hyperparameters = self.hyperparameters
+        set_batch_norm_momentum(backbone, hyperparameters.batch_norm_momentum)
+        model = build_classifier(
+            num_labels=len(self.scheme.labels),
+            image_size=hyperparameters.image_size,
+            windows=hyperparameters.parsed_windows,
+            context=hyperparameters.context,
+            dense_units=hyperparameters.dense_units,
+            dropout=hyperparameters.dropout,
+            backbone=backbone,
+        )
+        if hyperparameters.prior_bias and batches is not None:
+            model.get_layer("probabilities").bias.assign(prior_logits(batches.targets[batches.order]))
+        return model
 
-    def score(probabilities: np.ndarray) -> dict[str, float]:
-        figures = evaluate_slices(val_targets, probabilities, halves, scheme.labels).as_metrics("val")
-        return {name: value for name, value in figures.items() if name.startswith(("val/auc/", "val/f1/"))}
+    def _as_served(self, model: keras.Model) -> keras.Model:
+        """The same weights in a float32 graph on one device, which is what is evaluated and served."""
+        hyperparameters = self.hyperparameters
+        backbone = build_backbone(
+            name=hyperparameters.backbone,
+            image_size=hyperparameters.image_size,
+            num_slices=1 + 2 * hyperparameters.context,
+        )
+        served = self._build(backbone)
+        served.set_weights(model.get_weights())
+        return served
 
-    def on_epoch(epoch: int, figures: dict[str, float]) -> None:
-        run.metrics({f"epoch/{name}": value for name, value in figures.items()}, step=epoch)
+    def _fit(
+        self, model: keras.Model, batches: SliceBatches, validation: SliceBatches, patients: np.ndarray
+    ) -> FitResult:
+        run, scheme, hyperparameters = self.run, self.scheme, self.hyperparameters
+        halves = np.full(len(scheme.labels), 0.5)
+        logged = run.steps("epoch/loss") if run.resumed else set()
 
-    return fit(
-        model,
-        train=batches,
-        validation=SliceBatches(stored, rows, val_targets, batch_size=hyperparameters.batch_size),
-        val_targets=val_targets,
-        hyperparameters=hyperparameters,
-        score=score,
-        on_epoch=on_epoch,
-        loss=make_loss(
+        def score(probabilities: np.ndarray) -> dict[str, float]:
+            figures = evaluate_slices(validation.targets, probabilities, halves, scheme.labels).as_metrics(
+                "val"
+            )
+            return {
+                name: value for name, value in figures.items() if name.startswith(("val/auc/", "val/f1/"))
+            }
+
+        def on_epoch(epoch: int, figures: dict[str, float]) -> None:
+            if epoch in logged:
+                return
+            assert batches.order_of is not None
+            shown = seen(batches.targets, batches.order_of(epoch), patients, scheme.labels)
+            figures = {**figures, **{f"seen/{name}": value for name, value in shown.items()}}
+            run.metrics({f"epoch/{name}": value for name, value in figures.items()}, step=epoch)
+
+        loss = make_loss(
             hyperparameters.loss,
             labels=scheme.labels,
-            targets=batches.targets,
+            targets=batches.targets[batches.order],
             label_smoothing=hyperparameters.label_smoothing,
-        ),
-    )
+        )
+        try:
+            return fit(
+                model,
+                train=batches,
+                validation=validation,
+                hyperparameters=hyperparameters,
+                score=score,
+                on_epoch=on_epoch,
+                loss=loss,
+                jit=is_true(self.options.jit),
+                checkpoint=self.unfinished.state_path,
+            )
+        except ModelError as error:
+            if not self.unfinished.state_path.exists():
+                raise
+            raise ModelError(f"{error}. {self._keep_best(model)}") from None
 
+    def _keep_best(self, model: keras.Model) -> str:
+        """Save the best weights of a training that failed, beside its checkpoint and on its run; say where."""
+        path = self.unfinished.folder / BEST_FILE
+        self._as_served(model).save(path)
+        self.run.file(path, folder="checkpoint")
+        return f"The best epoch's weights are kept: -P weights={path}"
 
-def _log_data(run: Run, stored: StoredSet, *, options: TrainOptions, start: Start, dropped: int) -> None:
-    run.params(
-        {
-            "path": stored.path.resolve(),
-            "digest": stored.digest,
-            "source": stored.manifest["source"],
-            "epidural_only": options.epidural_only,
-            "epidural_only_dropped": dropped,
-        },
-        prefix="data",
-    )
-    run.params({"start": start.name, "said": start.said[:500]}, prefix="weights")
-    if dropped:
-        print(f"left out of training: {dropped} slices whose only bleed is epidural (epidural_only=drop)")
-    for split in ("train", "validation"):
-        table = stored.table.iloc[stored.rows(split)]
-        run.dataset(
-            table,
-            source=stored.path,
-            name=stored.manifest["source"],
-            digest=stored.digest,
-            context={"train": "training"}.get(split, split),
+    def _log_model(
+        self,
+        model: keras.Model,
+        result: FitResult,
+        probabilities: np.ndarray,
+        stored: StoredSet,
+        start: Start,
+    ) -> TrainedModel:
+        run, scheme = self.run, self.scheme
+        rows = stored.rows("validation")
+        points = choose_operating_points(scheme.targets(stored.subtypes[rows]), probabilities, scheme.labels)
+        specification = Specification(
+            labels=scheme.labels,
+            operating_points=[point.to_dict() for point in points],
+            run_id=run.run_id,
+            trained_on=describe(stored),
+            data_digest=stored.digest,
+            weights=start.name,
+            recipe=self.recipe,
+            context=self.hyperparameters.context,
+        )
+        results = log_results(
+            run,
+            prefix="val",
+            stored=stored,
+            rows=rows,
+            scheme=scheme,
+            probabilities=probabilities,
+            thresholds=specification.thresholds,
+        )
+        self._log_history(result, stored)
+        run.dictionary({"operating_points": specification.operating_points}, "operating_points.json")
+        sample = np.array(preview_rows(stored, num_slices=6))
+        keras_uri, serving_uri = log_models(
+            model, specification, sample_hu=stored.hu_with_context(sample, specification.context)
+        )
+        run.tags({MODEL_URI_TAG: serving_uri, "ich.keras_model_uri": keras_uri})
+        print(results.table().to_string(index=False))
+        print(f"run {run.run_id}: serving model {serving_uri}, Keras model {keras_uri}")
+        if start.name == "random":
+            print(
+                "note: the backbone started at random, so these figures say that the pipeline works, not how well "
+                "haemorrhage can be found; pass -P weights=<path> or let Keras reach ImageNet"
+            )
+        return TrainedModel(
+            run_id=run.run_id,
+            keras_uri=keras_uri,
+            serving_uri=serving_uri,
+            stored_path=stored.path,
+            num_classes=scheme.num_classes,
         )
 
-
-def _log_augmented(run: Run, stored: StoredSet, hyperparameters: Hyperparameters, *, seed: int) -> None:
-    rows = preview_rows(stored, num_slices=8)[:8]
-    seeds = np.array([(seed, epoch, row) for epoch in range(3) for row in rows])
-    hu = stored.hu(np.array(rows * 3))
-    augmented = augment_slices(hu, seeds, hyperparameters).astype(np.int16)
-    run.figure(
-        contact_sheet(
-            augmented, [f"row {row}" for row in rows * 3], title="Augmented slices", note=data_note(stored)
-        ),
-        "figures/augmented.png",
-    )
-
-
-def _log_model(
-    run: Run,
-    model: keras.Model,
-    result: FitResult,
-    stored: StoredSet,
-    scheme: ClassScheme,
-    *,
-    start: Start,
-    recipe: str,
-) -> TrainedModel:
-    rows = stored.rows("validation")
-    targets = scheme.targets(stored.subtypes[rows])
-    points = choose_operating_points(targets, result.val_probabilities, scheme.labels)
-    specification = Specification(
-        labels=scheme.labels,
-        operating_points=[point.to_dict() for point in points],
-        run_id=run.run_id,
-        trained_on=describe(stored),
-        data_digest=stored.digest,
-        weights=start.name,
-        recipe=recipe,
-    )
-    results = log_results(
-        run,
-        prefix="val",
-        stored=stored,
-        rows=rows,
-        scheme=scheme,
-        probabilities=result.val_probabilities,
-        thresholds=specification.thresholds,
-    )
-    history = result.history.assign(epoch=result.history["epoch"] + 1)
-    best = result.best_epoch + 1
-    run.table(history, "history.json")
-    run.figure(
-        training_curves(history, best_epoch=best, note=data_note(stored)), "figures/training_curves.png"
-    )
-    val_loss = result.history["val_loss"].iloc[result.best_epoch]
-    run.metrics({"val/loss": val_loss, "best_epoch": best})
-    run.dictionary({"operating_points": specification.operating_points}, "operating_points.json")
-    sample = stored.hu(np.array(preview_rows(stored, num_slices=6)))
-    keras_uri, serving_uri = log_models(model, specification, sample_hu=sample)
-    run.tags({MODEL_URI_TAG: serving_uri, "ich.keras_model_uri": keras_uri})
-    print(results.table().to_string(index=False))
-    print(f"run {run.run_id}: serving model {serving_uri}, Keras model {keras_uri}")
-    if start.name == "random":
-        print(
-            "note: the backbone started at random, so these figures say that the pipeline works, not how well "
-            "haemorrhage can be found; pass -P weights=<path> or let Keras reach ImageNet"
+    def _log_history(self, result: FitResult, stored: StoredSet) -> None:
+        history = result.history.assign(epoch=result.history["epoch"] + 1)
+        best = result.best_epoch + 1
+        self.run.table(history, "history.json")
+        self.run.figure(
+            training_curves(history, best_epoch=best, note=data_note(stored)), "figures/training_curves.png"
         )
-    return TrainedModel(
-        run_id=run.run_id,
-        keras_uri=keras_uri,
-        serving_uri=serving_uri,
-        stored_path=stored.path,
-        num_classes=scheme.num_classes,
-    )
+        self.run.metrics(
+            {
+                "val/loss": result.history["val_loss"].iloc[result.best_epoch],
+                "best_epoch": best,
+                "machine/slices_per_second": result.history["slices_per_second"].median(),
+            }
+        )

@@ -1,32 +1,8 @@
 import numpy as np
 import pytest
 
-from ich_mlflow.dataset.pipeline import SliceBatches, class_balanced_order, natural_order
-
-
-def test_natural_order_shows_every_slice_once():
-    order = natural_order(50, seed=1, epoch=0)
-    assert sorted(order) == list(range(50))
-    assert not np.array_equal(order, natural_order(50, seed=1, epoch=1))
-    np.testing.assert_array_equal(order, natural_order(50, seed=1, epoch=0))
-
-
-def test_class_balanced_order_draws_every_label_and_none_as_often():
-    # 1,000 slices: 10 of label 0, 50 of label 1, 940 of none. Each of the three groups gets a third.
-    targets = np.zeros((1000, 2), np.float32)
-    targets[:10, 0] = 1
-    targets[10:60, 1] = 1
-    drawn = targets[np.concatenate([class_balanced_order(targets, seed=0, epoch=e) for e in range(20)])]
-    assert len(drawn) == 20_000
-    np.testing.assert_allclose(drawn.mean(axis=0), [1 / 3, 1 / 3], atol=0.02)
-
-
-def test_a_label_without_slices_takes_no_share():
-    targets = np.zeros((10, 2), np.float32)
-    targets[:5, 0] = 1
-    drawn = targets[class_balanced_order(targets, seed=0, epoch=0)]
-    assert drawn[:, 1].sum() == 0
-    assert len(drawn) == 10
+from ich_mlflow.dataset.pipeline import FeatureBatches, SliceBatches
+from ich_mlflow.dataset.sampling import natural_order
 
 
 def test_batches_hold_the_rows_in_order_as_float_hu(stored_set):
@@ -42,29 +18,84 @@ def test_batches_hold_the_rows_in_order_as_float_hu(stored_set):
     np.testing.assert_array_equal(all_seen, targets)
 
 
-def test_an_epoch_ends_with_a_new_order_and_new_augmentation_seeds(stored_set):
-    rows, seeds = stored_set.rows("train"), []
+def _augmented(stored_set, batch_size):
+    """Batches whose `augment` notes the random numbers of each slice by its place."""
+    rows, noted = stored_set.rows("train"), []
 
-    def remember(hu, batch_seeds):
-        seeds.append(batch_seeds)
+    def remember(hu, draws):
+        noted.append(draws)
         return hu.astype(np.float32)
 
     batches = SliceBatches(
         stored_set,
         rows,
         np.zeros((len(rows), 1), np.float32),
-        batch_size=4,
+        batch_size=batch_size,
         seed=7,
         order=lambda epoch: natural_order(len(rows), seed=7, epoch=epoch),
         augment=remember,
     )
+    return batches, noted
+
+
+def test_an_epoch_ends_with_a_new_order_and_new_augmentation(stored_set):
+    batches, noted = _augmented(stored_set, 4)
     first = batches.order.copy()
     batches[1]
     batches.on_epoch_end()
     batches[1]
     assert not np.array_equal(first, batches.order)
-    np.testing.assert_array_equal(seeds[0], [[7, 0, 4], [7, 0, 5], [7, 0, 6], [7, 0, 7]])
-    np.testing.assert_array_equal(seeds[1], [[7, 1, 4], [7, 1, 5], [7, 1, 6], [7, 1, 7]])
+    assert noted[0].shape == (4, 5)
+    assert not np.array_equal(noted[0], noted[1])
+
+
+def test_an_epoch_that_is_started_by_number_is_the_one_that_is_reached_by_training(stored_set):
+    batches, noted = _augmented(stored_set, 4)
+    batches.on_epoch_end()
+    batches.on_epoch_end()
+    again, noted_again = _augmented(stored_set, 4)
+    again.start_epoch(2)
+    np.testing.assert_array_equal(batches.order, again.order)
+    batches[1], again[1]
+    np.testing.assert_array_equal(noted[0], noted_again[0])
+
+
+def test_a_slices_random_numbers_do_not_depend_on_the_batch_size(stored_set):
+    small, noted = _augmented(stored_set, 2)
+    small[2], small[3]
+    large, noted_large = _augmented(stored_set, 4)
+    large[1]
+    np.testing.assert_array_equal(np.concatenate(noted), noted_large[0])
+
+
+def test_with_context_the_neighbours_of_a_series_are_channels_and_its_ends_are_repeated(stored_set):
+    # patient p has the constant slices 4p … 4p + 3; the table goes from feet to head, so backwards through them
+    rows = stored_set.rows("train")[:4]
+    targets = np.zeros((4, 1), np.float32)
+    hu, _ = SliceBatches(stored_set, rows, targets, batch_size=4, context=1)[0]
+    assert hu.shape == (4, 256, 256, 3)
+    alone = hu[:, 0, 0, 1]
+    np.testing.assert_array_equal(alone, stored_set.hu(rows)[:, 0, 0])
+    low, middle, high, top = alone
+    assert hu[:, 0, 0].tolist() == [
+        [low, low, middle], [low, middle, high], [middle, high, top], [high, top, top]
+    ]  # fmt: skip
+
+
+def test_the_rows_as_stored_are_neither_shuffled_nor_augmented(stored_set):
+    batches, noted = _augmented(stored_set, 4)
+    hu, _ = batches.as_stored()[0]
+    np.testing.assert_array_equal(hu[..., 0], stored_set.hu(stored_set.rows("train")[:4]))
+    assert not noted
+
+
+def test_features_come_in_the_order_of_the_epoch():
+    features = np.arange(6, dtype=np.float32)[:, None] * 10
+    targets = np.arange(6, dtype=np.float32)[:, None]
+    batches = FeatureBatches(features, targets, batch_size=4, order=lambda epoch: np.arange(6)[::-1])
+    inputs, expected = batches[1]
+    assert inputs.ravel().tolist() == [10, 0]
+    assert expected.ravel().tolist() == [1, 0]
 
 
 def test_rows_and_targets_must_match(stored_set):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from ich_mlflow.ct.window import parse_windows
-from ich_mlflow.model.classifier import build_backbone, build_classifier, set_batch_norm_momentum
+from ich_mlflow.model.backbones import build_backbone
+from ich_mlflow.model.classifier import build_classifier, set_batch_norm_momentum
 
 
 @pytest.fixture(scope="module")

@@ -54,11 +54,11 @@ def test_one_slice_or_several_give_the_same_probabilities(trained, ct_like):
 def test_a_twin_that_differs_from_keras_is_not_logged(trained, ct_like, tmp_path):
     model = keras.models.load_model(_keras_file(trained))
     package.assemble(model, load_classifier(trained.serving_uri).specification, tmp_path)
-    assert package.check_parity(model, tmp_path, ct_like) <= 1e-5
+    assert package.check_parity(model, tmp_path, ct_like[..., None]) <= 1e-5
     kernel, bias = model.get_layer("probabilities").get_weights()
     model.get_layer("probabilities").set_weights([kernel, bias + 0.1])
     with pytest.raises(ModelError, match="differs from Keras"):
-        package.check_parity(model, tmp_path, ct_like)
+        package.check_parity(model, tmp_path, ct_like[..., None])
 
 
 def test_a_dicom_gets_named_probabilities_and_decisions(trained, dicom):

@@ -25,14 +25,13 @@ def tiny(stored_set):
 
 
 def _fit(tiny, scores, **hyperparameters):
-    model, batches, targets = tiny
+    model, batches, _ = tiny
     epochs = []
     remaining = iter(scores)
     result = fit(
         model,
         train=batches,
         validation=batches,
-        val_targets=targets,
         hyperparameters=Hyperparameters(**{"learning_rate": 1e-6, **hyperparameters}),
         score=lambda probabilities: {"val/auc/macro": next(remaining)},
         on_epoch=lambda epoch, figures: epochs.append((epoch, model.get_weights(), figures)),
@@ -97,12 +96,11 @@ def test_the_loss_that_is_given_is_trained_and_val_loss_stays_cross_entropy(tiny
         def call(self, y_true, y_pred):
             return 10 * super().call(y_true, y_pred)
 
-    model, batches, targets = tiny
+    model, batches, _ = tiny
     result = fit(
         model,
         train=batches,
         validation=batches,
-        val_targets=targets,
         hyperparameters=Hyperparameters(learning_rate=1e-9, epochs=1),
         score=lambda probabilities: {"val/auc/macro": 0.5},
         on_epoch=lambda epoch, figures: None,

@@ -44,7 +44,7 @@ def test_an_unknown_recipe_is_refused():
     ("name", "value"),
     [
         ("num_classes", 3),
-        ("image_size", 257),
+        ("image_size", 513),
         ("windows", "liver"),
         ("windows", "brain,bone"),
         ("epochs", 0),

@@ -4,7 +4,8 @@ import pytest
 
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
-from ich_mlflow.model.classifier import build_backbone, build_classifier
+from ich_mlflow.model.backbones import build_backbone
+from ich_mlflow.model.classifier import build_classifier
 from ich_mlflow.training import weights
 from ich_mlflow.training.weights import start_backbone
 
@@ -39,9 +40,9 @@ def test_auto_starts_at_random_where_imagenet_cannot_be_had_and_says_so(unreacha
 def test_auto_takes_imagenet_where_keras_has_it(monkeypatch):
     asked = []
 
-    def build(*, image_size, weights=None):
+    def build(*, weights=None, **which):
         asked.append(weights)
-        return build_backbone(image_size=image_size)
+        return build_backbone(**which)
 
     monkeypatch.setattr(weights, "build_backbone", build)
     assert start_backbone("auto", image_size=SIZE).name == "imagenet"

@@ -8,7 +8,8 @@ import pytest
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.options import TrainOptions
-from ich_mlflow.workflows.train import train, training_rows
+from ich_mlflow.workflows.train import train
+from ich_mlflow.workflows.training_data import training_rows
 
 
 def _finished(trained):

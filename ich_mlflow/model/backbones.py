@@ -1,0 +1,96 @@
+"""The backbones: Keras applications without top, for one slice or for a slice amid its neighbours."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """build: of keras.applications; title: as people write it; file: that of its ImageNet weights."""
+
+    build: Callable[..., keras.Model]
+    title: str
+    file: str
+
+
+#: Tan and Le 2019; Tan and Le 2021; Liu et al. 2022. All take pixels in [0, 255].
+BACKBONES = {
+    "efficientnet-b0": Backbone(
+        build=keras.applications.EfficientNetB0, title="EfficientNet-B0", file="efficientnetb0_notop.h5"
+    ),
+    "efficientnetv2-b0": Backbone(
+        build=keras.applications.EfficientNetV2B0,
+        title="EfficientNetV2-B0",
+        file="efficientnetv2-b0_notop.h5",
+    ),
+    "convnext-tiny": Backbone(
+        build=keras.applications.ConvNeXtTiny, title="ConvNeXt-Tiny", file="convnext_tiny_notop.h5"
+    ),
+}
+
+
+def build_backbone(
+    *, name: str = "efficientnet-b0", image_size: int, weights: str | None = None, num_slices: int = 1
+) -> keras.Model:
+    """The backbone of that name without top, for [B, image_size, image_size, 3 * num_slices] in [0, 255].
+
+    weights: None for random ones or `imagenet`. With that Keras takes the file from its cache (~/.keras/models) or
+    downloads it; whatever that raises passes through. With several slices the stem is inflated.
+    """
+    # No name of our own: Keras makes the name of the file to download from it.
+    backbone = BACKBONES[name].build(
+        include_top=False, weights=weights, input_shape=(image_size, image_size, 3)
+    )
+    return backbone if num_slices == 1 else inflate(backbone, num_slices)
+
+
+def inflate(backbone: keras.Model, num_slices: int) -> keras.Model:
+    """The backbone for 3 * num_slices channels, whose stem sees each slice with 1 / num_slices of its weights.
+
+    So a slice amid copies of itself has the features it had alone. Source of the idea: Carreira and Zisserman,
+    CVPR 2017, 3.1 (bootstrapping 3D filters from 2D filters).
+    """
+    *size, channels = backbone.input_shape[1:]
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Sequential):
+            inner = keras.Sequential([clone(one) for one in layer.layers], name=layer.name)
+            return inner
+        config = layer.get_config()
+        for key in ("mean", "variance", "scale", "offset"):
+            if isinstance(config.get(key), (list, tuple, np.ndarray)):
+                config[key] = np.tile(np.asarray(config[key]).reshape(-1), num_slices).tolist()
+        return type(layer).from_config(config)
+
+    inflated = keras.models.clone_model(
+        backbone, input_tensors=keras.Input((*size, channels * num_slices)), clone_function=clone
+    )
+    set_weights(inflated, backbone.get_weights())
+    return inflated
+
+
+def set_weights(backbone: keras.Model, weights: Sequence[np.ndarray]) -> None:
+    """Give the backbone weights of its own kind, or of the same for one slice, which are inflated.
+
+    Raises ValueError where they do not fit.
+    """
+    shapes = [tuple(weight.shape) for weight in backbone.weights]
+    if len(shapes) != len(weights):
+        raise ValueError(f"{len(weights)} weights, expected {len(shapes)}")
+    backbone.set_weights([_inflated(weight, shape) for weight, shape in zip(weights, shapes, strict=True)])
+
+
+def _inflated(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if weight.shape == shape:
+        return weight
+    axis = 2 if len(shape) == 4 else -1  # a kernel's input channels, or an input statistic's
+    if len(shape) not in (1, 4) or weight.ndim != len(shape) or shape[axis] % weight.shape[axis]:
+        raise ValueError(f"a weight has shape {weight.shape}, expected {shape}")
+    times = shape[axis] // weight.shape[axis]
+    tiled = np.tile(weight, (1, 1, times, 1)) / times if len(shape) == 4 else np.tile(weight, times)
+    if tiled.shape != shape:
+        raise ValueError(f"a weight has shape {weight.shape}, expected {shape}")
+    return tiled

@@ -1,0 +1,71 @@
+"""What a user sees while a network learns or predicts, and the first look at a loss that explodes."""
+
+import math
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from ich_mlflow.dataset.pipeline import OrderedBatches
+from ich_mlflow.errors import ModelError
+from ich_mlflow.training.hyperparameters import Hyperparameters
+
+#: Steps between two looks at the loss: each look waits for the device.
+LOOK_EVERY = 5
+
+
+def predict(model: keras.Model, batches: OrderedBatches, *, said: str) -> np.ndarray:
+    """The model's outputs float32 on the batches, in their order, under a progress bar."""
+    with _bar(len(batches), said) as bar:
+        step = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: bar.update())
+        return np.asarray(model.predict(batches, verbose=0, callbacks=[step]), dtype=np.float32)
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """A bar on stderr for every epoch; puts the epoch's seconds and slices/s into its logs."""
+
+    def __init__(self, num_epochs: int, num_slices: int, hyperparameters: Hyperparameters) -> None:
+        super().__init__()
+        self._num_epochs, self._num_slices = num_epochs, num_slices
+        self._hyperparameters = hyperparameters
+        self._bar: Any = None
+        self._epoch = 0
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch, self._started = epoch, time.perf_counter()
+        self._bar = _bar(self.params["steps"], f"epoch {epoch + 1}/{self._num_epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.update()
+        if logs and batch % LOOK_EVERY == 0:
+            loss = float(logs["loss"])
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if not math.isfinite(loss):
+                self._bar.close()
+            expect_finite(loss, self._epoch, self._hyperparameters)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        self._bar.close()
+        logs["seconds"] = time.perf_counter() - self._started
+        logs["slices_per_second"] = self._num_slices / logs["seconds"]
+
+
+def expect_finite(loss: float, epoch: int, hyperparameters: Hyperparameters) -> None:
+    """Raise ModelError where the loss is no number any more: the steps were too long."""
+    if math.isfinite(loss):
+        return
+    raise ModelError(
+        f"the training loss of epoch {epoch + 1} is {loss}, expected a finite number: lower learning_rate (it is "
+        f"{hyperparameters.learning_rate:g}), pass -P clip_norm=1, or with mixed_float16 use mixed_bfloat16"
+    )
+
+
+def _bar(total: int, said: str) -> Any:
+    # A log file gets a line now and then, not one a step.
+    mininterval = 0.2 if sys.stderr.isatty() else 20
+    return tqdm(total=total, desc=said, unit="step", leave=False, mininterval=mininterval)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from ich_mlflow.dataset.sampling import balanced, natural_order, seen
+from ich_mlflow.errors import DataError
+
+
+def _targets(*counts):
+    """(pattern, times) pairs to targets [N, L]."""
+    return np.concatenate([np.tile(np.array(pattern, np.float32), (times, 1)) for pattern, times in counts])
+
+
+def test_natural_order_shows_every_slice_once():
+    order = natural_order(50, seed=1, epoch=0)
+    assert sorted(order) == list(range(50))
+    assert not np.array_equal(order, natural_order(50, seed=1, epoch=1))
+    np.testing.assert_array_equal(order, natural_order(50, seed=1, epoch=0))
+
+
+def test_every_label_is_seen_at_the_stated_rate_in_each_epoch():
+    # 1 % and 5 % become 30 % each: no slice has both, so 40 % have none
+    targets = _targets(([1, 0], 10), ([0, 1], 50), ([0, 0], 940))
+    sampler = balanced(targets, rate=0.3)
+    for epoch in range(3):
+        drawn = targets[sampler.order(seed=0, epoch=epoch)]
+        assert drawn.shape == (1000, 2)
+        assert drawn.sum(axis=0).tolist() == [300, 300]
+
+
+def test_labels_that_go_together_reach_the_rate_too():
+    # of label 0's slices half have label 1 as well
+    targets = _targets(([1, 0], 20), ([1, 1], 20), ([0, 1], 100), ([0, 0], 860))
+    drawn = targets[balanced(targets, rate=0.25).order(seed=3, epoch=1)]
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.25, 0.25], atol=0.004)  # 4 groups in 1,000
+    assert 0 < (drawn.sum(axis=1) == 2).mean() < 0.25
+
+
+def test_within_a_group_every_slice_comes_as_often_as_any_other_to_one():
+    targets = _targets(([1], 7), ([0], 93))
+    times = np.bincount(balanced(targets, rate=0.5).order(seed=0, epoch=0), minlength=100)
+    # 50 draws from 7 slices: 7 or 8 each; 50 from 93: once or not at all
+    assert set(times[:7]) == {7, 8}
+    assert set(times[7:]) == {0, 1}
+
+
+def test_the_same_seed_and_epoch_give_the_same_order_and_others_another():
+    targets = _targets(([1], 7), ([0], 93))
+    sampler = balanced(targets, rate=0.4)
+    np.testing.assert_array_equal(sampler.order(seed=1, epoch=2), sampler.order(seed=1, epoch=2))
+    assert not np.array_equal(sampler.order(seed=1, epoch=2), sampler.order(seed=1, epoch=3))
+    assert not np.array_equal(sampler.order(seed=1, epoch=2), sampler.order(seed=2, epoch=2))
+
+
+def test_a_natural_rate_leaves_the_mixture_as_it_is():
+    targets = _targets(([1, 0], 20), ([1, 1], 5), ([0, 1], 20), ([0, 0], 55))
+    order = balanced(targets, rate=0.25).order(seed=0, epoch=0)
+    assert sorted(order) == list(range(100))
+
+
+def test_a_label_without_slices_is_passed_over():
+    targets = _targets(([1, 0], 5), ([0, 0], 5))
+    drawn = targets[balanced(targets, rate=0.2).order(seed=0, epoch=0)]
+    assert drawn.sum(axis=0).tolist() == [2, 0]
+
+
+def test_a_rate_that_no_mixture_reaches_is_refused_with_what_could_be():
+    # two labels that exclude each other can't both be seen in 60 % of the slices
+    targets = _targets(([1, 0], 10), ([0, 1], 10), ([0, 0], 80))
+    with pytest.raises(DataError, match=r"sampling_rate is 0\.6.*lower -P sampling_rate="):
+        balanced(targets, rate=0.6)
+
+
+def test_what_an_epoch_shows_is_counted():
+    targets = _targets(([1, 0], 1), ([0, 1], 1), ([0, 0], 2))
+    patients = np.array(["a", "b", "b", "c"])
+    shown = seen(targets, np.array([0, 0, 1, 2]), patients, ("epidural", "subdural"))
+    assert shown == {"epidural": 0.5, "subdural": 0.25, "distinct_slices": 0.75, "patients": 2.0}
