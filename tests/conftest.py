@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
+from ich_mlflow.model.backbones import BACKBONES
 from ich_mlflow.options import TrainOptions
 from ich_mlflow.workflows.train import train
-from tests.factories import ArraySource
+from tests.factories import TINY, ArraySource
 
 #: 18 patients; every subtype has three, so that every split gets one of each.
 LABELS = [[int(patient % 6 == subtype) for subtype in range(5)] for patient in range(18)]
@@ -47,3 +48,9 @@ def trained(workspace, stored_set):
 def ct_like():
     """HU [4, 256, 256] int16 between air and bone."""
     return np.random.default_rng(0).integers(-1000, 1000, size=(4, 256, 256)).astype(np.int16)
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch):
+    """efficientnet-b0 is a network of two layers, whose training runs take seconds."""
+    monkeypatch.setitem(BACKBONES, "efficientnet-b0", TINY)

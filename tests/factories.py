@@ -1,11 +1,17 @@
 """Small inputs for tests: DICOM files, source folders, stored sets. Every value is made up."""
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -16,6 +22,7 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.model.backbones import BACKBONES
 from ich_mlflow.sources.base import LabelledFile, Quarantined
 from ich_mlflow.sources.rsna import RsnaSource
 
@@ -195,3 +202,47 @@ def interrupt_reading(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
         return read(self, file)
 
     monkeypatch.setattr(RsnaSource, "read", interrupted)
+
+
+def tiny_network(
+    *, include_top: bool, weights: str | None, input_shape: tuple[int, int, int], dropout: float = 0.2
+) -> keras.Model:
+    """A network with everything that makes training hard to repeat (statistics, dropped units), in two layers."""
+    assert not include_top
+    assert weights is None
+    pixels = keras.Input(input_shape)
+    x = keras.layers.Rescaling([1 / 255] * 3)(pixels)
+    x = keras.layers.Conv2D(8, 4, strides=4, name="stem_conv")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Dropout(dropout)(x)
+    x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(x)
+    return keras.Model(pixels, x, name="tiny")
+
+
+TINY = replace(BACKBONES["efficientnet-b0"], build=tiny_network)
+#: A training of the tiny network in a process of its own: options as JSON, then prints the run's id.
+TRAIN_SCRIPT = """
+import json, sys
+import mlflow
+from ich_mlflow.model.backbones import BACKBONES
+from ich_mlflow.options import TrainOptions
+from ich_mlflow.workflows.train import train
+from tests.factories import TINY
+BACKBONES["efficientnet-b0"] = TINY
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment("tests")
+print("RUN", train(TrainOptions(**json.loads(sys.argv[2]))).run_id, flush=True)
+"""
+
+
+def training_process(folder: Path, tracking_uri: str, options: dict[str, str]) -> subprocess.Popen[str]:
+    """Start TRAIN_SCRIPT in that folder; its output comes through stdout."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN_SCRIPT, tracking_uri, json.dumps(options)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

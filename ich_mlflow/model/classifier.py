@@ -1,5 +1,7 @@
 """The classifier: a backbone, global average pooling, dense head, one sigmoid a label. And parts of it."""
 
+from typing import Any
+
 import keras
 
 from ich_mlflow.ct.resample import STORED_SIZE
@@ -41,6 +43,17 @@ def build_classifier(
     return keras.Model(hu, x, name="ich_classifier")
 
 
+class _AtRest(keras.layers.Layer):
+    """A network as it predicts, also in training: a functional model would hand its own `training` on to it."""
+
+    def __init__(self, network: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+
+    def call(self, x: Any) -> Any:
+        return self.network(x, training=False)
+
+
 def backbone_of(model: keras.Model) -> keras.Model:
     """The backbone inside a classifier, or the model itself where it is a bare backbone."""
     if _POOLING not in [layer.name for layer in model.layers]:
@@ -66,7 +79,7 @@ def frozen_of(model: keras.Model) -> keras.Model:
 
 def _pooled_at_rest(model: keras.Model) -> keras.KerasTensor:
     x = model.get_layer("windows")(model.get_layer("resize")(model.input))
-    return model.get_layer(_POOLING)(backbone_of(model)(x, training=False))
+    return model.get_layer(_POOLING)(_AtRest(backbone_of(model), name="at_rest")(x))
 
 
 def _head(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:

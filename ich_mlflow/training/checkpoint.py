@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -73,7 +74,7 @@ class TrainingState:
                     for name in ("best_weights", "variables", "optimizer")
                 }
                 return cls(**numbers, **lists, best_probabilities=arrays["best_probabilities"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ModelError(
                 f"checkpoint {path} can't be read ({type(error).__name__}: {error}): remove its folder and train "
                 "from the start"
