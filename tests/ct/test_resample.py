@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ich_mlflow.ct.resample import area_weights, pad_to_square, to_stored_size
+from ich_mlflow.ct.resample import area_weights, pad_to_square, resize_weights, to_stored_size
 
 #: float32 sums of up to 64 values of some 2,000 HU
 TOLERANCE_HU = 1e-3
@@ -63,3 +63,20 @@ def test_stored_pixels_are_the_area_average_to_the_nearest_unit(size):
     hu = np.random.default_rng(1).integers(-1024, 2000, (size, size)).astype(np.int16)
     weights = area_weights(size, 256).astype(np.float64)
     assert np.abs(to_stored_size(hu) - weights @ hu @ weights.T).max() < 0.51
+
+
+def test_enlarging_interpolates_linearly_between_pixel_centres():
+    # two pixels to four: the new centres lie at -0.25, 0.25, 0.75 and 1.25 of the old ones
+    assert resize_weights(2, 4) == pytest.approx(np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]))
+
+
+@pytest.mark.parametrize("target", [300, 384, 512])
+def test_enlarging_equals_opencvs_linear_filter(target):
+    image = np.random.default_rng(0).uniform(-1000, 2000, (256, 256)).astype(np.float32)
+    weights = resize_weights(256, target)
+    expected = cv2.resize(image, (target, target), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(weights @ image @ weights.T - expected).max() < TOLERANCE_HU
+
+
+def test_shrinking_is_by_area():
+    np.testing.assert_array_equal(resize_weights(256, 100), area_weights(256, 100))

@@ -47,3 +47,14 @@ def test_the_resize_layer_keeps_the_mean(hu):
 def test_the_resize_layer_refuses_oblong_slices():
     with pytest.raises(ValueError, match="square"):
         AreaResize(24)(np.zeros((1, 64, 32, 1), np.float32))
+
+
+@pytest.mark.parametrize("size", [24, 96])
+def test_several_slices_are_resized_and_windowed_each_for_itself(size):
+    hu = np.random.default_rng(0).uniform(-1100, 3000, size=(2, 64, 64, 3)).astype(np.float32)
+    resize, windows = AreaResize(size), WindowChannels([[40, 80], [80, 200], [600, 2800]])
+    together = np.asarray(windows(resize(hu)))
+    assert together.shape == (2, size, size, 9)
+    for number in range(3):
+        alone = np.asarray(windows(resize(hu[..., number : number + 1])))
+        np.testing.assert_allclose(together[..., 3 * number : 3 * number + 3], alone, atol=1e-2)

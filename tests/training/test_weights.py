@@ -4,7 +4,7 @@ import pytest
 
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
-from ich_mlflow.model.backbones import build_backbone
+from ich_mlflow.model.backbones import BACKBONES, build_backbone
 from ich_mlflow.model.classifier import build_classifier
 from ich_mlflow.training import weights
 from ich_mlflow.training.weights import start_backbone
@@ -78,3 +78,40 @@ def test_a_missing_or_foreign_file_is_refused_in_one_line(tmp_path):
     with pytest.raises(ModelError, match="does not fit") as refusal:
         start_backbone(str(tmp_path / "text.weights.h5"), image_size=SIZE)
     assert "\n" not in str(refusal.value)
+
+
+def test_another_backbone_asks_for_its_own_file(monkeypatch):
+    asked = []
+
+    def get_file(name, url, **kwargs):
+        asked.append(url.rsplit("/", 1)[1])
+        raise Exception("no internet in this test")
+
+    for module in ("efficientnet_v2", "convnext"):
+        monkeypatch.setattr(f"keras.src.applications.{module}.file_utils.get_file", get_file)
+    for name in ("efficientnetv2-b0", "convnext-tiny"):
+        start = start_backbone("auto", image_size=SIZE, name=name)
+        assert start.name == "random"
+    assert asked == [BACKBONES[name].file for name in ("efficientnetv2-b0", "convnext-tiny")]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_weights_of_one_slice_start_a_backbone_with_context_inflated(tiny_backbone, tmp_path, suffix):
+    alone = build_backbone(image_size=SIZE)
+    path = tmp_path / f"alone{suffix}"
+    alone.save(path) if suffix == ".keras" else alone.save_weights(path)
+    start = start_backbone(str(path), image_size=SIZE, num_slices=3)
+    pixels = np.random.default_rng(0).uniform(0, 255, size=(2, SIZE, SIZE, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        np.asarray(start.backbone(np.tile(pixels, (1, 1, 1, 3)))), np.asarray(alone(pixels)), atol=1e-4
+    )
+
+
+def test_weights_of_a_classifier_with_context_start_another(tiny_backbone, tmp_path):
+    classifier = build_classifier(num_labels=5, image_size=SIZE, windows=parse_windows("brain"), context=1)
+    classifier.save(tmp_path / "context.keras")
+    start = start_backbone(str(tmp_path / "context.keras"), image_size=SIZE, num_slices=3)
+    for new, old in zip(start.backbone.get_weights(), classifier.layers[3].get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    with pytest.raises(ModelError, match="does not fit"):  # three slices' weights do not fit one
+        start_backbone(str(tmp_path / "context.keras"), image_size=SIZE)

@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
@@ -8,8 +10,11 @@ import pytest
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.options import TrainOptions
+from ich_mlflow.serving.package import load_classifier
+from ich_mlflow.workflows.evaluate import score_rows
 from ich_mlflow.workflows.train import train
 from ich_mlflow.workflows.training_data import training_rows
+from tests.factories import training_process
 
 
 def _finished(trained):
@@ -106,7 +111,7 @@ def test_a_folder_that_is_no_stored_set_is_told_from_a_missing_one(workspace, tm
         train(TrainOptions(data=str(tmp_path)))
 
 
-def test_loss_schedule_clipping_and_bias_are_used_and_logged(workspace, stored_set):
+def test_loss_schedule_clipping_and_bias_are_used_and_logged(workspace, tiny_backbone, stored_set):
     options = TrainOptions(
         data=str(stored_set.path),
         image_size="32",
@@ -150,3 +155,159 @@ def test_loss_schedule_clipping_and_bias_are_used_and_logged(workspace, stored_s
 def test_a_mistake_in_the_levers_is_refused_before_anything_is_done(changed, said):
     with pytest.raises(OptionError, match=said):
         train(TrainOptions(data="nowhere", **changed))
+
+
+SMALL = {"image_size": "32", "epochs": "1", "batch_size": "8", "weights": "random"}
+
+
+def test_context_windows_precision_and_warm_up_reach_the_served_model(workspace, tiny_backbone, stored_set):
+    trained = train(
+        TrainOptions(
+            data=str(stored_set.path),
+            **SMALL,
+            context="1",
+            windows="brain,subdural,bone",
+            precision="mixed_bfloat16",
+            warmup_epochs="1",
+            warmup_learning_rate="0.01",
+            ema="0.5",
+            sampling="class_balanced",
+            sampling_rate="0.15",
+            rotation_degrees="0",
+            shift="0",
+            zoom="0",
+            flip="false",
+        )
+    )
+    run = _finished(trained)
+    params = run.data.params
+    assert (params["hp.context"], params["hp.ema"], params["train.precision"]) == (
+        "1",
+        "0.5",
+        "mixed_bfloat16",
+    )
+    assert (params["hp.shift"], params["hp.flip"]) == ("0.0", "False")
+    model = mlflow.keras.load_model(trained.keras_uri)
+    assert model.input_shape == (None, 256, 256, 3)
+    assert model.get_layer("tiny").input_shape == (None, 32, 32, 9)
+    assert {layer.compute_dtype for layer in model.layers} == {
+        "float32"
+    }  # what is served computes in float32
+    # the same slices, with their neighbours, through what is served
+    served = load_classifier(trained.serving_uri)
+    rows = stored_set.rows("validation")
+    expected = np.asarray(model(stored_set.hu_with_context(rows, 1).astype(np.float32)))
+    np.testing.assert_allclose(score_rows(served, stored_set, rows), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        served.probabilities(stored_set.hu(rows)),
+        np.asarray(model(np.repeat(stored_set.hu(rows)[..., None], 3, axis=-1).astype(np.float32))),
+        atol=1e-4,
+    )
+    # one warm-up epoch and one of fine-tuning, and what each showed
+    client = mlflow.MlflowClient()
+    for label in SCHEMES[5].labels:
+        shares = [point.value for point in client.get_metric_history(trained.run_id, f"epoch/seen/{label}")]
+        assert len(shares) == 2
+        assert shares == pytest.approx([0.15] * 2, abs=0.04)  # 6 groups in some 50 slices
+    assert run.data.metrics["epoch/seen/patients"] <= 18
+
+
+def test_the_machine_the_versions_and_the_commit_are_logged(trained):
+    run = _finished(trained)
+    assert run.data.params["version.tensorflow"] == version("tensorflow")
+    assert run.data.params["version.python"].startswith("3.11")
+    assert run.data.params["machine.devices"]
+    assert run.data.params["machine.replicas"] == "1"
+    assert run.data.params["train.deterministic"] == "false"
+    assert len(run.data.tags["ich.git_commit"].removesuffix("-dirty")) in (40, len("unknown"))
+    assert 0.1 < run.data.metrics["machine/peak_memory_gib"] < 100
+    assert run.data.metrics["machine/slices_per_second"] > 0
+
+
+def test_system_metrics_are_logged_while_a_training_lasts(workspace, tiny_backbone, stored_set):
+    mlflow.set_system_metrics_sampling_interval(0.2)
+    mlflow.set_system_metrics_samples_before_logging(1)
+    try:
+        trained = train(TrainOptions(data=str(stored_set.path), **SMALL))
+    finally:
+        mlflow.set_system_metrics_sampling_interval(None)
+        mlflow.set_system_metrics_samples_before_logging(None)
+    assert "system/cpu_utilization_percentage" in _finished(trained).data.metrics
+
+
+def test_a_label_without_a_patient_in_validation_is_refused_unless_it_is_allowed(
+    workspace, tiny_backbone, stored_set, tmp_path
+):
+    patients = stored_set.table["patient_id"]
+    subdural = patients[stored_set.table["subdural"] == 1].unique()
+    table = stored_set.table.copy()
+    table.loc[patients.isin(subdural), "split"] = "train"
+    lacking = replace(stored_set, table=table)
+    with pytest.raises(
+        DataError, match=r"validation split .* has no patient with subdural.*missing_labels=allow"
+    ):
+        train(TrainOptions(data="x", **SMALL), stored=lacking)
+    run = mlflow.search_runs(["1"], max_results=1, output_format="list")[0]
+    assert run.info.status == "FAILED"
+    trained = train(TrainOptions(data="x", missing_labels="allow", **SMALL), stored=lacking)
+    assert "val/auc/subdural" not in _finished(trained).data.metrics
+    assert "val/auc/epidural" in _finished(trained).data.metrics
+    table.loc[patients.isin(subdural), "split"] = "test"
+    untaught = replace(stored_set, table=table)
+    with pytest.raises(DataError, match=r"the train split of .* has no patient with subdural"):
+        train(TrainOptions(data="x", missing_labels="allow", **SMALL), stored=untaught)
+
+
+def test_two_deterministic_trainings_agree_to_the_bit(workspace, stored_set):
+    options = {
+        **SMALL,
+        "data": str(stored_set.path),
+        "epochs": "2",
+        "deterministic": "true",
+        "learning_rate": "0.01",
+    }
+    weights = []
+    for _ in range(2):
+        process = training_process(workspace, mlflow.get_tracking_uri(), options)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        run_id = next(line.split()[1] for line in output.splitlines() if line.startswith("RUN "))
+        assert mlflow.get_run(run_id).data.params["train.deterministic"] == "true"
+        weights.append(mlflow.keras.load_model(f"runs:/{run_id}/keras").get_weights())
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"precision": "float16"}, "precision is 'float16', expected one of float32"),
+        ({"jit": "true", "deterministic": "true"}, "jit is 'true', expected false with deterministic"),
+        ({"resume": "yes"}, "resume is 'yes', expected true or false"),
+        ({"missing_labels": "no"}, "missing_labels is 'no', expected refuse or allow"),
+        ({"backbone": "resnet"}, "backbone is 'resnet', expected one of efficientnet-b0"),
+        ({"context": "2"}, "context is 2, expected 0 or 1"),
+        ({"sampling_rate": "0.3"}, "sampling_rate is 0.3, expected with sampling=class_balanced"),
+        ({"sampling": "class_balanced", "sampling_rate": "1"}, "sampling_rate is 1.0"),
+        ({"image_size": "1024"}, "image_size is 1024, expected 32 to 512"),
+        ({"ema": "1"}, "ema is 1.0"),
+        ({"warmup_epochs": "-1"}, "warmup_epochs is -1"),
+    ],
+)
+def test_what_a_run_cannot_be_told_is_refused(changed, said):
+    with pytest.raises(OptionError, match=said):
+        train(TrainOptions(data="nowhere", **changed))
+
+
+@pytest.mark.parametrize("backbone", ["efficientnetv2-b0", "convnext-tiny"])
+def test_the_other_backbones_train_and_are_served(workspace, stored_set, backbone):
+    trained = train(TrainOptions(data=str(stored_set.path), backbone=backbone, **SMALL))
+    assert _finished(trained).data.params["hp.backbone"] == backbone
+    classifier = load_classifier(trained.serving_uri)  # it is logged only where it answers as Keras does
+    assert classifier.probabilities(stored_set.hu(np.arange(2))).shape == (2, 5)
+
+
+def test_a_checkpoint_folder_that_cannot_be_written_is_one_line(workspace, stored_set, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"can't be written.*-P checkpoints="):
+        train(TrainOptions(data=str(stored_set.path), checkpoints=str(tmp_path / "file")))
