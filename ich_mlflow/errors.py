@@ -7,6 +7,7 @@
     │   ├── QuarantineError  more slices can't be used than the user allows
     │   └── SplitError       the patients can't be split as asked
     ├── ModelError           weights or a model can't be found, loaded or logged
+    │   └── TrainingError    a training can't go on; what it has reached is kept
     └── PromotionError       there is nothing to promote, or the registry refuses
 
 A message says what was found, what was expected and how to fix it, and names the file.
@@ -48,6 +49,10 @@ class SplitError(DataError):
 
 class ModelError(IchError):
     """Weights or a model can't be found, loaded or logged."""
+
+
+class TrainingError(ModelError):
+    """A training can't go on: its loss is no number, memory or disk is full. What it has reached is kept."""
 
 
 class PromotionError(IchError):

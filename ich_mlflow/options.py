@@ -86,7 +86,7 @@ class PreprocessOptions(PhantomOptions):
         _expect("test_fraction", self.test_fraction, 0 < self.test_fraction < 1, "0 to 1")
         held_out = self.validation_fraction + self.test_fraction
         _expect("test_fraction", self.test_fraction, held_out < 1, "less than 1 with validation_fraction")
-        _expect("seed", self.seed, self.seed >= 0, "0 or more")
+        _expect("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
         _expect("workers", self.workers, self.workers >= 0, "0 or more")
         _expect("folds", self.folds, self.folds == 0 or 2 <= self.folds <= 100, "0, or 2 to 100")
         limit = self.quarantine_limit

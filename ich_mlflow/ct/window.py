@@ -1,5 +1,6 @@
 """DICOM display windows. The NumPy twin of the layer in model/layers.py; a test holds the two equal."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,10 @@ class Window:
     width: float
 
     def __post_init__(self) -> None:
-        if not self.width > 1:
+        if not 1 < self.width < math.inf:
             raise OptionError(f"window width is {self.width}, expected more than 1 HU")
+        if not math.isfinite(self.center):
+            raise OptionError(f"window center is {self.center}, expected a number of HU")
 
     @property
     def scale_and_offset(self) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import IchError
 
 #: Random numbers in [0, 1) that each slice of an epoch brings to its augmentation.
 NUM_DRAWS = 5
@@ -20,28 +21,38 @@ class OrderedBatches(keras.utils.PyDataset):
     """Batches of N examples with targets [N, L], each epoch in an order of its own.
 
     order: indices into the examples for an epoch number; None reads them as they stand, each once.
+    Each epoch must be begun by `start_epoch`: Keras ends one more epoch than it shows.
+    divisor: an epoch leaves out its last slices so that every batch can be divided by this number.
+    error: the project's own error that ended a batch: TensorFlow hands on its text alone.
     Subclasses say what the examples at some places of the epoch are (`inputs`).
     """
 
-    def __init__(self, targets: np.ndarray, *, batch_size: int, order: Order | None = None) -> None:
+    def __init__(
+        self, targets: np.ndarray, *, batch_size: int, order: Order | None = None, divisor: int = 1
+    ) -> None:
         super().__init__()
         self._targets, self._batch_size, self.order_of = targets, batch_size, order
+        self._divisor, self._num_shown = divisor, len(targets) - len(targets) % divisor
+        self.error: IchError | None = None
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the order to that of the epoch; `on_epoch_end` goes on to the next."""
+        """Set the order to that of the epoch."""
         self.epoch = epoch
         self.order = np.arange(len(self._targets)) if self.order_of is None else self.order_of(epoch)
-
-    def on_epoch_end(self) -> None:
-        self.start_epoch(self.epoch + 1)
 
     def inputs(self, places: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     @property
     def num_slices(self) -> int:
-        return len(self._targets)
+        """Slices that an epoch shows."""
+        return self._num_shown
+
+    @property
+    def divisor(self) -> int:
+        """What every batch can be divided by."""
+        return self._divisor
 
     @property
     def targets(self) -> np.ndarray:
@@ -49,11 +60,15 @@ class OrderedBatches(keras.utils.PyDataset):
         return self._targets
 
     def __len__(self) -> int:
-        return -(-len(self._targets) // self._batch_size)
+        return -(-self._num_shown // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, len(self.order)))
-        return self.inputs(places), self._targets[self.order[places]]
+        places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, self._num_shown))
+        try:
+            return self.inputs(places), self._targets[self.order[places]]
+        except IchError as error:
+            self.error = error
+            raise
 
 
 class SliceBatches(OrderedBatches):
@@ -74,12 +89,13 @@ class SliceBatches(OrderedBatches):
         context: int = 0,
         order: Order | None = None,
         augment: Augment | None = None,
+        divisor: int = 1,
     ) -> None:
         if len(rows) != len(targets):
             raise ValueError(f"{len(rows)} rows but {len(targets)} targets")
         self._stored, self._rows, self._seed = stored, np.asarray(rows), seed
         self._context, self._augment = context, augment
-        super().__init__(targets, batch_size=batch_size, order=order)
+        super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor)
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
@@ -103,10 +119,16 @@ class FeatureBatches(OrderedBatches):
     """Batches (features float32 [B, D], targets float32 [B, L]) of features that were computed before."""
 
     def __init__(
-        self, features: np.ndarray, targets: np.ndarray, *, batch_size: int, order: Order | None = None
+        self,
+        features: np.ndarray,
+        targets: np.ndarray,
+        *,
+        batch_size: int,
+        order: Order | None = None,
+        divisor: int = 1,
     ) -> None:
         self._features = features
-        super().__init__(targets, batch_size=batch_size, order=order)
+        super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor)
 
     def inputs(self, places: np.ndarray) -> np.ndarray:
         return self._features[self.order[places]]

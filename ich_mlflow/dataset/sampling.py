@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
 
 from ich_mlflow.errors import DataError
 
-_ROUNDS = 2000
+_ROUNDS = 20_000
 _TOLERANCE = 1e-6
 
 
@@ -36,16 +37,25 @@ class Balanced:
 
 
 def balanced(targets: np.ndarray, *, rate: float) -> Balanced:
-    """Epochs of N slices of which each label is positive in the share `rate`, to within K / N of rounding.
+    """Epochs of N slices of which each label is positive in the share `rate`.
+
+    Slices are whole, so a rate is off by at most K / N for K groups.
 
     Of all ways to reach that, the one nearest to the natural mixture of label combinations (least
     Kullback-Leibler divergence) by iterative proportional fitting: Deming and Stephan, Ann. Math. Stat. 1940.
     targets: [N, L], 0 or 1; labels without a positive slice are passed over. rate: above 0, below 1.
-    Raises DataError where no mixture of these slices has that rate for every label.
+    Raises DataError where no mixture of these slices has that rate for every label, with the rates that can be.
     """
     targets = np.asarray(targets).astype(bool)
     targets = targets[:, targets.any(axis=0)]
     patterns, group_of = np.unique(targets, axis=0, return_inverse=True)
+    lowest, highest = _reachable(patterns)
+    if not lowest - _TOLERANCE <= rate <= highest + _TOLERANCE:
+        can = "none can" if lowest > highest else f"from {lowest:.4g} to {highest:.4g} can be reached"
+        raise DataError(
+            f"sampling_rate is {rate:.4g}, and no mixture of the training slices shows every label at it: {can}; "
+            "pass -P sampling_rate= accordingly, or -P sampling=natural"
+        )
     natural = np.bincount(group_of.ravel()) / len(targets)
     shares = _fit_shares(patterns, natural, rate)
     groups = tuple(np.flatnonzero(group_of.ravel() == number) for number in range(len(patterns)))
@@ -70,22 +80,38 @@ def _draw(rng: np.random.Generator, group: np.ndarray, count: int) -> np.ndarray
     return np.concatenate([np.tile(group, whole), rng.choice(group, size=rest, replace=False)])
 
 
+def _reachable(patterns: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest rate that some shares of the patterns [K, L] give to every label; 1, 0 for none."""
+    num_patterns, num_labels = patterns.shape
+    # unknown: the shares, and the rate. Each label's shares less the rate are 0; all shares sum to 1.
+    equal = np.zeros((num_labels + 1, num_patterns + 1))
+    equal[:num_labels, :num_patterns] = patterns.T
+    equal[:num_labels, -1] = -1
+    equal[-1, :num_patterns] = 1
+    ends = []
+    for sign in (1, -1):
+        cost = np.r_[np.zeros(num_patterns), sign]
+        found = linprog(cost, A_eq=equal, b_eq=np.r_[np.zeros(num_labels), 1], bounds=(0, 1))
+        if not found.success:
+            return 1.0, 0.0
+        ends.append(max(0.0, float(found.x[-1])))
+    return ends[0], ends[1]
+
+
 def _fit_shares(patterns: np.ndarray, natural: np.ndarray, rate: float) -> np.ndarray:
+    """Shares [K] nearest to the natural ones with each label at the rate, which some shares have.
+
+    Where that takes a group's share to nothing the fit converges slowly: it is as near as the rounds allow.
+    """
     shares = natural.copy()
     for _ in range(_ROUNDS):
         for positive in patterns.T:
             now = shares[positive].sum()
-            if not 0 < now < 1:
-                break  # a label that every slice has, or one whose slices have all lost their share
-            shares = shares * np.where(positive, rate / now, (1 - rate) / (1 - now))
-        reached = shares @ patterns
-        if np.abs(reached - rate).max() < _TOLERANCE:
-            return shares
-    raise DataError(
-        f"sampling_rate is {rate:g}, and no mixture of the training slices shows every label at that rate (the "
-        f"nearest: {', '.join(f'{value:.3f}' for value in reached)}): pass a lower -P sampling_rate=, or "
-        "-P sampling=natural"
-    )
+            factors = np.where(positive, rate / now, (1 - rate) / (1 - now) if now < 1 else 1.0)
+            shares = shares * factors
+        if np.abs(shares @ patterns - rate).max() < _TOLERANCE:
+            break
+    return shares / shares.sum()
 
 
 def _whole_counts(shares: np.ndarray, total: int) -> np.ndarray:

@@ -16,6 +16,9 @@ class Backbone:
     file: str
 
 
+#: Of pixels in [0, 1], as Keras and its files have them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
 #: Tan and Le 2019; Tan and Le 2021; Liu et al. 2022. All take pixels in [0, 255].
 BACKBONES = {
     "efficientnet-b0": Backbone(
@@ -41,10 +44,45 @@ def build_backbone(
     downloads it; whatever that raises passes through. With several slices the stem is inflated.
     """
     # No name of our own: Keras makes the name of the file to download from it.
-    backbone = BACKBONES[name].build(
-        include_top=False, weights=weights, input_shape=(image_size, image_size, 3)
-    )
+    build, shape = BACKBONES[name].build, (image_size, image_size, 3)
+    backbone = _normalized_alike(build(include_top=False, weights=None, input_shape=shape))
+    if weights is not None:
+        backbone.set_weights(weights_of(build(include_top=False, weights=weights, input_shape=shape)))
     return backbone if num_slices == 1 else inflate(backbone, num_slices)
+
+
+def _normalized_alike(backbone: keras.Model) -> keras.Model:
+    """The backbone with ImageNet's normalisation of pixels as constants, whatever weights it gets.
+
+    Keras gives EfficientNet-B0 another graph with ImageNet weights (a further rescaling) than without, and keeps mean
+    and variance as variables that its layer reads only while it loads a file: weights alone would not be the network.
+    """
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            return keras.layers.Normalization(mean=IMAGENET_MEAN, variance=IMAGENET_VARIANCE, name=layer.name)
+        return layer
+
+    if not any(isinstance(layer, keras.layers.Normalization) and layer.weights for layer in backbone.layers):
+        return backbone
+    return keras.models.clone_model(backbone, clone_function=clone)
+
+
+def weights_of(backbone: keras.Model) -> list[np.ndarray]:
+    """What the backbone has learned: its weights but for the statistics of pixels, which are constants here.
+
+    Raises ValueError where those are not ImageNet's.
+    """
+    learned: list[np.ndarray] = []
+    for layer in backbone.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, keras.layers.Normalization) and weights:
+            # In ImageNet's file the variance is the deviation; Keras' further rescaling makes up for it.
+            if not np.allclose(np.ravel(weights[0]), IMAGENET_MEAN, atol=1e-3):
+                raise ValueError("it normalises pixels otherwise than ImageNet's networks")
+            continue
+        learned += weights
+    return learned
 
 
 def inflate(backbone: keras.Model, num_slices: int) -> keras.Model:
@@ -86,11 +124,9 @@ def set_weights(backbone: keras.Model, weights: Sequence[np.ndarray]) -> None:
 def _inflated(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if weight.shape == shape:
         return weight
-    axis = 2 if len(shape) == 4 else -1  # a kernel's input channels, or an input statistic's
-    if len(shape) not in (1, 4) or weight.ndim != len(shape) or shape[axis] % weight.shape[axis]:
-        raise ValueError(f"a weight has shape {weight.shape}, expected {shape}")
-    times = shape[axis] // weight.shape[axis]
-    tiled = np.tile(weight, (1, 1, times, 1)) / times if len(shape) == 4 else np.tile(weight, times)
-    if tiled.shape != shape:
-        raise ValueError(f"a weight has shape {weight.shape}, expected {shape}")
-    return tiled
+    if len(shape) == weight.ndim == 4:  # a kernel, and its input channels
+        times = max(1, shape[2] // weight.shape[2])
+        tiled = np.tile(weight, (1, 1, times, 1)) / times
+        if tiled.shape == shape:
+            return tiled
+    raise ValueError(f"a weight has shape {weight.shape}, expected {shape}")

@@ -12,7 +12,9 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking.fluent import _get_experiment_id
 
 from ich_mlflow import __version__
 
@@ -50,6 +52,19 @@ class Run:
 
     def tags(self, values: Mapping[str, Any]) -> None:
         mlflow.set_tags({name: str(value) for name, value in values.items()})
+
+    @property
+    def has_datasets(self) -> bool:
+        """Whether data sets were logged on the run, now or before it was resumed."""
+        inputs = mlflow.MlflowClient().get_run(self.run_id).inputs
+        return inputs is not None and bool(inputs.dataset_inputs)
+
+    def forget_models(self) -> None:
+        """Delete the models that an earlier attempt logged on this run."""
+        client = mlflow.MlflowClient()
+        for model in client.search_logged_models([self.experiment_id]):
+            if model.source_run_id == self.run_id:
+                client.delete_logged_model(model.model_id)
 
     def figure(self, figure: Figure, path: str) -> None:
         mlflow.log_figure(figure, path)
@@ -91,14 +106,14 @@ def start_run(
     on in instead; then MLflow's own one only points to it. system_metrics: log CPU, memory, disk, network and GPU.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
-    if resume:
-        _point_to(resume)
     with mlflow.start_run(
         run_id=resume,
         run_name=None if resume else stage,
         nested=nested,
         log_system_metrics=system_metrics,
     ) as active:
+        if resume:
+            _point_to(resume)
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=stage)
         run = Run(active, resumed=resume is not None)
@@ -110,6 +125,21 @@ def start_run(
             raise
         if "ich.error" in active.data.tags:  # of the attempt before
             mlflow.delete_tag("ich.error")
+
+
+def why_not_resumable(run_id: str) -> str | None:
+    """Why nothing can go on in that run, in a few words; None where it can."""
+    try:
+        run = mlflow.MlflowClient().get_run(run_id)
+    except MlflowException:
+        return f"is not in {mlflow.get_tracking_uri()}"
+    if run.info.lifecycle_stage != "active":
+        return "was deleted"
+    if run.info.status == "FINISHED":
+        return "is finished"
+    if run.info.experiment_id != _get_experiment_id():
+        return "belongs to another experiment"
+    return None
 
 
 def _point_to(run_id: str) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from ich_mlflow.dataset.whole import write_whole
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import ModelError, TrainingError
 
 STATE_FILE = "state.npz"
 _SCHEMA = 1
@@ -53,13 +53,20 @@ class TrainingState:
         _assign(optimizer.variables, self.optimizer, "optimiser")
 
     def write(self, path: Path) -> None:
-        """Write the state whole or not at all: a crash leaves the one before."""
+        """Write the state whole or not at all: a crash leaves the one before. TrainingError on a full disk."""
         arrays: dict[str, np.ndarray] = {"best_probabilities": self.best_probabilities}
         for name in ("best_weights", "variables", "optimizer"):
             arrays |= {f"{name}/{number:05d}": value for number, value in enumerate(getattr(self, name))}
         numbers = {"schema": _SCHEMA, **{name: getattr(self, name) for name in _NUMBERS}}
         arrays["numbers"] = np.frombuffer(json.dumps(numbers).encode(), np.uint8)
-        write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        try:
+            write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        except OSError as error:
+            raise TrainingError(
+                f"checkpoint {path} can't be written ({error.strerror}), expected room for "
+                f"{sum(value.nbytes for value in arrays.values()) / 2**20:.0f} MiB beside the one before: make room "
+                "and go on with -P resume=true"
+            ) from None
 
     @classmethod
     def read(cls, path: Path) -> "TrainingState":

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import TrainingError
 from ich_mlflow.training.hyperparameters import Hyperparameters
 
 _GIB = 2**30
@@ -70,11 +70,11 @@ def peak_memory_gib() -> dict[str, float]:
 
 @contextmanager
 def memory_errors_explained(hyperparameters: Hyperparameters) -> Iterator[None]:
-    """Turn running out of memory, on host or GPU, into a ModelError that says what to lower."""
+    """Turn running out of memory, on host or GPU, into a TrainingError that says what to lower."""
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise ModelError(
+        raise TrainingError(
             f"out of memory with batch_size={hyperparameters.batch_size}, image_size={hyperparameters.image_size}, "
             f"context={hyperparameters.context}: pass a smaller -P batch_size={max(1, hyperparameters.batch_size // 2)}"
             " or -P image_size=, or on a GPU -P precision=mixed_bfloat16"

@@ -1,7 +1,8 @@
 """The fit: warm-up of the head, fine-tuning of everything, one validation and one checkpoint an epoch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,9 @@ def fit(
 
     loss: binary cross-entropy where None; val_loss is that in any case, so that runs compare.
     checkpoint: file of the state, written after each epoch; where it exists the training goes on from it.
-    Raises ModelError where the loss stops being finite or memory runs out; then the model has the weights of the
-    best epoch so far, if there was one.
+    Raises TrainingError where the loss stops being finite, memory runs out or a checkpoint can't be written, and
+    the batches' own errors; then the model has the weights of the best epoch so far, if there was one. ModelError
+    where the checkpoint can't be read or is another training's.
     """
     state = TrainingState.read(checkpoint) if checkpoint and checkpoint.exists() else TrainingState()
     if state.epoch:
@@ -64,7 +66,7 @@ def fit(
     training = _Training(model, validation, hyperparameters, score, on_epoch, state, checkpoint)
     loss = loss or keras.losses.BinaryCrossentropy()
     try:
-        with memory_errors_explained(hyperparameters):
+        with memory_errors_explained(hyperparameters), data_errors_carried(train, validation):
             if state.epoch < hyperparameters.warmup_epochs:
                 _warm_up(training, train, loss, jit=jit)
             if not training.is_over:
@@ -77,6 +79,18 @@ def fit(
         best_epoch=state.best_epoch,
         val_probabilities=state.best_probabilities,
     )
+
+
+@contextmanager
+def data_errors_carried(*batches: OrderedBatches) -> Iterator[None]:
+    """Raise the batches' own error where TensorFlow has made one of its kind of it."""
+    try:
+        yield
+    except Exception:
+        for one in batches:
+            if one.error is not None:
+                raise one.error from None
+        raise
 
 
 def make_optimizer(hyperparameters: Hyperparameters, *, num_steps: int) -> keras.optimizers.Optimizer:
@@ -109,14 +123,15 @@ def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss
             features = features_of(model)
             batches, validation = (
                 FeatureBatches(
-                    predict(features, slices.as_stored(), said=f"features of {name}"),
+                    _features(features, slices, said=f"features of {name}"),
                     slices.targets,
                     batch_size=hyperparameters.batch_size,
-                    order=order,
+                    order=slices.order_of,
+                    divisor=slices.divisor,
                 )
-                for name, slices, order in (
-                    ("training slices", train, train.order_of),
-                    ("validation slices", training.validation, None),
+                for name, slices in (
+                    ("training slices", train),
+                    ("validation slices", training.validation),
                 )
             )
             learner = head_of(model)
@@ -126,6 +141,12 @@ def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss
         training.run(learner, batches, validation, until=hyperparameters.warmup_epochs)
     finally:
         backbone.trainable = True
+
+
+def _features(features: keras.Model, slices: SliceBatches, *, said: str) -> np.ndarray:
+    plain = slices.as_stored()
+    with data_errors_carried(plain):
+        return predict(features, plain, said=said)
 
 
 def _fine_tune(training: "_Training", train: SliceBatches, loss: keras.losses.Loss, *, jit: bool) -> None:
@@ -178,7 +199,6 @@ class _Training:
         first = self.state.epoch
         if first not in (0, self.hyperparameters.warmup_epochs):
             self.state.put_back_optimizer(learner.optimizer, learner)
-        batches.start_epoch(first)
         learner.fit(
             batches,
             initial_epoch=first,
@@ -187,7 +207,7 @@ class _Training:
             verbose=0,
             callbacks=[
                 EpochProgress(self.num_epochs, batches.num_slices, self.hyperparameters),
-                _AfterEpoch(self, validation),
+                _Epochs(self, batches, validation),
             ],
         )
 
@@ -200,6 +220,7 @@ class _Training:
         live = [np.asarray(variable) for variable in learner.trainable_variables]
         learner.optimizer.finalize_variable_values(learner.trainable_variables)  # their average, with ema
         probabilities = predict(learner, validation, said="validation")
+        expect_finite(float(probabilities.sum()), epoch, self.hyperparameters, what="validation")
         figures = {
             "loss": float(logs["loss"]),
             "val_loss": mean_binary_crossentropy(validation.targets, probabilities),
@@ -227,12 +248,15 @@ class _Training:
             state.best_probabilities = probabilities
 
 
-class _AfterEpoch(keras.callbacks.Callback):
-    """Hands the end of each epoch to the training, and stops early."""
+class _Epochs(keras.callbacks.Callback):
+    """Begins each epoch with its own order, hands its end to the training, and stops early."""
 
-    def __init__(self, training: _Training, validation: OrderedBatches) -> None:
+    def __init__(self, training: _Training, batches: OrderedBatches, validation: OrderedBatches) -> None:
         super().__init__()
-        self._training, self._validation = training, validation
+        self._training, self._batches, self._validation = training, batches, validation
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._batches.start_epoch(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None

@@ -11,6 +11,7 @@ SAMPLINGS = ("natural", "class_balanced")
 MONITORS = ("val_loss", "val_auc")
 LOSSES = ("bce", "weighted_bce", "focal", "log_loss_rsna")
 SCHEDULES = ("constant", "cosine")
+WARMUP_RATE = 1e-3
 BACKBONES = ("efficientnet-b0", "efficientnetv2-b0", "convnext-tiny")
 
 
@@ -62,7 +63,7 @@ class Hyperparameters:
     learning_rate: float = 1e-4
     schedule: str = "constant"
     warmup_epochs: int = 0
-    warmup_learning_rate: float = 1e-3
+    warmup_learning_rate: float = WARMUP_RATE
     warmup_augment: bool = False
     clip_norm: float = 0.0
     ema: float = 0.0
@@ -105,6 +106,12 @@ class Hyperparameters:
         for name in ("learning_rate", "warmup_learning_rate"):
             rate = getattr(self, name)
             _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
+        if not self.warmup_epochs:
+            rate = self.warmup_learning_rate
+            _expect("warmup_learning_rate", rate, rate == WARMUP_RATE, "with warmup_epochs above 0")
+            _expect(
+                "warmup_augment", self.warmup_augment, not self.warmup_augment, "with warmup_epochs above 0"
+            )
         _expect("schedule", self.schedule, self.schedule in SCHEDULES, " or ".join(SCHEDULES))
         _expect("clip_norm", self.clip_norm, self.clip_norm >= 0, "0 (none) or more")
         _expect("ema", self.ema, 0 <= self.ema < 1, "0 (none) or more, below 1")

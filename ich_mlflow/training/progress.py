@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ich_mlflow.dataset.pipeline import OrderedBatches
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import TrainingError
 from ich_mlflow.training.hyperparameters import Hyperparameters
 
 #: Steps between two looks at the loss: each look waits for the device.
@@ -21,7 +21,25 @@ def predict(model: keras.Model, batches: OrderedBatches, *, said: str) -> np.nda
     """The model's outputs float32 on the batches, in their order, under a progress bar."""
     with _bar(len(batches), said) as bar:
         step = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: bar.update())
-        return np.asarray(model.predict(batches, verbose=0, callbacks=[step]), dtype=np.float32)
+        shared = _Shared(batches, model.distribute_strategy.num_replicas_in_sync)
+        outputs = model.predict(shared, verbose=0, callbacks=[step])
+        return np.asarray(outputs, dtype=np.float32)[: batches.num_slices]
+
+
+class _Shared(keras.utils.PyDataset):
+    """The same batches, the last filled up with copies until devices can share it: none may be left without."""
+
+    def __init__(self, batches: OrderedBatches, replicas: int) -> None:
+        super().__init__()
+        self._batches, self._replicas = batches, replicas
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        inputs, _ = self._batches[index]
+        missing = -len(inputs) % self._replicas
+        return (np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs,)
 
 
 class EpochProgress(keras.callbacks.Callback):
@@ -55,13 +73,16 @@ class EpochProgress(keras.callbacks.Callback):
         logs["slices_per_second"] = self._num_slices / logs["seconds"]
 
 
-def expect_finite(loss: float, epoch: int, hyperparameters: Hyperparameters) -> None:
-    """Raise ModelError where the loss is no number any more: the steps were too long."""
-    if math.isfinite(loss):
+def expect_finite(
+    value: float, epoch: int, hyperparameters: Hyperparameters, *, what: str = "training loss"
+) -> None:
+    """Raise TrainingError where the value is no number any more: the steps were too long."""
+    if math.isfinite(value):
         return
-    raise ModelError(
-        f"the training loss of epoch {epoch + 1} is {loss}, expected a finite number: lower learning_rate (it is "
-        f"{hyperparameters.learning_rate:g}), pass -P clip_norm=1, or with mixed_float16 use mixed_bfloat16"
+    name = "warmup_learning_rate" if epoch < hyperparameters.warmup_epochs else "learning_rate"
+    raise TrainingError(
+        f"the {what} of epoch {epoch + 1} is {value}, expected a finite number: lower {name} (it is "
+        f"{getattr(hyperparameters, name):g}), pass -P clip_norm=1, or with mixed_float16 use mixed_bfloat16"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from ich_mlflow.errors import ModelError
-from ich_mlflow.model.backbones import BACKBONES, build_backbone, set_weights
+from ich_mlflow.model.backbones import BACKBONES, build_backbone, set_weights, weights_of
 from ich_mlflow.model.classifier import backbone_of
 
 #: A firewall that swallows packets must not hold a training run up for minutes.
@@ -100,7 +100,7 @@ class _Starter:
     def _read(self, path: Path) -> keras.Model:
         backbone = self.build()
         if path.suffix == ".keras":
-            set_weights(backbone, backbone_of(keras.models.load_model(path, compile=False)).get_weights())
+            set_weights(backbone, weights_of(backbone_of(keras.models.load_model(path, compile=False))))
             return backbone
         try:
             backbone.load_weights(path)

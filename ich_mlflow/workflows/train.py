@@ -1,5 +1,6 @@
 """Train a classifier; log it with its metrics, figures, Keras model and whole serving model."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from ich_mlflow.dataset.pipeline import SliceBatches
 from ich_mlflow.dataset.sampling import seen
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
-from ich_mlflow.errors import DataError, ModelError, OptionError
+from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
 from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.evaluation.operating_point import choose_operating_points
 from ich_mlflow.figures.curves import training_curves
@@ -36,7 +37,7 @@ from ich_mlflow.training.compute import (
     device_names,
     peak_memory_gib,
 )
-from ich_mlflow.training.fit import FitResult, fit
+from ich_mlflow.training.fit import FitResult, fit, mean_binary_crossentropy
 from ich_mlflow.training.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters, resolve
 from ich_mlflow.training.progress import predict
 from ich_mlflow.training.weights import Start, start_backbone
@@ -50,7 +51,7 @@ from ich_mlflow.workflows.training_data import (
     training_rows,
     validation_batches,
 )
-from ich_mlflow.workflows.unfinished import Unfinished, begin, held, to_resume
+from ich_mlflow.workflows.unfinished import Unfinished, begin, to_resume
 
 BEST_FILE = "best.keras"
 
@@ -72,19 +73,21 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
     With resume=true it goes on with the unfinished training of the same options, in that one's run.
     """
     recipe, hyperparameters = chosen_hyperparameters(options)
-    before = to_resume(options)
-    with start_run(
-        "train", nested=nested, resume=before.run_id if before else None, system_metrics=True
-    ) as run:
-        unfinished = before or begin(options, run.run_id)
-        try:
-            with held(unfinished):
+    with ExitStack() as locks:
+        before = to_resume(options, locks)
+        with start_run(
+            "train", nested=nested, resume=before.run_id if before else None, system_metrics=True
+        ) as run:
+            unfinished = before or begin(options, run.run_id, locks)
+            try:
                 job = _Job(run, options, recipe, hyperparameters, unfinished)
                 trained = job.train(stored or open_stored_set(options))
-        except BaseException:
-            if not unfinished.state_path.exists():
-                unfinished.remove()
-            raise
+            except BaseException as error:
+                if not unfinished.state_path.exists():
+                    unfinished.remove()
+                elif isinstance(error, KeyboardInterrupt):
+                    print(f"stopped; -P resume=true goes on from the last epoch ({unfinished.folder})")
+                raise
         unfinished.remove()
         return trained
 
@@ -167,12 +170,19 @@ class _Job:
         self._expect_same_data(stored)
         log_data(run, stored, options, dropped=dropped)
         log_augmented(run, stored, self.hyperparameters, seed=options.seed)
-        batches = training_batches(stored, rows, scheme, self.hyperparameters, seed=options.seed)
-        validation = validation_batches(stored, scheme, self.hyperparameters)
         keras.utils.set_random_seed(options.seed)
         with native_stderr_muted():  # the first look for a GPU is loud where there is none
             distribution = Distribution()
             self._log_machine(distribution)
+        batches = training_batches(
+            stored,
+            rows,
+            scheme,
+            self.hyperparameters,
+            seed=options.seed,
+            replicas=distribution.num_replicas,
+        )
+        validation = validation_batches(stored, scheme, self.hyperparameters)
         with distribution.scope(), computing_in(options.precision):
             start = self._start()
             model = self._build(start.backbone, batches)
@@ -210,6 +220,8 @@ class _Job:
             },
             prefix="machine",
         )
+        if self.run.resumed:
+            self.run.tags({"ich.resumed_on": device_names()})
 
     def _expect_same_data(self, stored: StoredSet) -> None:
         """What goes on must go on with the data it began with."""
@@ -234,6 +246,12 @@ class _Job:
             noted = self.unfinished.notes["start"]
             start = Start(backbone=start.backbone, name=noted["name"], said=noted["said"])
         print(start.said)
+        began_with = self.unfinished.notes.get("start", {}).get("name", start.name)
+        if began_with != start.name:
+            raise ModelError(
+                f"run {self.run.run_id} began with weights {began_with}, now it would be: {start.said}; expected the "
+                "same start: leave out -P resume=true to begin anew"
+            )
         self.unfinished.note(start={"name": start.name, "said": start.said})
         self.run.params({"start": start.name, "said": start.said[:500]}, prefix="weights")
         return start
@@ -307,10 +325,10 @@ class _Job:
                 jit=is_true(self.options.jit),
                 checkpoint=self.unfinished.state_path,
             )
-        except ModelError as error:
+        except TrainingError as error:
             if not self.unfinished.state_path.exists():
                 raise
-            raise ModelError(f"{error}. {self._keep_best(model)}") from None
+            raise TrainingError(f"{error}. {self._keep_best(model)}") from None
 
     def _keep_best(self, model: keras.Model) -> str:
         """Save the best weights of a training that failed, beside its checkpoint and on its run; say where."""
@@ -349,8 +367,14 @@ class _Job:
             probabilities=probabilities,
             thresholds=specification.thresholds,
         )
-        self._log_history(result, stored)
+        self._log_history(
+            result,
+            stored,
+            val_loss=mean_binary_crossentropy(scheme.targets(stored.subtypes[rows]), probabilities),
+        )
         run.dictionary({"operating_points": specification.operating_points}, "operating_points.json")
+        if run.resumed:
+            run.forget_models()
         sample = np.array(preview_rows(stored, num_slices=6))
         keras_uri, serving_uri = log_models(
             model, specification, sample_hu=stored.hu_with_context(sample, specification.context)
@@ -371,7 +395,7 @@ class _Job:
             num_classes=scheme.num_classes,
         )
 
-    def _log_history(self, result: FitResult, stored: StoredSet) -> None:
+    def _log_history(self, result: FitResult, stored: StoredSet, *, val_loss: float) -> None:
         history = result.history.assign(epoch=result.history["epoch"] + 1)
         best = result.best_epoch + 1
         self.run.table(history, "history.json")
@@ -380,8 +404,10 @@ class _Job:
         )
         self.run.metrics(
             {
-                "val/loss": result.history["val_loss"].iloc[result.best_epoch],
+                "val/loss": val_loss,
                 "best_epoch": best,
-                "machine/slices_per_second": result.history["slices_per_second"].median(),
+                "machine/slices_per_second": result.history["slices_per_second"][
+                    self.hyperparameters.warmup_epochs :
+                ].median(),
             }
         )

@@ -34,7 +34,7 @@ def training_rows(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str)
 def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, missing: str) -> None:
     """Raise DataError where no patient of the training rows, or of the validation split, has one of the labels.
 
-    missing: `allow` lets validation go without.
+    missing: `allow` lets validation go without some. Test labels are not looked at: evaluate says what it lacks.
     """
     advice = (
         "make another stored set (-P seed=, a larger -P validation_fraction=, -P folds=, more data), or pass "
@@ -43,7 +43,8 @@ def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, mi
     for split, chosen in (("train", rows), ("validation", stored.rows("validation"))):
         positive = scheme.targets(stored.subtypes[chosen]).sum(axis=0)
         lacking = [label for label, count in zip(scheme.labels, positive, strict=True) if not count]
-        if not lacking or (split == "validation" and missing == "allow"):
+        some = len(lacking) < len(scheme.labels)
+        if not lacking or (split == "validation" and missing == "allow" and some):
             continue
         also = (
             "" if split == "train" else "; or -P missing_labels=allow, and it is not estimable in validation"
@@ -55,9 +56,24 @@ def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, mi
 
 
 def training_batches(
-    stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, hyperparameters: Hyperparameters, *, seed: int
+    stored: StoredSet,
+    rows: np.ndarray,
+    scheme: ClassScheme,
+    hyperparameters: Hyperparameters,
+    *,
+    seed: int,
+    replicas: int = 1,
 ) -> SliceBatches:
-    """The batches of those rows: sampled and augmented as the hyperparameters say, by the seed."""
+    """The batches of those rows: sampled and augmented as the hyperparameters say, by the seed.
+
+    Raises DataError where `replicas` devices can't share a batch evenly.
+    """
+    if hyperparameters.batch_size % replicas or len(rows) < replicas:
+        raise DataError(
+            f"batch_size is {hyperparameters.batch_size} for {len(rows)} slices, expected a multiple of the {replicas} "
+            f"GPUs: pass -P batch_size={replicas * max(1, hyperparameters.batch_size // replicas)}, or fewer GPUs by "
+            "CUDA_VISIBLE_DEVICES"
+        )
     targets = scheme.targets(stored.subtypes[rows])
     return SliceBatches(
         stored,
@@ -68,6 +84,7 @@ def training_batches(
         context=hyperparameters.context,
         order=_order(targets, scheme, hyperparameters, seed=seed),
         augment=partial(augment_slices, hyperparameters=hyperparameters),
+        divisor=replicas,
     )
 
 
@@ -107,13 +124,14 @@ def log_data(run: Run, stored: StoredSet, options: TrainOptions, *, dropped: int
     )
     if dropped:
         print(f"left out of training: {dropped} slices whose only bleed is epidural (epidural_only=drop)")
-    if run.resumed:
+    if run.has_datasets:  # logged before the training was cut off
         return
     for split in ("train", "validation"):
         run.dataset(
             stored.table.iloc[stored.rows(split)],
             source=stored.path,
-            name=stored.manifest["source"],
+            # One name and digest would be one data set, with one context.
+            name=f"{stored.manifest['source']}-{split}",
             digest=stored.digest,
             context={"train": "training"}.get(split, split),
         )

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ich_mlflow.dataset.whole import write_text
 from ich_mlflow.errors import DataError
 from ich_mlflow.options import TrainOptions, is_true
 from ich_mlflow.processes import locked
+from ich_mlflow.tracking.run import why_not_resumable
 from ich_mlflow.training.checkpoint import STATE_FILE
 
 _NOTE = "training.json"
@@ -40,14 +41,17 @@ class Unfinished:
 
     def remove(self) -> None:
         """What is finished needs no checkpoint: the run has the models."""
+        # The note first: without it the rest is no training to go on with.
+        (self.folder / _NOTE).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def begin(options: TrainOptions, run_id: str) -> Unfinished:
-    """The folder of a training that begins in that run, made and noted."""
+def begin(options: TrainOptions, run_id: str, locks: ExitStack) -> Unfinished:
+    """The folder of a training that begins in that run, made, noted, and held as long as `locks` are."""
     folder = Path(options.checkpoints) / run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        locks.enter_context(_held(folder))
         unfinished = Unfinished(run_id=run_id, folder=folder, notes={})
         unfinished.note(options=what_counts(options))
     except OSError as error:
@@ -57,30 +61,39 @@ def begin(options: TrainOptions, run_id: str) -> Unfinished:
     return unfinished
 
 
-def to_resume(options: TrainOptions) -> Unfinished | None:
-    """The newest unfinished training with these options, which no living process holds; None without one.
+def to_resume(options: TrainOptions, locks: ExitStack) -> Unfinished | None:
+    """The newest unfinished training with these options, held as long as `locks` are; None without one.
 
-    Says in a line what it found, and for the newest that does not fit, in what it differs.
+    Passed over are those that a living process holds, and those whose MLflow run can't be gone on with. Says in a line
+    what it found, or why the newest does not fit.
     """
     if not is_true(options.resume):
         return None
     wanted = what_counts(options)
-    others = []
-    for unfinished in _newest_first(Path(options.checkpoints)):
-        differs = _differences(unfinished.notes.get("options", {}), wanted)
-        if not differs:
-            print(f"resume: goes on with run {unfinished.run_id}, kept in {unfinished.folder}")
-            return unfinished
-        others.append(f"{unfinished.run_id} differs in {differs}")
-    told = f" ({others[0]})" if others else ""
+    reasons = []
+    for note in _newest_first(Path(options.checkpoints)):
+        with ExitStack() as attempt:
+            try:
+                attempt.enter_context(_held(note.parent))
+                unfinished = _read(note)
+            except (OSError, ValueError, KeyError, DataError):  # damaged, or being trained by another process
+                continue
+            differs = _differences(unfinished.notes.get("options", {}), wanted)
+            reason = f"differs in {differs}" if differs else why_not_resumable(unfinished.run_id)
+            if reason is None:
+                locks.push(attempt.pop_all())
+                print(f"resume: goes on with run {unfinished.run_id}, kept in {unfinished.folder}")
+                return unfinished
+            reasons.append(f"run {unfinished.run_id} {reason}")
+    told = f" ({reasons[0]})" if reasons else ""
     print(f"resume: no unfinished training with these options in {options.checkpoints}/{told}, so one begins")
     return None
 
 
 @contextmanager
-def held(unfinished: Unfinished) -> Iterator[None]:
+def _held(folder: Path) -> Iterator[None]:
     """Keep other processes from going on with it as well."""
-    with locked(unfinished.folder, _LOCK, by="another training"):
+    with locked(folder, _LOCK, by="another training"):
         yield
 
 
@@ -93,17 +106,17 @@ def what_counts(options: TrainOptions) -> dict[str, Any]:
     }
 
 
-def _newest_first(folder: Path) -> Iterator[Unfinished]:
-    notes = sorted(folder.glob(f"*/{_NOTE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for note in notes:
-        try:
-            values = json.loads(note.read_text(encoding="utf-8"))
-            unfinished = Unfinished(run_id=values.pop("run_id"), folder=note.parent, notes=values)
-            with held(unfinished):
-                pass
-        except (OSError, ValueError, KeyError, DataError):  # damaged, or being trained by another process
-            continue
-        yield unfinished
+def _newest_first(folder: Path) -> list[Path]:
+    times = {}
+    for note in folder.glob(f"*/{_NOTE}"):
+        with suppress(OSError):  # finished and removed in this moment
+            times[note] = note.stat().st_mtime
+    return sorted(times, key=lambda note: times[note], reverse=True)
+
+
+def _read(note: Path) -> Unfinished:
+    values = json.loads(note.read_text(encoding="utf-8"))
+    return Unfinished(run_id=values.pop("run_id"), folder=note.parent, notes=values)
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

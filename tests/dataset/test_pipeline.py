@@ -3,6 +3,7 @@ import pytest
 
 from ich_mlflow.dataset.pipeline import FeatureBatches, SliceBatches
 from ich_mlflow.dataset.sampling import natural_order
+from ich_mlflow.errors import DataError
 
 
 def test_batches_hold_the_rows_in_order_as_float_hu(stored_set):
@@ -38,11 +39,11 @@ def _augmented(stored_set, batch_size):
     return batches, noted
 
 
-def test_an_epoch_ends_with_a_new_order_and_new_augmentation(stored_set):
+def test_another_epoch_has_another_order_and_other_augmentation(stored_set):
     batches, noted = _augmented(stored_set, 4)
     first = batches.order.copy()
     batches[1]
-    batches.on_epoch_end()
+    batches.start_epoch(1)
     batches[1]
     assert not np.array_equal(first, batches.order)
     assert noted[0].shape == (4, 5)
@@ -51,8 +52,8 @@ def test_an_epoch_ends_with_a_new_order_and_new_augmentation(stored_set):
 
 def test_an_epoch_that_is_started_by_number_is_the_one_that_is_reached_by_training(stored_set):
     batches, noted = _augmented(stored_set, 4)
-    batches.on_epoch_end()
-    batches.on_epoch_end()
+    batches.start_epoch(1)
+    batches.start_epoch(2)
     again, noted_again = _augmented(stored_set, 4)
     again.start_epoch(2)
     np.testing.assert_array_equal(batches.order, again.order)
@@ -101,3 +102,21 @@ def test_features_come_in_the_order_of_the_epoch():
 def test_rows_and_targets_must_match(stored_set):
     with pytest.raises(ValueError, match="3 rows but 2 targets"):
         SliceBatches(stored_set, np.arange(3), np.zeros((2, 1)), batch_size=1)
+
+
+def test_with_a_divisor_every_batch_can_be_shared_evenly():
+    targets = np.arange(19, dtype=np.float32)[:, None]
+    batches = FeatureBatches(targets, targets, batch_size=8, order=lambda epoch: np.arange(19), divisor=2)
+    assert [len(batches[number][1]) for number in range(len(batches))] == [8, 8, 2]
+    assert batches.num_slices == 18
+
+
+def test_the_error_of_a_slice_is_kept_as_it_was(stored_set, monkeypatch):
+    def damaged(self, rows, context):
+        raise DataError("hu-00000.npy is damaged: remove it")
+
+    monkeypatch.setattr(type(stored_set), "hu_with_context", damaged)
+    batches, _ = _augmented(stored_set, 4)
+    with pytest.raises(DataError):
+        batches[0]
+    assert "is damaged" in str(batches.error)

@@ -63,11 +63,33 @@ def test_a_label_without_slices_is_passed_over():
     assert drawn.sum(axis=0).tolist() == [2, 0]
 
 
-def test_a_rate_that_no_mixture_reaches_is_refused_with_what_could_be():
-    # two labels that exclude each other can't both be seen in 60 % of the slices
-    targets = _targets(([1, 0], 10), ([0, 1], 10), ([0, 0], 80))
-    with pytest.raises(DataError, match=r"sampling_rate is 0\.6.*lower -P sampling_rate="):
-        balanced(targets, rate=0.6)
+@pytest.mark.parametrize(
+    ("groups", "rate", "can"),
+    [
+        # two labels that exclude each other can't both be seen in 60 % of the slices
+        ([([1, 0], 10), ([0, 1], 10), ([0, 0], 80)], 0.6, "from 0 to 0.5"),
+        # without a negative slice, two that exclude each other have one half each and nothing else
+        ([([1, 0], 10), ([0, 1], 30)], 0.3, "from 0.5 to 0.5"),
+    ],
+)
+def test_a_rate_that_no_mixture_reaches_is_refused_with_those_that_can_be(groups, rate, can):
+    with pytest.raises(DataError, match=rf"sampling_rate is {rate}.*{can} can be reached"):
+        balanced(_targets(*groups), rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("groups", "rate"),
+    [
+        # a group must go: label 1 never without label 0, so label 0 alone may not be shown
+        ([([1, 1], 20), ([1, 0], 100), ([0, 0], 880)], 1 / 6),
+        # none negative may be shown
+        ([([1, 0], 10), ([0, 1], 30), ([0, 0], 960)], 0.5),
+    ],
+)
+def test_a_rate_at_the_edge_of_what_can_be_is_reached(groups, rate):
+    targets = _targets(*groups)
+    drawn = targets[balanced(targets, rate=rate).order(seed=0, epoch=0)]
+    np.testing.assert_allclose(drawn.mean(axis=0), [rate, rate], atol=0.002)  # two slices in 1,000
 
 
 def test_what_an_epoch_shows_is_counted():

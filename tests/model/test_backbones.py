@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
 from ich_mlflow.ct.window import parse_windows
+from ich_mlflow.errors import ModelError
 from ich_mlflow.model.backbones import BACKBONES, build_backbone, inflate, set_weights
 from ich_mlflow.model.classifier import build_classifier, features_of, frozen_of, head_of
 from ich_mlflow.training.hyperparameters import BACKBONES as BACKBONE_NAMES
+from ich_mlflow.training.weights import start_backbone
 
 SIZE = 32
+BUILD = keras.applications.EfficientNetB0
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +49,60 @@ def test_a_slice_amid_copies_of_itself_has_the_features_it_had_alone(name, featu
     )
 
 
-def test_inflating_keeps_what_keras_does_to_pixels_of_imagenet_weights(pixels, monkeypatch):
-    """With ImageNet weights EfficientNet-B0 has a further rescaling of three channels."""
+@pytest.fixture
+def imagenet(monkeypatch, pixels):
+    """Keras' own EfficientNet-B0 as its ImageNet file leaves it: statistics of pixels, and lively random weights."""
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *a, **k: "none")
     monkeypatch.setattr(keras.Model, "load_weights", lambda self, path, **k: None)
-    backbone = _lively(build_backbone(image_size=SIZE, weights="imagenet"), pixels)
-    scales = [layer.scale for layer in backbone.layers if isinstance(layer, keras.layers.Rescaling)]
-    assert np.size(scales[-1]) == 3
-    alone = np.asarray(backbone(pixels))
+    keras.utils.set_random_seed(0)
+    backbone = keras.applications.EfficientNetB0(include_top=False, input_shape=(SIZE, SIZE, 3))
+    normalization = next(la for la in backbone.layers if isinstance(la, keras.layers.Normalization))
+    normalization.adapt_mean.assign([0.485, 0.456, 0.406])
+    normalization.adapt_variance.assign([0.229, 0.224, 0.225])
+    normalization.finalize_state()
+    _lively(backbone, pixels)
+
+    def build(*, weights, **rest):
+        return backbone if weights == "imagenet" else BUILD(weights=None, **rest)
+
+    monkeypatch.setitem(BACKBONES, "efficientnet-b0", replace(BACKBONES["efficientnet-b0"], build=build))
+    return backbone
+
+
+def test_imagenet_weights_compute_what_keras_network_of_them_does(imagenet, pixels):
+    """Keras has a further rescaling with ImageNet weights, and statistics that set_weights doesn't reach."""
+    expected = np.asarray(imagenet(pixels))
+    ours = build_backbone(image_size=SIZE, weights="imagenet")
+    tolerance = {"rtol": 1e-3, "atol": 1e-3 * np.abs(expected).max()}
+    np.testing.assert_allclose(np.asarray(ours(pixels)), expected, **tolerance)
+    # the same through everything that carries weights on: another start's graph, a file, several slices
+    random = build_backbone(image_size=SIZE)
+    random.set_weights(ours.get_weights())
+    np.testing.assert_array_equal(np.asarray(random(pixels)), np.asarray(ours(pixels)))
+    three = build_backbone(image_size=SIZE, weights="imagenet", num_slices=3)
+    np.testing.assert_allclose(np.asarray(three(np.tile(pixels, (1, 1, 1, 3)))), expected, **tolerance)
+
+
+def test_a_saved_backbone_of_several_slices_is_the_one_that_was_saved(imagenet, pixels, tmp_path):
+    three = build_backbone(image_size=SIZE, weights="imagenet", num_slices=3)
+    three.save(tmp_path / "three.keras")
+    again = keras.models.load_model(tmp_path / "three.keras")
+    nine = np.tile(pixels, (1, 1, 1, 3))
+    np.testing.assert_array_equal(np.asarray(again(nine)), np.asarray(three(nine)))
+
+
+def test_a_file_of_keras_own_network_starts_ours_and_one_with_other_pixels_is_refused(
+    imagenet, pixels, tmp_path
+):
+    imagenet.save(tmp_path / "keras.keras")
+    start = start_backbone(str(tmp_path / "keras.keras"), image_size=SIZE)
+    expected = np.asarray(imagenet(pixels))
     np.testing.assert_allclose(
-        np.asarray(inflate(backbone, 3)(np.tile(pixels, (1, 1, 1, 3)))),
-        alone,
-        rtol=1e-3,
-        atol=1e-3 * np.abs(alone).max(),
+        np.asarray(start.backbone(pixels)), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
     )
+    BUILD(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3)).save(tmp_path / "other.keras")
+    with pytest.raises(ModelError, match="normalises pixels otherwise"):
+        start_backbone(str(tmp_path / "other.keras"), image_size=SIZE)
 
 
 def test_a_third_of_each_stem_weight_goes_to_each_slice(tiny_backbone):

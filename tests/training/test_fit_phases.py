@@ -10,13 +10,14 @@ import pytest
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.dataset.pipeline import SliceBatches
 from ich_mlflow.dataset.sampling import natural_order
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import DataError, ModelError, TrainingError
 from ich_mlflow.model.backbones import BACKBONES
 from ich_mlflow.model.classifier import build_classifier
 from ich_mlflow.training.augment import augment_slices
 from ich_mlflow.training.compute import computing_in
 from ich_mlflow.training.fit import fit
 from ich_mlflow.training.hyperparameters import Hyperparameters
+from ich_mlflow.training.progress import expect_finite
 from tests.factories import TINY, tiny_network
 
 SETTING = {"image_size": 32, "batch_size": 8, "epochs": 4, "learning_rate": 0.01, "patience": 9}
@@ -229,3 +230,54 @@ def test_running_out_of_memory_in_a_step_is_a_clear_error(stored_set, monkeypatc
     monkeypatch.setattr(SliceBatches, "inputs", exhausted)
     with pytest.raises(ModelError, match=r"out of memory with batch_size=8, image_size=32.*-P batch_size=4"):
         _fit(stored_set, _classifier())
+
+
+def test_each_epoch_shows_its_own_order(stored_set, monkeypatch):
+    """Keras ends an epoch before the first: the number of a batch's epoch must be the one that is logged."""
+    read, epochs = SliceBatches.inputs, []
+
+    def inputs(self, places):
+        if self.order_of is not None:
+            epochs.append(self.epoch)
+        return read(self, places)
+
+    monkeypatch.setattr(SliceBatches, "inputs", inputs)
+    result = _fit(stored_set, _classifier(), epochs=3, patience=9)
+    steps = -(-len(stored_set.rows("train")) // 8)
+    assert len(result.history) == 3
+    assert epochs[-3 * steps :] == [0] * steps + [1] * steps + [2] * steps
+
+
+def test_damaged_data_end_a_training_with_their_own_words(stored_set, monkeypatch):
+    read, calls = SliceBatches.inputs, []
+
+    def inputs(self, places):
+        calls.append(places)
+        if len(calls) > 8:  # past what Keras looks at beforehand: in TensorFlow's thread
+            raise DataError("hu-00000.npy is damaged: remove it")
+        return read(self, places)
+
+    monkeypatch.setattr(SliceBatches, "inputs", inputs)
+    with pytest.raises(DataError, match="is damaged"):
+        _fit(stored_set, _classifier())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path, stored_set):
+    with pytest.raises(TrainingError, match=r"can't be written .* expected room for .*resume=true"):
+        _fit(stored_set, _classifier(), checkpoint=tmp_path / "gone" / "state.npz")
+
+
+def test_weights_that_end_an_epoch_as_no_numbers_are_seen_in_validation(stored_set, monkeypatch):
+    def predict(learner, batches, *, said):
+        return np.full((batches.num_slices, 5), np.nan, np.float32)
+
+    monkeypatch.setattr("ich_mlflow.training.fit.predict", predict)
+    with pytest.raises(TrainingError, match="the validation of epoch 1 is nan"):
+        _fit(stored_set, _classifier())
+
+
+def test_a_warm_up_that_explodes_names_its_own_rate():
+    with pytest.raises(TrainingError, match="lower warmup_learning_rate"):
+        expect_finite(float("nan"), 1, Hyperparameters(warmup_epochs=2))
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        expect_finite(float("nan"), 2, Hyperparameters(warmup_epochs=2))

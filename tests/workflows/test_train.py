@@ -11,9 +11,10 @@ from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.options import TrainOptions
 from ich_mlflow.serving.package import load_classifier
+from ich_mlflow.training.hyperparameters import Hyperparameters
 from ich_mlflow.workflows.evaluate import score_rows
 from ich_mlflow.workflows.train import train
-from ich_mlflow.workflows.training_data import training_rows
+from ich_mlflow.workflows.training_data import training_batches, training_rows
 from tests.factories import training_process
 
 
@@ -292,11 +293,21 @@ def test_two_deterministic_trainings_agree_to_the_bit(workspace, stored_set):
         ({"image_size": "1024"}, "image_size is 1024, expected 32 to 512"),
         ({"ema": "1"}, "ema is 1.0"),
         ({"warmup_epochs": "-1"}, "warmup_epochs is -1"),
+        ({"seed": 2**32}, "seed is 4294967296, expected 0 to 4294967295"),
     ],
 )
 def test_what_a_run_cannot_be_told_is_refused(changed, said):
     with pytest.raises(OptionError, match=said):
         train(TrainOptions(data="nowhere", **changed))
+
+
+def test_a_batch_that_the_gpus_cannot_share_is_refused(stored_set):
+    rows = stored_set.rows("train")
+    hyperparameters = Hyperparameters(batch_size=32)
+    with pytest.raises(DataError, match=r"batch_size is 32 .* multiple of the 3 GPUs: pass -P batch_size=30"):
+        training_batches(stored_set, rows, SCHEMES[5], hyperparameters, seed=0, replicas=3)
+    batches = training_batches(stored_set, rows, SCHEMES[5], hyperparameters, seed=0, replicas=4)
+    assert batches.num_slices % 4 == 0
 
 
 @pytest.mark.parametrize("backbone", ["efficientnetv2-b0", "convnext-tiny"])

@@ -8,10 +8,12 @@ import mlflow
 import numpy as np
 import pytest
 
-from ich_mlflow.errors import DataError, ModelError
+from ich_mlflow.errors import DataError, ModelError, TrainingError
 from ich_mlflow.options import TrainOptions
+from ich_mlflow.processes import locked
 from ich_mlflow.workflows import train as module
 from ich_mlflow.workflows.train import train
+from ich_mlflow.workflows.unfinished import what_counts
 from tests.factories import training_process
 
 EPOCHS = 4
@@ -90,7 +92,7 @@ def test_without_something_to_resume_a_training_begins_and_says_in_what_the_othe
     (tmp_path / "checkpoints" / "damaged").mkdir()
     (tmp_path / "checkpoints" / "damaged" / "training.json").write_text("{")
     trained = train(TrainOptions(**{**options, "epochs": "1", "resume": "true"}))
-    assert "(abc differs in epochs (9, here 1)), so one begins" in capsys.readouterr().out
+    assert "(run abc differs in epochs (9, here 1)), so one begins" in capsys.readouterr().out
     assert trained.run_id != "abc"
     assert other.is_dir()  # it is not ours to remove
 
@@ -136,7 +138,7 @@ def test_a_training_that_fails_keeps_its_best_weights_and_says_where(
         def then(epoch, figures):
             on_epoch(epoch, figures)
             if epoch == 1:
-                raise ModelError("the training loss of epoch 3 is nan")
+                raise TrainingError("the training loss of epoch 3 is nan")
 
         return whole_fit(*args, on_epoch=then, **kwargs)
 
@@ -152,3 +154,87 @@ def test_a_training_that_fails_keeps_its_best_weights_and_says_where(
     monkeypatch.setattr(module, "fit", whole_fit)
     again = train(TrainOptions(**{**options, "weights": path, "epochs": "1"}))
     assert mlflow.get_run(again.run_id).data.params["weights.start"] == "file:best.keras"
+
+
+def _killed_before_its_first_epoch(options, tmp_path, run_id):
+    """What a training leaves that was killed at once: its folder and note."""
+    folder = tmp_path / "checkpoints" / run_id
+    folder.mkdir(parents=True)
+    (folder / "training.json").write_text(
+        json.dumps({"run_id": run_id, "options": what_counts(TrainOptions(**options))})
+    )
+    return folder
+
+
+@pytest.mark.parametrize("gone", ["deleted", "elsewhere", "finished", "other experiment"])
+def test_a_run_that_nothing_can_go_on_in_is_passed_over_with_its_reason(
+    workspace, tiny_backbone, options, tmp_path, capsys, gone
+):
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment(f"other {tmp_path}") if gone == "other experiment" else "1"
+    run_id = client.create_run(experiment).info.run_id
+    if gone == "deleted":
+        client.delete_run(run_id)
+    if gone == "finished":
+        client.set_terminated(run_id)
+    _killed_before_its_first_epoch(options, tmp_path, "f" * 32 if gone == "elsewhere" else run_id)
+    trained = train(TrainOptions(**{**options, "resume": "true"}))
+    assert trained.run_id != run_id
+    said = {
+        "deleted": "was deleted", "elsewhere": "is not in sqlite", "finished": "is finished",
+        "other experiment": "belongs to another experiment",
+    }[gone]  # fmt: skip
+    assert said in capsys.readouterr().out
+
+
+def test_a_training_that_was_cut_off_before_its_first_epoch_gets_all_that_a_run_has(
+    workspace, tiny_backbone, options, tmp_path
+):
+    run_id = mlflow.MlflowClient().create_run("1").info.run_id
+    _killed_before_its_first_epoch(options, tmp_path, run_id)
+    trained = train(TrainOptions(**{**options, "epochs": options["epochs"], "resume": "true"}))
+    assert trained.run_id == run_id
+    run = mlflow.get_run(run_id)
+    assert run.data.params["hp.epochs"] == str(EPOCHS)
+    assert {entry.tags[0].value for entry in run.inputs.dataset_inputs} == {"training", "validation"}
+    models = [m.name for m in mlflow.MlflowClient().search_logged_models(["1"]) if m.source_run_id == run_id]
+    assert sorted(models) == ["keras", "serving"]
+
+
+def test_a_training_that_another_process_holds_is_neither_resumed_nor_harmed(
+    workspace, tiny_backbone, options, tmp_path
+):
+    run_id = mlflow.MlflowClient().create_run("1").info.run_id
+    folder = _killed_before_its_first_epoch(options, tmp_path, run_id)
+    with locked(folder, "lock"):
+        trained = train(TrainOptions(**{**options, "resume": "true"}))
+    assert trained.run_id != run_id
+    assert (folder / "training.json").exists()
+    assert mlflow.get_run(run_id).info.status == "RUNNING"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_said_and_no_weights_are_claimed(
+    workspace, tiny_backbone, options, tmp_path
+):
+    run_id = mlflow.MlflowClient().create_run("1").info.run_id
+    folder = _killed_before_its_first_epoch(options, tmp_path, run_id)
+    note = json.loads((folder / "training.json").read_text())
+    (folder / "training.json").write_text(
+        json.dumps({**note, "start": {"name": "random", "said": "at random"}})
+    )
+    (folder / "state.npz").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="can't be read") as refusal:
+        train(TrainOptions(**{**options, "resume": "true"}))
+    assert "kept" not in str(refusal.value)
+    assert not (folder / "best.keras").exists()
+
+
+def test_another_start_than_the_first_attempts_is_refused(workspace, tiny_backbone, options, tmp_path):
+    run_id = mlflow.MlflowClient().create_run("1").info.run_id
+    folder = _killed_before_its_first_epoch(options, tmp_path, run_id)
+    note = json.loads((folder / "training.json").read_text())
+    (folder / "training.json").write_text(
+        json.dumps({**note, "start": {"name": "imagenet", "said": "from ImageNet"}})
+    )
+    with pytest.raises(ModelError, match="began with weights imagenet, now it would be"):
+        train(TrainOptions(**{**options, "resume": "true"}))
