@@ -1,7 +1,7 @@
 """Natural against class-balanced sampling, patients cross-validated: the same network, seed, epochs and folds.
 
     mlflow run . -e preprocess -P exams=120 -P bleeds=0.1 -P folds=3 -P out=data/sampling-phantom
-    python benchmarks/sampling.py --data data/sampling-phantom
+    python benchmarks/sampling.py --data data/sampling-phantom --image_size 64 --epochs 8
 
 Trains the recipe `demo` (EfficientNet-B0 from random weights) once a fold and sampling, `epochs` epochs each, and
 prints the figures of the folds' validation patients, meaned over the folds where a label is estimable. The epoch with
