@@ -12,6 +12,8 @@ from ich_mlflow.errors import OptionError
 AUTO = "auto"
 SOURCES = ("rsna", "ctich", "phantom")
 ENGINES = ("local", "spark")
+CALIBRATIONS = (AUTO, "none", "temperature", "platt", "isotonic")
+OPERATING_POINTS = ("max_f1", "sensitivity_95", "youden")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "reference", "demo")
 
@@ -29,6 +31,10 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
 def is_true(value: str) -> bool:
     """Whether a flag says true. Options of that kind are text: `mlflow run` passes no bare flags."""
     return value.lower() == "true"
+
+
+def _expect_operating_point(value: str) -> None:
+    _expect("operating_point", value, value in OPERATING_POINTS, f"one of {', '.join(OPERATING_POINTS)}")
 
 
 def _expect_flag(name: str, value: str) -> None:
@@ -147,6 +153,14 @@ class TrainOptions(PreprocessOptions):
     deterministic: str = option(
         "false", "true: the same seed on the same machine ends in the same bits; slower"
     )
+    calibration: str = option(
+        AUTO,
+        f"of probabilities on the validation split: {', '.join(CALIBRATIONS)}; auto: as much as its slices allow",
+    )
+    operating_point: str = option(
+        "max_f1",
+        f"what the model decides by, chosen on validation: {', '.join(OPERATING_POINTS)} (it carries all three)",
+    )
     backbone: str = option(
         AUTO, "efficientnet-b0, efficientnetv2-b0 or convnext-tiny; auto: the recipe's (efficientnet-b0)"
     )
@@ -207,6 +221,9 @@ class TrainOptions(PreprocessOptions):
         _expect("epidural_only", self.epidural_only, self.epidural_only in ("drop", "keep"), "drop or keep")
         missing = self.missing_labels
         _expect("missing_labels", missing, missing in ("refuse", "allow"), "refuse or allow")
+        calibration = self.calibration
+        _expect("calibration", calibration, calibration in CALIBRATIONS, f"one of {', '.join(CALIBRATIONS)}")
+        _expect_operating_point(self.operating_point)
         _expect("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         for name in ("resume", "jit", "deterministic"):
             _expect_flag(name, getattr(self, name))
@@ -216,14 +233,63 @@ class TrainOptions(PreprocessOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """Score a registered or logged model on the test split of a stored set."""
+    """Score a model on patients it has not seen: metrics with intervals, figures, a report and a model card.
+
+    The test split of the stored set that it was trained on, or of another one, or all patients of a source.
+    """
 
     model: str = option(
         AUTO,
-        "models:/ich-5class@champion, models:/<name>/<version> or runs:/<run id>/serving; auto: the champion "
+        "ich-5class@champion, models:/<name>/<version> or runs:/<run id>/serving; auto: the champion "
         "of ich-5class, or of ich-4class where there is no other",
     )
-    data: str = option(AUTO, "a stored set; auto: the one the model was trained on")
+    baseline: str = option(
+        AUTO, "another model, as model: the difference is reported with its interval; auto: none"
+    )
+    data: str = option(
+        AUTO,
+        "a stored set (its test split is read), or with source= the folder of the source's files; auto: the set "
+        "that the model was trained on",
+    )
+    source: str = option(
+        AUTO, f"{', '.join(SOURCES)}: evaluate on all its patients; auto: data is a stored set"
+    )
+    out: str = option(AUTO, "with source=: folder of the stored set that is made; auto: a folder under data/")
+    workers: int = option(0, "with source=: processes that read its files; 0: one a core")
+    quarantine_limit: float = option(0.01, "with source=: share of the slices that may be unusable")
+    operating_point: str = option(
+        AUTO, f"what decisions go by: {', '.join(OPERATING_POINTS)}; auto: what the model decides by"
+    )
+    resamples: int = option(2000, "resamples of the patients that the intervals come from, 100 to 100000")
+    heat_maps: int = option(12, "slices to show where the network looked, 0 to 16; 0: none")
+    submission: str = option(
+        "false",
+        "true scores RSNA 2019's stage 2 test files in data= (source=rsna) and writes the CSV that Kaggle takes",
+    )
+
+    def __post_init__(self) -> None:
+        _expect(
+            "source", self.source, self.source in (AUTO, *SOURCES), f"auto or one of {', '.join(SOURCES)}"
+        )
+        with_data = self.source == AUTO or self.data != AUTO
+        _expect("data", self.data, with_data, f"the folder of the files with source={self.source}")
+        _expect("workers", self.workers, self.workers >= 0, "0 or more")
+        _expect("quarantine_limit", self.quarantine_limit, 0 <= self.quarantine_limit <= 1, "0 to 1")
+        if self.operating_point != AUTO:
+            _expect_operating_point(self.operating_point)
+        _expect("resamples", self.resamples, 100 <= self.resamples <= 100_000, "100 to 100000")
+        _expect("heat_maps", self.heat_maps, 0 <= self.heat_maps <= 16, "0 to 16")
+        _expect_flag("submission", self.submission)
+        unlabelled = is_true(self.submission)
+        _expect(
+            "submission",
+            self.submission,
+            not unlabelled or self.source == "rsna",
+            "false without source=rsna",
+        )
+        _expect(
+            "baseline", self.baseline, not unlabelled or self.baseline == AUTO, "auto with submission=true"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,30 +1,92 @@
-"""What can be known without looking: the floor beside every figure of a model."""
+"""What can be known without looking: the floor beside every figure of a model.
+
+The prevalence predictor says of every slice how often the label was in training. The position predictor says how often
+it was at that height of the head. Both come from training labels alone, and travel with the model, so that data from
+elsewhere meet the same floors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ich_mlflow.evaluation.operating_point import RULES, OperatingPoint, choose_operating_points
+
 NUM_BINS = 20
+PREVALENCE, POSITION = "prevalence", "position"
 
 
-def prevalence_floor(train_targets: np.ndarray, num_slices: int) -> np.ndarray:
-    """Each label's share of the training targets [N, L], for every slice: float64 [num_slices, L]. Its AUC is 0.5."""
-    return np.tile(np.asarray(train_targets, dtype=np.float64).mean(axis=0), (num_slices, 1))
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """A predictor that doesn't look at the image, with its operating points chosen on validation.
 
-
-def position_floor(train_targets: np.ndarray, train_position: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """What the position in the head alone predicts: float64 [M, L] of training targets [N, L] and positions [N], [M].
-
-    Positions are the height in the series as a fraction, 0 at the feet to 1 at the crown. The share of positives in 20
-    bins of equal width, each with one slice of the mean prevalence added, so that an empty bin says the prevalence.
+    shares  [B, L]: what it says of the B bins of height, of equal width; one bin says the same everywhere
     """
-    targets = np.asarray(train_targets, dtype=np.float64)
-    bins, wanted = _bins(train_position), _bins(position)
-    counts = np.bincount(bins, minlength=NUM_BINS)
+
+    shares: np.ndarray
+    operating_points: Mapping[str, tuple[OperatingPoint, ...]]
+
+    def probabilities(self, position: np.ndarray) -> np.ndarray:
+        """Probabilities float64 [N, L] at positions [N], 0 at the lowest slice of a series to 1 at the highest."""
+        return np.asarray(self.shares)[_bins(position, len(self.shares))]
+
+    def thresholds(self, rule: str) -> np.ndarray:
+        """Thresholds float64 [L] by one of RULES."""
+        return np.array([point.threshold for point in self.operating_points[rule]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "shares": np.asarray(self.shares).tolist(),
+            "operating_points": {
+                rule: [point.to_dict() for point in points] for rule, points in self.operating_points.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Floor":
+        """The reverse of to_dict."""
+        points = values["operating_points"]
+        return cls(
+            shares=np.array(values["shares"], dtype=np.float64),
+            operating_points={rule: tuple(map(OperatingPoint.from_dict, points[rule])) for rule in RULES},
+        )
+
+
+def fit_floor(
+    train_targets: np.ndarray,
+    train_position: np.ndarray,
+    targets: np.ndarray,
+    position: np.ndarray,
+    labels: tuple[str, ...],
+    *,
+    num_bins: int = NUM_BINS,
+) -> Floor:
+    """The position predictor of training targets [N, L] and positions [N]; with num_bins=1 the prevalence predictor.
+
+    targets [M, L], position [M]: of validation, where its operating points are chosen.
+    """
+    shares = position_shares(train_targets, train_position, num_bins=num_bins)
+    unset = Floor(shares=shares, operating_points={})
+    probabilities = unset.probabilities(position)
+    points = {rule: choose_operating_points(targets, probabilities, labels, rule) for rule in RULES}
+    return Floor(shares=shares, operating_points=points)
+
+
+def position_shares(targets: np.ndarray, position: np.ndarray, *, num_bins: int = NUM_BINS) -> np.ndarray:
+    """Share of positives in each bin of height, float64 [B, L].
+
+    Each bin has one slice of the mean prevalence added, so that an empty bin says the prevalence.
+    """
+    targets = np.asarray(targets, dtype=np.float64)
+    bins = _bins(position, num_bins)
+    counts = np.bincount(bins, minlength=num_bins)
     positive = np.stack(
-        [np.bincount(bins, weights=column, minlength=NUM_BINS) for column in targets.T], axis=1
+        [np.bincount(bins, weights=column, minlength=num_bins) for column in targets.T], axis=1
     )
-    shares = (positive + targets.mean(axis=0)) / (counts[:, None] + 1)
-    return shares[wanted]
+    return (positive + targets.mean(axis=0)) / (counts[:, None] + 1)
 
 
-def _bins(position: np.ndarray) -> np.ndarray:
-    return np.clip((np.asarray(position, dtype=np.float64) * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)
+def _bins(position: np.ndarray, num_bins: int) -> np.ndarray:
+    return np.clip((np.asarray(position, dtype=np.float64) * num_bins).astype(np.int64), 0, num_bins - 1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ich_mlflow.evaluation.calibration import NUM_BINS, bin_of
 from ich_mlflow.evaluation.checks import checked_arrays
-from ich_mlflow.evaluation.metrics import LOG_LOSS_EPSILON
+from ich_mlflow.evaluation.metrics import LOG_LOSS_EPSILON, PER_LABEL_METRICS
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
@@ -33,7 +33,8 @@ class Resampled:
     """Metrics over resamples of the patients.
 
     samples: metric name, as SliceMetrics.as_metrics names it without prefix -> float64 [num_resamples]; NaN in a
-    resample that can't tell. Two models resampled with the same seed and patients are paired.
+    resample that can't tell. There is none of micro AUC, micro average precision and the RSNA log loss. Two models
+    resampled with the same seed and patients are paired.
     """
 
     samples: Mapping[str, np.ndarray]
@@ -79,14 +80,19 @@ def resample_patients(
     columns, sums = _sums_by_patient(targets, probabilities, thresholds, patient_of, len(names))
     rankings = [_Ranking(targets[:, i], probabilities[:, i], patient_of) for i in range(len(labels))]
     parts: list[dict[str, np.ndarray]] = []
-    for weights in _weights(len(names), len(targets), num_resamples, seed):
+    for weights in patient_weights(len(names), len(targets), num_resamples, seed):
         totals = {name: weights @ sums[:, number] for number, name in enumerate(columns)}
         parts.append(_metrics(totals, labels, [ranking.auc_and_precision(weights) for ranking in rankings]))
     return Resampled(samples={name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def _weights(num_patients: int, num_slices: int, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each patient is drawn, float32 [b, P] at a time. The chunks do not change the draws."""
+def patient_weights(
+    num_patients: int, num_slices: int, num_resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """How often each patient is drawn, float32 [b, P], some resamples at a time: as many as fit the memory.
+
+    The same seed gives the same draws, whatever num_slices.
+    """
     rng = np.random.default_rng(seed)
     chance = np.full(num_patients, 1 / num_patients)
     at_a_time = max(1, _CHUNK // max(num_slices, 1))
@@ -136,7 +142,7 @@ def _metrics(
     found: dict[str, np.ndarray] = {
         "accuracy/exact_match": totals["exact"] / slices,
         "accuracy/mean": totals["right"] / slices,
-        "log_loss": totals["entropy"] / slices,
+        "log_loss/mean": totals["entropy"] / slices,
     }
     for i, label in enumerate(labels):
         positive, hit, alarm = (totals[f"{name}/{i}"] for name in ("positive", "hit", "alarm"))
@@ -149,15 +155,42 @@ def _metrics(
         found[f"ppv/{label}"] = _ratio(hit, hit + alarm, estimable & (hit + alarm > 0))
         passed = slices - hit - alarm
         found[f"npv/{label}"] = _ratio(negative - alarm, passed, estimable & (passed > 0))
-        found[f"brier/{label}"] = totals[f"squared/{i}"] / slices
+        found[f"brier/{label}"] = _ratio(totals[f"squared/{i}"], slices, estimable)
         gaps = [np.abs(totals[f"gap/{i}/{number}"]) for number in range(NUM_BINS)]
-        found[f"ece/{label}"] = np.sum(gaps, axis=0) / slices
-    for metric in ("auc", "average_precision", "f1"):
+        found[f"ece/{label}"] = _ratio(np.sum(gaps, axis=0), slices, estimable)
+    found |= _micro(totals, len(labels))
+    for metric in PER_LABEL_METRICS:
         each = np.stack([found[f"{metric}/{label}"] for label in labels])
         known = ~np.isnan(each)
         total = np.where(known, each, 0).sum(axis=0)
         found[f"{metric}/macro"] = _ratio(total, known.sum(axis=0), known.any(axis=0))
     return found
+
+
+def _micro(totals: Mapping[str, np.ndarray], num_labels: int) -> dict[str, np.ndarray]:
+    """Rates over the decisions of the labels that a resample can tell, together.
+
+    AUC and average precision are left out: their ranking would be L times as long, for figures that few read.
+    """
+    slices = totals["slices"]
+    sums = dict.fromkeys(("positive", "negative", "hit", "alarm"), np.zeros(len(slices)))
+    for i in range(num_labels):
+        positive, hit, alarm = (totals[f"{name}/{i}"] for name in ("positive", "hit", "alarm"))
+        known = (positive > 0) & (positive < slices)
+        for name, value in (
+            ("positive", positive), ("negative", slices - positive), ("hit", hit), ("alarm", alarm),
+        ):  # fmt: skip
+            sums[name] = sums[name] + np.where(known, value, 0)
+    positive, negative, hit, alarm = sums.values()
+    estimable = positive > 0
+    decided, passed = hit + alarm, positive + negative - hit - alarm
+    return {
+        "f1/micro": _ratio(2 * hit, positive + decided, estimable),
+        "sensitivity/micro": _ratio(hit, positive, estimable),
+        "specificity/micro": _ratio(negative - alarm, negative, estimable),
+        "ppv/micro": _ratio(hit, decided, estimable & (decided > 0)),
+        "npv/micro": _ratio(negative - alarm, passed, estimable & (passed > 0)),
+    }
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, valid: np.ndarray) -> np.ndarray:

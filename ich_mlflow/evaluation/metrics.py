@@ -1,20 +1,26 @@
-"""Slice metrics of a multi-label model. The unit is the slice; intervals and patients come elsewhere."""
+"""Metrics of a multi-label model on slices, or on exams. Intervals and patients come elsewhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ich_mlflow.evaluation.calibration import expected_calibration_error
 from ich_mlflow.evaluation.checks import checked_arrays
-from ich_mlflow.labels import ANY, SCHEMES
+from ich_mlflow.labels import ANY, SCHEMES, SUBTYPES
 
 #: Probabilities are kept this far from 0 and 1 in a log loss, as the RSNA 2019 challenge does: one sure
 #: mistake costs 34.5 and not infinity.
 LOG_LOSS_EPSILON = 1e-15
 
-PER_LABEL_METRICS = ("auc", "average_precision", "f1", "sensitivity", "specificity", "ppv")
-MACRO_METRICS = ("auc", "average_precision", "f1")
+PER_LABEL_METRICS = (
+    "auc", "average_precision", "f1", "sensitivity", "specificity", "ppv", "npv", "brier", "ece",
+)  # fmt: skip
+#: Those that can be taken over all decisions of the estimable labels together.
+MICRO_METRICS = PER_LABEL_METRICS[:-2]
+SLICES, EXAMS = "slices", "exams"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +28,11 @@ class LabelMetrics:
     """What one label scored. A metric that the data can't tell is NaN, never 0 or 1.
 
     auc, average_precision: from the probabilities, in [0, 1]; NaN without a positive or without a negative.
-    f1, ppv: at the threshold, in [0, 1]; NaN without a positive or without a negative; ppv also where nothing
-        was decided positive.
+    f1, ppv, npv: at the threshold, in [0, 1]; NaN without a positive or without a negative; ppv also where nothing
+        was decided positive, npv where everything was.
     sensitivity, specificity: at the threshold, in [0, 1]; NaN without positives, without negatives.
+    brier: mean squared error of the probabilities, in [0, 1] (Brier, 1950); ece: expected calibration error; both
+        NaN without a positive or without a negative, where they would flatter.
     num_positive_patients: None where the patients were not given.
     """
 
@@ -36,6 +44,9 @@ class LabelMetrics:
     sensitivity: float
     specificity: float
     ppv: float
+    npv: float
+    brier: float
+    ece: float
     num_positive_slices: int
     num_positive_patients: int | None
     is_estimable: bool
@@ -43,11 +54,14 @@ class LabelMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceMetrics:
-    """What a model scored on N slices.
+    """What a model scored on N slices, or N exams: then read "exam" for "slice".
 
     exact_match: share of the slices on which every label was decided right.
     mean_accuracy: share of the N x L decisions that were right. High for any rare label: read it last.
     log_loss: binary cross-entropy in nats, mean over N x L, natural logarithm.
+    rsna_log_loss: the RSNA 2019 challenge's; NaN for 4 labels. With 5 labels the probability of `any` is their
+        highest.
+    micro: MICRO_METRICS over all decisions of the estimable labels together; NaN where there is none.
     """
 
     per_label: tuple[LabelMetrics, ...]
@@ -55,6 +69,8 @@ class SliceMetrics:
     exact_match: float
     mean_accuracy: float
     log_loss: float
+    rsna_log_loss: float
+    micro: Mapping[str, float]
 
     @property
     def num_estimable(self) -> int:
@@ -79,38 +95,41 @@ class SliceMetrics:
         known = [value for value in values if not np.isnan(value)]
         return float(np.mean(known)) if known else float("nan")
 
-    def as_metrics(self, prefix: str) -> dict[str, float]:
+    def as_metrics(self, prefix: str, *, unit: str = SLICES) -> dict[str, float]:
         """Flat MLflow metrics such as `test/auc/epidural` for the prefix `test`; NaNs are left out.
 
-        num_estimable tells over how many labels the macro means are taken.
+        num_estimable tells over how many labels the macro and micro means are taken. unit: slices or exams, for the
+        names of counts.
         """
         flat: dict[str, float] = {}
         for scored in self.per_label:
             for metric in PER_LABEL_METRICS:
                 flat[f"{metric}/{scored.label}"] = getattr(scored, metric)
-            flat[f"num_positive_slices/{scored.label}"] = scored.num_positive_slices
+            flat[f"num_positive_{unit}/{scored.label}"] = scored.num_positive_slices
             if scored.num_positive_patients is not None:
                 flat[f"num_positive_patients/{scored.label}"] = scored.num_positive_patients
-        for metric in MACRO_METRICS:
+        for metric in PER_LABEL_METRICS:
             flat[f"{metric}/macro"] = self.macro(metric)
+        flat |= {f"{metric}/micro": value for metric, value in self.micro.items()}
         flat |= {
             "accuracy/exact_match": self.exact_match,
             "accuracy/mean": self.mean_accuracy,
-            "log_loss": self.log_loss,
-            "num_slices": self.num_slices,
+            "log_loss/mean": self.log_loss,
+            "log_loss/rsna": self.rsna_log_loss,
+            f"num_{unit}": self.num_slices,
             "num_estimable": self.num_estimable,
         }
         return {f"{prefix}/{name}": float(value) for name, value in flat.items() if not np.isnan(value)}
 
-    def table(self) -> pd.DataFrame:
-        """One row a label and a last row `macro`; positives beside, since a rare label's AUC is a wide guess.
+    def table(self, *, unit: str = SLICES) -> pd.DataFrame:
+        """One row a label, then `macro` and `micro`; positives beside, since a rare label's AUC is a wide guess.
 
         `estimable` is yes or no, and in the macro row how many labels of how many.
         """
         rows = [
             {
                 "label": scored.label,
-                "positive_slices": scored.num_positive_slices,
+                f"positive_{unit}": scored.num_positive_slices,
                 "positive_patients": scored.num_positive_patients,
                 "estimable": "yes" if scored.is_estimable else "no",
                 **{metric: getattr(scored, metric) for metric in PER_LABEL_METRICS},
@@ -118,13 +137,11 @@ class SliceMetrics:
             }
             for scored in self.per_label
         ]
-        macro = {
-            "label": "macro",
-            "estimable": f"{self.num_estimable} of {len(self.per_label)}",
-            **{metric: self.macro(metric) for metric in PER_LABEL_METRICS},
-        }
-        counts = {"positive_slices": "Int64", "positive_patients": "Int64"}
-        return pd.DataFrame([*rows, macro]).astype(counts)
+        estimable = f"{self.num_estimable} of {len(self.per_label)}"
+        macro = {metric: self.macro(metric) for metric in PER_LABEL_METRICS}
+        rows.append({"label": "macro", "estimable": estimable, **macro})
+        rows.append({"label": "micro", "estimable": estimable, **self.micro})
+        return pd.DataFrame(rows).astype({f"positive_{unit}": "Int64", "positive_patients": "Int64"})
 
 
 def evaluate_slices(
@@ -150,6 +167,7 @@ def evaluate_slices(
             raise ValueError(f"patient_ids have shape {patient_ids.shape}, expected [{len(targets)}]")
     decisions = probabilities >= thresholds
     right = decisions == targets
+    estimable = targets.any(axis=0) & ~targets.all(axis=0)
     return SliceMetrics(
         per_label=tuple(
             _score_label(
@@ -157,6 +175,8 @@ def evaluate_slices(
             )
             for i, label in enumerate(labels)
         ),
+        micro=_micro(targets[:, estimable], probabilities[:, estimable], decisions[:, estimable]),
+        rsna_log_loss=_rsna_log_loss(targets, probabilities, labels),
         num_slices=len(targets),
         exact_match=float(right.all(axis=1).mean()),
         mean_accuracy=float(right.mean()),
@@ -176,6 +196,34 @@ def rsna_log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
     return float((_cross_entropy(targets, probabilities) @ weights / weights.sum()).mean())
 
 
+def with_any(probabilities: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
+    """Probabilities [N, 6] of the subtypes and `any`, from those of 5 or 6 labels [N, L].
+
+    Five labels have no `any`: it gets their highest, which it can't be below. Raises ValueError for other labels.
+    """
+    if labels == SUBTYPES:
+        return np.column_stack([probabilities, np.max(probabilities, axis=1)])
+    if labels != SCHEMES[6].labels:
+        raise ValueError(f"labels are {', '.join(labels)}, expected the five subtypes, with or without {ANY}")
+    return np.asarray(probabilities)
+
+
+def _rsna_log_loss(targets: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]) -> float:
+    if labels not in (SUBTYPES, SCHEMES[6].labels):
+        return float("nan")
+    return rsna_log_loss(with_any(targets, labels), with_any(probabilities, labels))
+
+
+def _micro(targets: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray) -> dict[str, float]:
+    """MICRO_METRICS of all columns as one."""
+    if not targets.size:
+        return dict.fromkeys(MICRO_METRICS, float("nan"))
+    all_labels = _score_label(
+        "micro", float("nan"), targets.ravel(), probabilities.ravel(), decisions.ravel(), None
+    )
+    return {metric: getattr(all_labels, metric) for metric in MICRO_METRICS}
+
+
 def _score_label(
     label: str,
     threshold: float,
@@ -188,6 +236,7 @@ def _score_label(
     num_positive, num_negative = int(targets.sum()), int((~targets).sum())
     true_positive, false_positive = int((targets & decisions).sum()), int((~targets & decisions).sum())
     decided_positive = true_positive + false_positive
+    decided_negative = len(targets) - decided_positive
     nan = float("nan")
     # Checked here: scikit-learn warns and gives 0, 1 or NaN, which differs from metric to metric.
     estimable = num_positive > 0 and num_negative > 0
@@ -200,6 +249,9 @@ def _score_label(
         sensitivity=true_positive / num_positive if num_positive else nan,
         specificity=1 - false_positive / num_negative if num_negative else nan,
         ppv=true_positive / decided_positive if estimable and decided_positive else nan,
+        npv=(num_negative - false_positive) / decided_negative if estimable and decided_negative else nan,
+        brier=float(np.mean((probabilities - targets) ** 2)) if estimable else nan,
+        ece=expected_calibration_error(targets, probabilities) if estimable else nan,
         num_positive_slices=num_positive,
         num_positive_patients=None if patient_ids is None else len(np.unique(patient_ids[targets])),
         is_estimable=estimable,

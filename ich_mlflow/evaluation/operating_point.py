@@ -1,4 +1,4 @@
-"""The threshold of each label, chosen on the validation slices and carried by the registered model."""
+"""The threshold of each label, chosen on the validation split and carried by the registered model."""
 
 import math
 from collections.abc import Mapping
@@ -9,8 +9,11 @@ import numpy as np
 
 from ich_mlflow.evaluation.checks import checked_arrays
 
-MAX_F1 = "max_f1"
-#: The rule of a label that the validation slices can't tell anything about.
+MAX_F1, SENSITIVITY_95, YOUDEN = "max_f1", "sensitivity_95", "youden"
+RULES = (MAX_F1, SENSITIVITY_95, YOUDEN)
+#: What sensitivity_95 keeps at least.
+MIN_SENSITIVITY = 0.95
+#: The rule of a label that the validation split can't tell anything about.
 DEFAULT = "default"
 DEFAULT_THRESHOLD = 0.5
 
@@ -22,7 +25,7 @@ class OperatingPoint:
     threshold: in [0, 1].
     sensitivity, specificity: in [0, 1], on the slices it was chosen on, so they flatter; both NaN for the rule
         `default`.
-    rule: max_f1 or default.
+    rule: one of RULES, or default.
     """
 
     label: str
@@ -34,8 +37,10 @@ class OperatingPoint:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold of {self.label} is {self.threshold}, expected a number in [0, 1]")
-        if self.rule not in (MAX_F1, DEFAULT):
-            raise ValueError(f"rule of {self.label} is {self.rule!r}, expected {MAX_F1} or {DEFAULT}")
+        if self.rule not in (*RULES, DEFAULT):
+            raise ValueError(
+                f"rule of {self.label} is {self.rule!r}, expected one of {', '.join((*RULES, DEFAULT))}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: NaN is None."""
@@ -62,22 +67,24 @@ class OperatingPoint:
 def choose_operating_points(
     targets: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], rule: str = MAX_F1
 ) -> tuple[OperatingPoint, ...]:
-    """The threshold of each label with the highest F1: targets [N, L] of 0 and 1, probabilities [N, L].
+    """The threshold of each label by a rule: targets [N, L] of 0 and 1, probabilities [N, L].
 
-    It lies half way between the lowest probability that is decided positive and the next lower one: were it
-    that probability itself, rounding in another runtime could flip the very slice that set it. At equal F1
+    max_f1: the highest F1. sensitivity_95: the highest specificity with a sensitivity of at least 0.95. youden: the
+    highest sensitivity + specificity - 1 (Youden, Cancer 3, 1950).
+    The threshold lies half way between the lowest probability that is decided positive and the next lower one: were it
+    that probability itself, rounding in another runtime could flip the very slice that set it. Among equals
     the lowest threshold wins: it has the higher sensitivity, and a missed bleed costs more than a false alarm.
     (It follows that a model that knows nothing about a label decides it positive everywhere.)
     A label without positives or without negatives gets 0.5, NaN for both rates and the rule `default`.
     Raises ValueError for arrays that evaluate_slices would refuse, or an unknown rule.
     """
-    if rule != MAX_F1:
-        raise ValueError(f"rule is {rule!r}, expected {MAX_F1!r}")
+    if rule not in RULES:
+        raise ValueError(f"rule is {rule!r}, expected one of {', '.join(RULES)}")
     targets, probabilities = checked_arrays(targets, probabilities, labels)
-    return tuple(_max_f1_point(label, targets[:, i], probabilities[:, i]) for i, label in enumerate(labels))
+    return tuple(_point(label, targets[:, i], probabilities[:, i], rule) for i, label in enumerate(labels))
 
 
-def _max_f1_point(label: str, targets: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:
+def _point(label: str, targets: np.ndarray, probabilities: np.ndarray, rule: str) -> OperatingPoint:
     num_positive, num_negative = int(targets.sum()), int((~targets).sum())
     if not num_positive or not num_negative:
         nan = float("nan")
@@ -88,18 +95,29 @@ def _max_f1_point(label: str, targets: np.ndarray, probabilities: np.ndarray) ->
     candidates, first = np.unique(probabilities[order], return_index=True)
     # At a candidate everything from its first place on is decided positive.
     decided = len(targets) - first
-    positives_from = np.cumsum(targets[order][::-1])[::-1]
-    true_positive = positives_from[first]
-    f1 = 2 * true_positive / (num_positive + decided)
-    # argmax gives the first of equals and candidates ascend. Equal fractions of integers are equal floats.
-    best = int(np.argmax(f1))
+    hits = np.cumsum(targets[order][::-1])[::-1][first]
+    alarms = decided - hits
+    best = _best(rule, hits, alarms, num_positive, num_negative)
     return OperatingPoint(
         label=label,
         threshold=float(candidates[best] + (candidates[best - 1] if best else 0.0)) / 2,
-        sensitivity=float(true_positive[best] / num_positive),
-        specificity=float(1 - (decided[best] - true_positive[best]) / num_negative),
-        rule=MAX_F1,
+        sensitivity=float(hits[best] / num_positive),
+        specificity=float(1 - alarms[best] / num_negative),
+        rule=rule,
     )
+
+
+def _best(rule: str, hits: np.ndarray, alarms: np.ndarray, num_positive: int, num_negative: int) -> int:
+    """Which candidate a rule takes. Candidates ascend, so that the first of equals has the lowest threshold."""
+    if rule == SENSITIVITY_95:
+        # Sensitivity and false alarms fall from candidate to candidate.
+        wanted = math.ceil(MIN_SENSITIVITY * num_positive - 1e-9)
+        enough = np.flatnonzero(hits >= wanted)
+        return int(enough[np.argmin(alarms[enough])])
+    if rule == YOUDEN:  # times both numbers: whole, so that equals are equal
+        return int(np.argmax(hits.astype(np.int64) * num_negative - alarms.astype(np.int64) * num_positive))
+    # Equal fractions of integers are equal floats.
+    return int(np.argmax(2 * hits / (num_positive + hits + alarms)))
 
 
 def _number(value: float | None) -> float:

@@ -17,10 +17,12 @@ def confusion_figure(
     title: str = "Confusion by label",
     *,
     note: str = "",
+    unit: str = "slices",
 ) -> Figure:
-    """One 2x2 table a label: rows the truth, columns the decision, counts of slices and shares of the row.
+    """One 2x2 table a label: rows the truth, columns the decision, counts and shares of the row.
 
-    targets and decisions are 0 or 1, [N, L]. Raises ValueError for another shape.
+    unit: what is counted, slices or exams. targets and decisions are 0 or 1, [N, L]. Raises ValueError for another
+    shape.
     """
     targets, decisions = _checked(targets, decisions, labels)
     num_columns = min(len(labels), 2 if len(labels) == 4 else 3)
@@ -57,6 +59,7 @@ def cooccurrence_figure(
     title: str = "What was decided where",
     *,
     note: str = "",
+    unit: str = "slices",
 ) -> Figure:
     """For each true label (rows) the share of its slices on which each label (columns) was decided.
 
@@ -78,7 +81,7 @@ def cooccurrence_figure(
     # The two long names are too wide for a column of six.
     names = [name.replace("intra", "intra-\n", 1) for name in (*labels, "none")]
     axes.set_xticks(range(len(totals)), names, fontsize=TEXT_SIZE)
-    rows = [f"{name}\n{total:,} slices" for name, total in zip((*labels, negative), totals, strict=True)]
+    rows = [f"{name}\n{total:,} {unit}" for name, total in zip((*labels, negative), totals, strict=True)]
     axes.set_yticks(range(len(totals)), rows, fontsize=TEXT_SIZE)
     axes.set_xlabel("decided", fontsize=LABEL_SIZE)
     axes.set_ylabel("true", fontsize=LABEL_SIZE)

@@ -66,6 +66,11 @@ def features_of(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, _pooled_at_rest(model), name="features")
 
 
+def feature_maps_of(model: keras.Model) -> keras.Model:
+    """The classifier up to the backbone's feature maps [B, h, w, D], at rest."""
+    return keras.Model(model.input, _maps_at_rest(model), name="feature_maps")
+
+
 def head_of(model: keras.Model) -> keras.Model:
     """The classifier from its pooled features [B, D] to probabilities; the layers are the classifier's own."""
     features = keras.Input(model.get_layer(_POOLING).output.shape[1:], name="features")
@@ -78,8 +83,12 @@ def frozen_of(model: keras.Model) -> keras.Model:
 
 
 def _pooled_at_rest(model: keras.Model) -> keras.KerasTensor:
+    return model.get_layer(_POOLING)(_maps_at_rest(model))
+
+
+def _maps_at_rest(model: keras.Model) -> keras.KerasTensor:
     x = model.get_layer("windows")(model.get_layer("resize")(model.input))
-    return model.get_layer(_POOLING)(_AtRest(backbone_of(model), name="at_rest")(x))
+    return _AtRest(backbone_of(model), name="at_rest")(x)
 
 
 def _head(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:

@@ -73,7 +73,7 @@ def assemble(model: Any, specification: Specification, folder: Path) -> None:
 def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
     """The largest difference of probabilities between Keras and the twin. ModelError above 1e-4."""
     specification = Specification.read(folder / SPECIFICATION_FILE)
-    served = Classifier(folder / LITERT_FILE, specification).probabilities(sample_hu)
+    served = Classifier(folder / LITERT_FILE, specification).uncalibrated(sample_hu)
     expected = np.asarray(model(sample_hu.astype(np.float32), training=False))
     difference = float(np.max(np.abs(served - expected)))
     if not difference <= PARITY_TOLERANCE:
@@ -88,12 +88,23 @@ def load_classifier(model_uri: str) -> Classifier:
     """The classifier inside a logged or registered serving model. Raises ModelError for any other model."""
     try:
         return mlflow.pyfunc.load_model(model_uri).unwrap_python_model().classifier
+    except ModelError:
+        raise
     except Exception as error:  # MLflow raises many kinds, each a model that can't be scored
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({reason}): expected "
             "for example models:/ich-5class@champion or runs:/<run id>/serving"
         ) from error
+
+
+def keras_file(model_uri: str) -> Path:
+    """The .keras file inside a serving model. Raises ModelError where it has none."""
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    found = sorted(folder.rglob(KERAS_FILE))
+    if not found:
+        raise ModelError(f"model {model_uri!r} holds no {KERAS_FILE}: train it again with this version")
+    return found[0]
 
 
 def pinned(packages: tuple[str, ...]) -> list[str]:

@@ -1,6 +1,8 @@
 """Finding runs and models, and moving the registry's aliases."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -101,6 +103,11 @@ def register_champion(run: TrainedRun, *, model_name: str, tags: dict[str, Any],
     return str(version.version)
 
 
+def full_model_uri(text: str) -> str:
+    """A model URI of what a user types: `ich-5class@champion` and `ich-5class/3` are of the registry."""
+    return f"models:/{text}" if re.fullmatch(r"[\w-]+(@[\w.-]+|/\d+)", text) else text
+
+
 def run_of_model(model_uri: str) -> str:
     """The id of the training run that logged the model. Raises ModelError where the model isn't found."""
     try:
@@ -113,8 +120,43 @@ def run_of_model(model_uri: str) -> str:
 
 
 def run_parameters(run_id: str) -> dict[str, str]:
-    """The params of a run."""
-    return dict(MlflowClient().get_run(run_id).data.params)
+    """The params of a run; none where the run is not in this tracking store (a model may come from elsewhere)."""
+    try:
+        return dict(MlflowClient().get_run(run_id).data.params)
+    except MlflowException:
+        return {}
+
+
+def run_artifact(run_id: str, path: str) -> bytes | None:
+    """The bytes of a run's artifact; None where the run or the artifact is not there."""
+    try:
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path)).read_bytes()
+    except (MlflowException, OSError):
+        return None
+
+
+def describe_versions(trained_run: str, description: str) -> list[str]:
+    """Give every registered version of that training run the description; return them as `name/version`."""
+    client = MlflowClient()
+    found = client.search_model_versions(f"tags.`ich.run_id` = '{trained_run}'")
+    for version in found:
+        client.update_model_version(version.name, version.version, description=description)
+    return [f"{version.name}/{version.version}" for version in found]
+
+
+def evaluation_of(trained_run: str, *, data_digest: str) -> str | None:
+    """The id of the newest finished evaluate run of that training run on that data; None where there is none."""
+    client = MlflowClient()
+    found = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()],
+        filter_string=(
+            f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'evaluate' "
+            f"AND tags.`ich.trained_run` = '{trained_run}' AND params.`data.digest` = '{data_digest}'"
+        ),
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return found[0].info.run_id if found else None
 
 
 def tracking_uri() -> str:

@@ -1,7 +1,9 @@
 """One MLflow run, as the workflows see it."""
 
+import io
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,12 +28,14 @@ class Run:
     """What a workflow logs. Metrics that are not estimable are left out by whoever makes the mapping.
 
     resumed: whether the run was there before; what it was told then stays, and tables are replaced.
+    pictures: PNG of each figure logged, by path.
     """
 
     def __init__(self, active: Any, *, resumed: bool = False) -> None:
         self.run_id: str = active.info.run_id
         self.experiment_id: str = active.info.experiment_id
         self.resumed = resumed
+        self.pictures: dict[str, bytes] = {}
         self._told = dict(active.data.params) if resumed else {}
 
     def params(self, values: Mapping[str, Any], *, prefix: str) -> None:
@@ -67,13 +71,28 @@ class Run:
                 client.delete_logged_model(model.model_id)
 
     def figure(self, figure: Figure, path: str) -> None:
-        mlflow.log_figure(figure, path)
+        """Log a figure as PNG; `pictures` keeps it for a report."""
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png")
+        self.pictures[path] = drawn.getvalue()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(path).name
+            file.write_bytes(drawn.getvalue())
+            mlflow.log_artifact(str(file), str(Path(path).parent) if "/" in path else None)
 
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a frame as JSON that the MLflow UI shows as a table."""
         if self.resumed:  # MLflow would append
             get_artifact_repository(mlflow.get_artifact_uri()).delete_artifacts(path)
         mlflow.log_table(frame, path)
+
+    def frame(self, frame: pd.DataFrame, path: str) -> None:
+        """Log a frame as CSV, for other programs."""
+        mlflow.log_text(frame.to_csv(index=False), path)
+
+    def text(self, text: str, path: str) -> None:
+        """Log a text file."""
+        mlflow.log_text(text, path)
 
     def dictionary(self, values: Mapping[str, Any], path: str) -> None:
         mlflow.log_dict(dict(values), path)

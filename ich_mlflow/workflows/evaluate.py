@@ -1,75 +1,87 @@
-"""Score a logged or registered model on the test split: the one place where test data is read."""
+"""Score a model on patients it has not seen: the one place where test data is read."""
 
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
+import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import ModelError
-from ich_mlflow.evaluation.metrics import SliceMetrics
-from ich_mlflow.labels import SCHEMES, scheme_of_labels
-from ich_mlflow.options import AUTO, EvaluateOptions
-from ich_mlflow.serving.classifier import Classifier
+from ich_mlflow.errors import DataError, ModelError
+from ich_mlflow.evaluation.assess import Assessment, assess, difference
+from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import SCHEMES
+from ich_mlflow.options import AUTO, EvaluateOptions, PreprocessOptions, is_true
 from ich_mlflow.serving.package import load_classifier
-from ich_mlflow.tracking.registry import CHAMPION, champion_version, run_of_model, run_parameters
-from ich_mlflow.tracking.run import start_run
-from ich_mlflow.workflows.preprocess import describe
-from ich_mlflow.workflows.results import log_results
+from ich_mlflow.tracking.registry import (
+    CHAMPION,
+    champion_version,
+    full_model_uri,
+    run_of_model,
+    run_parameters,
+)
+from ich_mlflow.tracking.run import Run, start_run
+from ich_mlflow.workflows.evaluated import Evaluated
+from ich_mlflow.workflows.evaluation_figures import log_figures
+from ich_mlflow.workflows.heat_maps import log_heat_maps
+from ich_mlflow.workflows.preprocess import describe, preprocess
+from ich_mlflow.workflows.report import log_report
+from ich_mlflow.workflows.results import PREFIX, log_metrics, log_predictions, operating_point_table
+from ich_mlflow.workflows.scoring import NO_LABELS, Scored, expect_unseen, label_level, score
+from ich_mlflow.workflows.subgroups import log_subgroups
+from ich_mlflow.workflows.submission import log_submission
 
-BATCH_SIZE = 32
 
+def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | None:
+    """Log everything about the test split on a run of its own, linked to the model by tags.
 
-def evaluate(options: EvaluateOptions, *, nested: bool = False) -> SliceMetrics:
-    """Log metrics and figures of the test split on a run of their own, linked to the model by tags."""
+    None with submission=true, where there is nothing to score against.
+    """
     with start_run("evaluate", nested=nested) as run:
         run.params(asdict(options), prefix="evaluate")
-        model_uri = _model_uri(options)
+        model_uri = full_model_uri(options.model) if options.model != AUTO else _champion_uri()
         trained_run = run_of_model(model_uri)
         classifier = load_classifier(model_uri)
-        specification = classifier.specification
-        data = run_parameters(trained_run)["data.path"] if options.data == AUTO else options.data
-        stored = StoredSet.open(Path(data))
-        rows = stored.rows("test")
+        trained_path = run_parameters(trained_run).get("data.path")
         run.tags({"ich.model_uri": model_uri, "ich.trained_run": trained_run})
-        run.dataset(
-            stored.table.iloc[rows],
-            source=stored.path,
-            name=stored.manifest["source"],
-            digest=stored.digest,
-            context="test",
-        )
-        run.params({"path": stored.path.resolve(), "digest": stored.digest}, prefix="data")
+        stored = _stored_set(options, trained_path)
+        _log_data(run, stored)
+        if is_true(options.submission):
+            log_submission(run, options, classifier, stored)
+            return None
+        if label_level(stored) == NO_LABELS:
+            raise DataError(
+                f"{stored.path} has no labels, expected a set to score against: pass -P source=rsna "
+                "-P submission=true with the folder of RSNA 2019"
+            )
+        unseen = expect_unseen(classifier.specification, stored, trained_path)
         print(f"evaluating {model_uri} on the test split of {stored.path} ({describe(stored)})")
-        results = log_results(
-            run,
-            prefix="test",
-            stored=stored,
-            rows=rows,
-            scheme=scheme_of_labels(specification.labels),
-            probabilities=score_rows(classifier, stored, rows),
-            thresholds=specification.thresholds,
+        rule = _rule(options, classifier.specification.decides_by)
+        scored = score(classifier, stored, rule=rule)
+        slices, exams = _assess(run, scored, options.resamples)
+        evaluated = Evaluated(
+            run_id=run.run_id,
+            model_uri=model_uri,
+            trained_run=trained_run,
+            baseline_uri=None if options.baseline == AUTO else full_model_uri(options.baseline),
+            rule=rule,
+            num_resamples=options.resamples,
+            unseen_checked=unseen,
+            scored=scored,
+            slices=slices,
+            exams=exams,
+            subgroups=log_subgroups(run, scored),
+            differences=_compare(run, options, scored),
+            pointing=log_heat_maps(run, model_uri, scored, num_shown=options.heat_maps),
         )
-        print(results.table().to_string(index=False))
-        return results
+        log_figures(run, evaluated)
+        log_predictions(run, scored)
+        log_report(run, evaluated)
+        _say(evaluated)
+        return evaluated
 
 
-def score_rows(classifier: Classifier, stored: StoredSet, rows: np.ndarray) -> np.ndarray:
-    """Probabilities float32 [N, L] of those rows, by the network that the model version serves."""
-    starts = range(0, len(rows), BATCH_SIZE)
-    batches = [
-        classifier.probabilities(
-            stored.hu_with_context(rows[start : start + BATCH_SIZE], classifier.specification.context)
-        )
-        for start in tqdm(starts, desc="scoring", unit="batch", leave=False)
-    ]
-    return np.concatenate(batches)
-
-
-def _model_uri(options: EvaluateOptions) -> str:
-    if options.model != AUTO:
-        return options.model
+def _champion_uri() -> str:
     for num_classes in (5, 4, 6):
         name = SCHEMES[num_classes].model_name
         if champion_version(name) is not None:
@@ -78,3 +90,102 @@ def _model_uri(options: EvaluateOptions) -> str:
         "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
         "mlflow run . -e promote"
     )
+
+
+def _rule(options: EvaluateOptions, decides_by: str) -> str:
+    return decides_by if options.operating_point == AUTO else options.operating_point
+
+
+def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet:
+    """The set to evaluate on; where a source is named it is made, with all patients in its test split."""
+    if options.source != AUTO:
+        source = "rsna-test" if is_true(options.submission) else options.source
+        return preprocess(
+            PreprocessOptions(
+                source=source,
+                data=options.data,
+                out=options.out,
+                workers=options.workers,
+                # what can't be read gets the prevalence in a submission, so nothing is lost by going on
+                quarantine_limit=1.0 if is_true(options.submission) else options.quarantine_limit,
+                external="true",
+            ),
+            nested=True,
+        )
+    if options.data != AUTO:
+        return StoredSet.open(Path(options.data))
+    if trained_path is None:
+        raise DataError("the training run does not say which set it used: pass -P data=<a stored set>")
+    return StoredSet.open(Path(trained_path))
+
+
+def _log_data(run: Run, stored: StoredSet) -> None:
+    run.dataset(
+        stored.table.iloc[stored.rows("test")],
+        source=stored.path,
+        name=stored.manifest["source"],
+        digest=stored.digest,
+        context="test",
+    )
+    run.params(
+        {"path": stored.path.resolve(), "digest": stored.digest, "source": stored.manifest["source"]},
+        prefix="data",
+    )
+
+
+def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | None, Assessment]:
+    """Assess slices and exams, and log metrics and tables of both."""
+    found: dict[str, Assessment] = {}
+    for unit, prefix, predictions, floors in (
+        (SLICES, PREFIX, scored.slices, scored.floors),
+        (EXAMS, f"{PREFIX}/exam", scored.exams, scored.exam_floors),
+    ):
+        if predictions is None:
+            continue
+        assessment = assess(predictions, floors=floors, num_resamples=num_resamples)
+        log_metrics(run, predictions, prefix=prefix)
+        run.metrics(assessment.as_metrics(prefix))
+        run.table(assessment.table(), f"tables/{PREFIX}_{unit}.json")
+        run.table(operating_point_table(scored, unit), f"tables/{PREFIX}_{unit}_operating_points.json")
+        found[unit] = assessment
+    return found.get(SLICES), found[EXAMS]
+
+
+def _compare(run: Run, options: EvaluateOptions, scored: Scored) -> dict[str, pd.DataFrame]:
+    """Score the baseline on the same rows; log model minus baseline with intervals."""
+    if options.baseline == AUTO:
+        return {}
+    uri = full_model_uri(options.baseline)
+    trained_run = run_of_model(uri)
+    baseline = load_classifier(uri)
+    expect_unseen(baseline.specification, scored.stored, run_parameters(trained_run).get("data.path"))
+    print(f"scoring the baseline {uri}")
+    other = score(baseline, scored.stored, rule=_rule(options, baseline.specification.decides_by))
+    run.tags({"ich.baseline_uri": uri, "ich.baseline_run": trained_run})
+    found = {}
+    for unit, prefix, mine, theirs in (
+        (SLICES, PREFIX, scored.slices, other.slices),
+        (EXAMS, f"{PREFIX}/exam", scored.exams, other.exams),
+    ):
+        if mine is None or theirs is None:
+            continue
+        table = difference(mine, theirs, num_resamples=options.resamples)
+        run.table(table, f"tables/{PREFIX}_{unit}_difference.json")
+        for row in table.itertuples():
+            run.metrics({f"{prefix}/{row.metric}_difference/{row.label}": row.difference})
+        found[unit] = table
+    return found
+
+
+def _say(evaluated: Evaluated) -> None:
+    """Print the main figures with their intervals."""
+    for assessment in (evaluated.slices, evaluated.exams):
+        if assessment is None:
+            continue
+        unit = assessment.predictions.unit
+        print(f"{unit}: AUC (95 % interval over patients), floor of what doesn't look at the image")
+        table = assessment.table()
+        floor = table.columns[-1]
+        for row in table[table["metric"] == "auc"].to_dict("records"):
+            said = with_interval(row["value"], row["low"], row["high"])
+            print(f"  {row['label']:<18}{said:<22}  {floor.removeprefix('floor_')} {shown(row[floor])}")

@@ -121,12 +121,16 @@ def data_note(stored: StoredSet) -> str:
 
 def counts_text(counts: pd.DataFrame) -> str:
     """Positive slices (patients) a label and split, as a table for the terminal."""
+    return f"slices (patients):\n{counts_frame(counts).to_string()}"
+
+
+def counts_frame(counts: pd.DataFrame) -> pd.DataFrame:
+    """Positive slices (patients) as text, one row a label, one column a split."""
     rows = {"all": [f"{row.slices} ({row.patients})" for row in counts.itertuples()]}
     for label in (*SUBTYPES, ANY):
         pairs = zip(counts[f"{label}_slices"], counts[f"{label}_patients"], strict=True)
         rows[label] = [f"{slices} ({patients})" for slices, patients in pairs]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(counts.index))
-    return f"slices (patients):\n{table.to_string()}"
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(counts.index))
 
 
 def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:

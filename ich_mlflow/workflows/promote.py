@@ -5,16 +5,20 @@ from dataclasses import asdict
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.options import AUTO, PromoteOptions, is_true
 from ich_mlflow.promotion import VAL_AUC_MACRO, Contender, Decision, compare
+from ich_mlflow.report.render import as_description
 from ich_mlflow.tracking.registry import (
     CHAMPION,
     TrainedRun,
     best_training_run,
     champion_run,
     champion_version,
+    evaluation_of,
     register_champion,
+    run_artifact,
     training_run,
 )
 from ich_mlflow.tracking.run import NOTICE, start_run
+from ich_mlflow.workflows.results import CARD_FILE
 
 
 def promote(options: PromoteOptions, *, nested: bool = False) -> Decision:
@@ -76,6 +80,11 @@ def _version_tags(run: TrainedRun) -> dict[str, str]:
 
 
 def _description(run: TrainedRun) -> str:
+    """The model card of the newest evaluation on the run's own test split; a sentence where there is none yet."""
+    evaluation = evaluation_of(run.run_id, data_digest=run.params["data.digest"])
+    card = run_artifact(evaluation, CARD_FILE) if evaluation else None
+    if evaluation and card:
+        return as_description(card.decode(), run_id=evaluation)
     params = run.params
     return (
         f"{NOTICE} EfficientNet-B0, {params['hp.num_classes']} classes, recipe {params['hp.recipe']}, "

@@ -12,8 +12,7 @@ from ich_mlflow.dataset.pipeline import SliceBatches
 from ich_mlflow.dataset.sampling import seen
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
-from ich_mlflow.evaluation.metrics import evaluate_slices
-from ich_mlflow.evaluation.operating_point import choose_operating_points
+from ich_mlflow.evaluation.metrics import SliceMetrics, evaluate_slices
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
 from ich_mlflow.model.backbones import build_backbone
@@ -42,7 +41,8 @@ from ich_mlflow.training.hyperparameters import HYPERPARAMETER_NAMES, Hyperparam
 from ich_mlflow.training.progress import predict
 from ich_mlflow.training.weights import Start, start_backbone
 from ich_mlflow.workflows.preprocess import data_note, describe, preprocess, preview_rows
-from ich_mlflow.workflows.results import log_results
+from ich_mlflow.workflows.results import halves, log_confusion, log_metrics
+from ich_mlflow.workflows.specify import FromValidation, from_validation
 from ich_mlflow.workflows.training_data import (
     check_labels,
     log_augmented,
@@ -288,15 +288,15 @@ class _Job:
         self, model: keras.Model, batches: SliceBatches, validation: SliceBatches, patients: np.ndarray
     ) -> FitResult:
         run, scheme, hyperparameters = self.run, self.scheme, self.hyperparameters
-        halves = np.full(len(scheme.labels), 0.5)
         logged = run.steps("epoch/loss") if run.resumed else set()
 
         def score(probabilities: np.ndarray) -> dict[str, float]:
-            figures = evaluate_slices(validation.targets, probabilities, halves, scheme.labels).as_metrics(
-                "val"
-            )
+            scored = evaluate_slices(validation.targets, probabilities, halves(scheme.labels), scheme.labels)
+            figures = scored.as_metrics("val")
             return {
-                name: value for name, value in figures.items() if name.startswith(("val/auc/", "val/f1/"))
+                name: value
+                for name, value in figures.items()
+                if name.startswith(("val/auc/", "val/f1/")) and not name.endswith("/micro")
             }
 
         def on_epoch(epoch: int, figures: dict[str, float]) -> None:
@@ -347,10 +347,21 @@ class _Job:
     ) -> TrainedModel:
         run, scheme = self.run, self.scheme
         rows = stored.rows("validation")
-        points = choose_operating_points(scheme.targets(stored.subtypes[rows]), probabilities, scheme.labels)
+        chosen = from_validation(
+            stored,
+            probabilities,
+            scheme,
+            calibration=self.options.calibration,
+            rule=self.options.operating_point,
+        )
         specification = Specification(
             labels=scheme.labels,
-            operating_points=[point.to_dict() for point in points],
+            slices=chosen.slices,
+            exams=chosen.exams,
+            aggregation=chosen.aggregation,
+            floors=chosen.floors,
+            exam_floor=chosen.exam_floor,
+            decides_by=self.options.operating_point,
             run_id=run.run_id,
             trained_on=describe(stored),
             data_digest=stored.digest,
@@ -358,21 +369,13 @@ class _Job:
             recipe=self.recipe,
             context=self.hyperparameters.context,
         )
-        results = log_results(
-            run,
-            prefix="val",
-            stored=stored,
-            rows=rows,
-            scheme=scheme,
-            probabilities=probabilities,
-            thresholds=specification.thresholds,
-        )
+        results = self._log_validation(chosen, stored)
         self._log_history(
             result,
             stored,
             val_loss=mean_binary_crossentropy(scheme.targets(stored.subtypes[rows]), probabilities),
         )
-        run.dictionary({"operating_points": specification.operating_points}, "operating_points.json")
+        run.dictionary(specification.to_dict(), "serving.json")
         if run.resumed:
             run.forget_models()
         sample = np.array(preview_rows(stored, num_slices=6))
@@ -394,6 +397,23 @@ class _Job:
             stored_path=stored.path,
             num_classes=scheme.num_classes,
         )
+
+    def _log_validation(self, chosen: FromValidation, stored: StoredSet) -> SliceMetrics:
+        """Log what the validation split scored; return the slices' metrics. They flatter: it chose the thresholds."""
+        run = self.run
+        results = log_metrics(run, chosen.slice_predictions, prefix="val")
+        log_metrics(run, chosen.exam_predictions, prefix="val/exam")
+        note = f"validation split, {data_note(stored)}"
+        log_confusion(run, chosen.slice_predictions, prefix="val", note=note)
+        run.params(
+            {
+                "aggregation": chosen.aggregation,
+                "operating_point": self.options.operating_point,
+                **{f"calibration.{one.label}": one.method for one in chosen.slices.calibrations},
+            },
+            prefix="chosen",
+        )
+        return results
 
     def _log_history(self, result: FitResult, stored: StoredSet, *, val_loss: float) -> None:
         history = result.history.assign(epoch=result.history["epoch"] + 1)

@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 
 from ich_mlflow.evaluation.intervals import percentile_interval, resample_patients
-from ich_mlflow.evaluation.metrics import MACRO_METRICS, PER_LABEL_METRICS, evaluate_slices
+from ich_mlflow.evaluation.metrics import MICRO_METRICS, PER_LABEL_METRICS, evaluate_slices
 
 LABELS = ("epidural", "subdural")
 THRESHOLDS = np.array([0.4, 0.6])
 NAMES = [
     *(f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in LABELS),
-    *(f"{metric}/macro" for metric in MACRO_METRICS),
+    *(f"{metric}/macro" for metric in PER_LABEL_METRICS),
+    *(f"{metric}/micro" for metric in MICRO_METRICS[2:]),
     "accuracy/exact_match",
     "accuracy/mean",
-    "log_loss",
+    "log_loss/mean",
 ]
 
 

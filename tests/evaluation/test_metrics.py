@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
-from ich_mlflow.evaluation.metrics import evaluate_slices, rsna_log_loss
+from ich_mlflow.evaluation.metrics import evaluate_slices, rsna_log_loss, with_any
+from ich_mlflow.labels import SCHEMES, SUBTYPES
 
 # Four slices, two labels. On subdural the positives got .35 and .8, the negatives .1 and .4: three of the
 # four pairs are in the right order, and .35 against .4 is not.
@@ -67,6 +76,47 @@ def test_ppv_is_unknown_where_nothing_is_decided_positive():
     assert subdural.f1 == 0
 
 
+def test_npv_and_brier_by_hand():
+    # At one half only the last slice is decided positive; of the three others two are negative.
+    subdural = score().per_label[0]
+    assert subdural.npv == pytest.approx(2 / 3)
+    assert subdural.brier == pytest.approx((0.1**2 + 0.4**2 + 0.65**2 + 0.2**2) / 4)
+
+
+def test_calibration_error_by_hand():
+    # Each probability is in a bin of its own: the mean distance from the truth.
+    assert score().per_label[0].ece == pytest.approx((0.1 + 0.4 + 0.65 + 0.2) / 4)
+
+
+def test_micro_takes_the_estimable_labels_only():
+    # epidural has no positive, so micro is subdural alone
+    metrics = score()
+    assert metrics.micro["auc"] == 0.75
+    assert metrics.micro["specificity"] == metrics.per_label[0].specificity
+
+
+def test_five_labels_get_the_rsna_loss_with_any_as_their_highest():
+    probabilities = np.array([[0.1, 0.7, 0.2, 0.0, 0.3]])
+    assert with_any(probabilities, SUBTYPES).tolist() == [[0.1, 0.7, 0.2, 0.0, 0.3, 0.7]]
+    targets = np.array([[0, 1, 0, 0, 0]])
+    expected = rsna_log_loss(with_any(targets, SUBTYPES), with_any(probabilities, SUBTYPES))
+    assert evaluate_slices(targets, probabilities, np.full(5, 0.5), SUBTYPES).rsna_log_loss == expected
+    assert np.isnan(
+        evaluate_slices(
+            targets[:, 1:], probabilities[:, 1:], np.full(4, 0.5), SCHEMES[4].labels
+        ).rsna_log_loss
+    )
+    with pytest.raises(ValueError, match="expected the five subtypes"):
+        with_any(probabilities[:, 1:], SCHEMES[4].labels)
+
+
+def test_exams_are_counted_as_exams():
+    flat = score().as_metrics("test/exam", unit="exams")
+    assert flat["test/exam/num_exams"] == 4
+    assert flat["test/exam/num_positive_exams/subdural"] == 2
+    assert "positive_exams" in score().table(unit="exams").columns
+
+
 def test_macro_means_are_over_the_estimable_labels():
     metrics = score()
     assert metrics.num_estimable == 1
@@ -116,6 +166,20 @@ def test_agrees_with_scikit_learn():
             < 1e-12
         )
     assert abs(metrics.macro_auc - roc_auc_score(targets, probabilities, average="macro")) < 1e-12
+    decisions = probabilities >= 0.5
+    for i, scored in enumerate(metrics.per_label):
+        truth, decided = targets[:, i], decisions[:, i]
+        assert abs(scored.brier - brier_score_loss(truth, probabilities[:, i])) < 1e-12
+        assert abs(scored.f1 - f1_score(truth, decided)) < 1e-12
+        assert abs(scored.sensitivity - recall_score(truth, decided)) < 1e-12
+        assert abs(scored.specificity - recall_score(~truth, ~decided)) < 1e-12
+        assert abs(scored.ppv - precision_score(truth, decided)) < 1e-12
+        assert abs(scored.npv - precision_score(~truth, ~decided)) < 1e-12
+    assert abs(metrics.micro["auc"] - roc_auc_score(targets, probabilities, average="micro")) < 1e-12
+    expected_ap = average_precision_score(targets, probabilities, average="micro")
+    assert abs(metrics.micro["average_precision"] - expected_ap) < 1e-12
+    assert abs(metrics.micro["f1"] - f1_score(targets, decisions, average="micro")) < 1e-12
+    assert abs(metrics.macro("f1") - f1_score(targets, decisions, average="macro")) < 1e-12
     expected_loss = log_loss(targets.ravel(), probabilities.ravel())
     assert abs(metrics.log_loss - expected_loss) < 1e-12
 
@@ -130,14 +194,15 @@ def test_mlflow_names_are_flat_and_leave_out_what_is_unknown():
     assert flat["test/accuracy/mean"] == 0.75
     assert flat["test/num_estimable"] == 1
     assert flat["test/num_positive_slices/epidural"] == 0
-    assert "test/log_loss" in flat
+    assert "test/log_loss/mean" in flat
+    assert "test/log_loss/rsna" not in flat
     assert "test/auc/epidural" not in flat
     assert all(isinstance(value, float) and np.isfinite(value) for value in flat.values())
 
 
-def test_table_has_a_row_a_label_and_a_macro_row():
+def test_table_has_a_row_a_label_and_rows_of_the_means():
     table = score().table().set_index("label")
-    assert list(table.index) == ["subdural", "epidural", "macro"]
+    assert list(table.index) == ["subdural", "epidural", "macro", "micro"]
     assert table.loc["subdural", "positive_slices"] == 2
     assert table.loc["macro", "auc"] == 0.75
     assert table.loc["macro", "estimable"] == "1 of 2"

@@ -78,7 +78,31 @@ def test_a_threshold_outside_zero_to_one_is_refused():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="rule is 'youden'"):
-        choose_operating_points(np.zeros((2, 1)), np.zeros((2, 1)), ("any",), rule="youden")
-    with pytest.raises(ValueError, match="rule of any is 'youden'"):
-        OperatingPoint(label="any", threshold=0.5, sensitivity=1, specificity=1, rule="youden")
+    with pytest.raises(ValueError, match="rule is 'gut'"):
+        choose_operating_points(np.zeros((2, 1)), np.zeros((2, 1)), ("any",), rule="gut")
+    with pytest.raises(ValueError, match="rule of any is 'gut'"):
+        OperatingPoint(label="any", threshold=0.5, sensitivity=1, specificity=1, rule="gut")
+
+
+def test_sensitivity_95_gives_up_one_of_twenty_and_no_more():
+    # 20 positives at .01 … .20 times 5, 20 negatives at .03: without the lowest positive 19 of 20 are found
+    positives = np.arange(1, 21) / 20
+    targets = np.r_[np.ones(20), np.zeros(20)]
+    point = choose_one_by("sensitivity_95", targets, np.r_[positives, np.full(20, 0.07)])
+    assert (point.sensitivity, point.specificity) == (0.95, 1)
+    assert point.threshold == pytest.approx((0.07 + 0.1) / 2)
+    # of 19 all are needed: 18 of 19 is 0.947
+    point = choose_one_by("sensitivity_95", targets[1:], np.r_[positives[1:], np.full(20, 0.12)])
+    assert (point.sensitivity, point.specificity) == (1, 0)
+
+
+def test_youden_weighs_both_kinds_alike():
+    # at .6: 2 of 4 found, no alarm: 0.5. At .2: all found, 2 of 4 alarms: 0.5. At .4: 3 of 4, 1 of 4: 0.5. Lowest wins.
+    targets = [1, 1, 0, 1, 0, 1, 0, 0]
+    point = choose_one_by("youden", targets, [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.1])
+    assert (point.sensitivity, point.specificity, point.rule) == (1, 0.5, "youden")
+
+
+def choose_one_by(rule, targets, probabilities):
+    columns = np.array(targets)[:, None], np.array(probabilities)[:, None]
+    return choose_operating_points(*columns, ("subdural",), rule)[0]

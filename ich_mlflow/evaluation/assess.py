@@ -1,0 +1,196 @@
+"""One set of predictions, assessed: metrics with intervals, floors, and the paired difference of two models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ich_mlflow.evaluation.intervals import NUM_RESAMPLES, Interval, Resampled, resample_patients
+from ich_mlflow.evaluation.metrics import PER_LABEL_METRICS, SLICES, SliceMetrics, evaluate_slices
+
+#: Means of all labels, as rows of a table have them in the place of a label.
+MACRO, MICRO = "macro", "micro"
+_WHOLE = ("accuracy/exact_match", "accuracy/mean", "log_loss/mean", "log_loss/rsna")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a predictor said of N slices, or N exams, whose truth is known.
+
+    targets bool [N, L], probabilities float64 [N, L], thresholds float64 [L], patients [N]; unit: slices or exams.
+    """
+
+    labels: tuple[str, ...]
+    targets: np.ndarray
+    probabilities: np.ndarray
+    thresholds: np.ndarray
+    patients: np.ndarray
+    unit: str = SLICES
+
+    def only(self, labels: tuple[str, ...]) -> "Predictions":
+        """The same of some of the labels, in that order. Raises ValueError for a label that it has not."""
+        places = [self.labels.index(label) for label in labels]
+        return replace(
+            self,
+            labels=labels,
+            targets=self.targets[:, places],
+            probabilities=self.probabilities[:, places],
+            thresholds=self.thresholds[places],
+        )
+
+    def where(self, rows: np.ndarray) -> "Predictions":
+        """The same of some rows: bool [N] or numbers."""
+        return replace(
+            self,
+            targets=self.targets[rows],
+            probabilities=self.probabilities[rows],
+            patients=self.patients[rows],
+        )
+
+    def metrics(self) -> SliceMetrics:
+        """Every metric at the thresholds."""
+        return evaluate_slices(self.targets, self.probabilities, self.thresholds, self.labels, self.patients)
+
+    def resampled(self, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Resampled:
+        """Every metric over resamples of the patients."""
+        return resample_patients(
+            self.targets,
+            self.probabilities,
+            self.thresholds,
+            self.patients,
+            self.labels,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """Predictions with what they scored, intervals, and what predictors that don't look scored: name -> metrics."""
+
+    predictions: Predictions
+    metrics: SliceMetrics
+    resampled: Resampled
+    floors: Mapping[str, SliceMetrics]
+
+    def interval(self, name: str) -> Interval:
+        """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none."""
+        if name not in self.resampled.samples or name not in self.values:
+            return Interval(low=float("nan"), high=float("nan"))
+        return self.resampled.interval(name)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Metrics such as `auc/epidural`; those that are not estimable are left out."""
+        return named(self.metrics, unit=self.predictions.unit)
+
+    def table(self) -> pd.DataFrame:
+        """One row a metric and label: metric, label, value, low, high, `floor_<name>` of each floor.
+
+        NaN where unknown.
+        """
+        values = self.values
+        floors = {name: named(metrics) for name, metrics in self.floors.items()}
+        rows = []
+        for metric, label in _rows_of(self.predictions.labels):
+            name = f"{metric}/{label}"
+            interval = self.interval(name)
+            rows.append(
+                {
+                    "metric": metric,
+                    "label": label,
+                    "value": values.get(name, np.nan),
+                    "low": interval.low,
+                    "high": interval.high,
+                    **{f"floor_{floor}": found.get(name, np.nan) for floor, found in floors.items()},
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def as_metrics(self, prefix: str) -> dict[str, float]:
+        """Flat MLflow metrics: values as `<prefix>/auc/epidural`, intervals as `<prefix>/auc_low/epidural`, auc_high.
+
+        The floor of slice position is `<prefix>/auc_floor/epidural`. What is not estimable is left out.
+        """
+        flat = self.metrics.as_metrics(prefix, unit=self.predictions.unit)
+        for row in self.table().itertuples():
+            ends = {"low": row.low, "high": row.high}
+            if row.metric in ("auc", "average_precision") and "floor_position" in self.table_columns:
+                ends["floor"] = row.floor_position
+            for end, value in ends.items():
+                if not np.isnan(value):
+                    flat[f"{prefix}/{row.metric}_{end}/{row.label}"] = float(value)
+        return flat
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """The columns of table()."""
+        return ("metric", "label", "value", "low", "high", *(f"floor_{name}" for name in self.floors))
+
+
+def assess(
+    predictions: Predictions,
+    *,
+    floors: Mapping[str, Predictions] | None = None,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Assessment:
+    """Score predictions with intervals. floors: name -> what a predictor that doesn't look says of the same rows."""
+    return Assessment(
+        predictions=predictions,
+        metrics=predictions.metrics(),
+        resampled=predictions.resampled(num_resamples=num_resamples, seed=seed),
+        floors={name: floor.metrics() for name, floor in (floors or {}).items()},
+    )
+
+
+def difference(
+    model: Predictions, baseline: Predictions, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> pd.DataFrame:
+    """Model minus baseline on the same rows, with paired intervals, over the labels that both have.
+
+    Both are resampled by the same draws of patients. Columns: metric, label, model, baseline, difference, low, high.
+    Raises ValueError where the rows or targets are not the same, or no label is shared.
+    """
+    shared = tuple(label for label in model.labels if label in baseline.labels)
+    if not shared:
+        raise ValueError("the two models have no label in common")
+    model, baseline = model.only(shared), baseline.only(shared)
+    same = model.targets.shape == baseline.targets.shape and (model.patients == baseline.patients).all()
+    if not same or (model.targets != baseline.targets).any():
+        raise ValueError("the two models were not scored on the same rows")
+    values = [named(one.metrics()) for one in (model, baseline)]
+    samples = [one.resampled(num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
+    rows = []
+    for metric, label in _rows_of(shared):
+        name = f"{metric}/{label}"
+        mine, theirs = (found.get(name, np.nan) for found in values)
+        if np.isnan(mine) or np.isnan(theirs):
+            continue
+        known = name in samples[0].samples
+        interval = samples[0].difference(samples[1], name) if known else Interval(low=np.nan, high=np.nan)
+        rows.append(
+            {
+                "metric": metric,
+                "label": label,
+                "model": mine,
+                "baseline": theirs,
+                "difference": mine - theirs,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    columns = ["metric", "label", "model", "baseline", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def named(metrics: SliceMetrics, *, unit: str = SLICES) -> dict[str, float]:
+    """Metrics by name without a prefix, such as `auc/epidural`; those that are not estimable are left out."""
+    return {name.removeprefix("/"): value for name, value in metrics.as_metrics("", unit=unit).items()}
+
+
+def _rows_of(labels: tuple[str, ...]) -> list[tuple[str, str]]:
+    rows = [(metric, label) for metric in PER_LABEL_METRICS for label in (*labels, MACRO, MICRO)]
+    whole = [tuple(name.split("/")) for name in _WHOLE]
+    return [*rows, *((metric, kind) for metric, kind in whole)]

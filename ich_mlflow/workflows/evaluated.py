@@ -1,0 +1,31 @@
+"""What an evaluation found: passed on to its figures and its report."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ich_mlflow.evaluation.assess import Assessment
+from ich_mlflow.workflows.heat_maps import Pointing
+from ich_mlflow.workflows.scoring import Scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """Everything about one model on one test split. slices is None where labels are of whole studies.
+
+    differences: model minus baseline by unit (slices, exams), empty without a baseline.
+    """
+
+    run_id: str
+    model_uri: str
+    trained_run: str
+    baseline_uri: str | None
+    rule: str
+    num_resamples: int
+    unseen_checked: bool
+    scored: Scored
+    slices: Assessment | None
+    exams: Assessment
+    subgroups: pd.DataFrame
+    differences: dict[str, pd.DataFrame]
+    pointing: Pointing | None

@@ -1,0 +1,117 @@
+"""Where the network looked: heat maps of positive slices and, on phantoms, whether they point at the lesion."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ich_mlflow.evaluation.pointing import TOLERANCE, Pointed, point
+from ich_mlflow.figures.overlay import overlay_figure
+from ich_mlflow.model.saliency import saliency_maps
+from ich_mlflow.serving.package import keras_file
+from ich_mlflow.tracking.run import Run
+from ich_mlflow.workflows.lesions import lesion_folder, lesions_of
+from ich_mlflow.workflows.preprocess import data_note
+from ich_mlflow.workflows.results import PREFIX
+from ich_mlflow.workflows.scoring import BATCH_SIZE, Scored
+
+#: The pointing game is played on so many positive slices of a label at most.
+MAX_POINTED = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointing:
+    """The pointing game on phantoms: table with label, slices, hits, rate, chance; tolerance in pixels of 256."""
+
+    table: pd.DataFrame
+    map_size: int
+    tolerance: int = TOLERANCE
+
+
+def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -> Pointing | None:
+    """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks."""
+    if num_shown == 0 or scored.slices is None:
+        return None
+    model = keras.models.load_model(keras_file(model_uri), compile=False)
+    folder = lesion_folder(scored)
+    each = max(1, num_shown // len(scored.specification.labels))
+    shown: list[dict[str, object]] = []
+    counted = []
+    for i, label in enumerate(scored.specification.labels):
+        places = np.flatnonzero(scored.slices.targets[:, i])
+        if not len(places):
+            continue
+        best = places[np.argsort(-scored.probabilities[places, i], kind="stable")]
+        # the game is played on a fixed, even choice of all positives, the pictures show the surest
+        played = places[:: -(-len(places) // MAX_POINTED)] if folder is not None else best[:each]
+        played = np.union1d(played, best[:each])
+        rows = scored.rows[played]
+        maps = _maps(model, scored, rows, i)
+        hu = scored.stored.hu(rows)
+        lesions = None if folder is None else lesions_of(scored, folder, rows, label)
+        pointed = None if lesions is None else point(maps, lesions, hu)
+        if pointed is not None:
+            counted.append(_counted(label, pointed))
+        for place in best[:each]:
+            at = int(np.flatnonzero(played == place)[0])
+            shown.append(
+                {
+                    "hu": hu[at],
+                    "map": maps[at],
+                    "caption": f"{label}: probability {scored.probabilities[place, i]:.2f}",
+                    "lesion": None if lesions is None else lesions[at],
+                    "peak": None if pointed is None else pointed.peaks[at],
+                    "hit": None if pointed is None else bool(pointed.hits[at]),
+                }
+            )
+    if shown:
+        _log_figure(run, scored, shown[:num_shown], masked=folder is not None)
+    if not counted:
+        return None
+    table = pd.DataFrame(counted)
+    run.table(table, f"tables/{PREFIX}_pointing_game.json")
+    run.metrics({f"{PREFIX}/pointing_game/{row.label}": row.rate for row in table.itertuples()})
+    run.metrics({f"{PREFIX}/pointing_game_chance/{row.label}": row.chance for row in table.itertuples()})
+    return Pointing(table=table, map_size=int(maps.shape[-1]))
+
+
+def _maps(model: keras.Model, scored: Scored, rows: np.ndarray, label: int) -> np.ndarray:
+    """Saliency maps float32 [n, h, w] of one label."""
+    context = scored.specification.context
+    starts = range(0, len(rows), BATCH_SIZE)
+    parts = [
+        saliency_maps(model, scored.stored.hu_with_context(rows[start : start + BATCH_SIZE], context))[
+            :, label
+        ]
+        for start in tqdm(starts, desc="heat maps", unit="batch", leave=False)
+    ]
+    return np.concatenate(parts)
+
+
+def _counted(label: str, pointed: Pointed) -> dict[str, object]:
+    return {
+        "label": label,
+        "slices": len(pointed.hits),
+        "hits": int(pointed.hits.sum()),
+        "rate": float(pointed.hits.mean()),
+        "chance": float(pointed.chance.mean()),
+    }
+
+
+def _log_figure(run: Run, scored: Scored, shown: list[dict[str, object]], *, masked: bool) -> None:
+    def column(name: str) -> list[object]:
+        return [one[name] for one in shown]
+
+    figure = overlay_figure(
+        np.stack(column("hu")),
+        np.stack(column("map")),
+        column("caption"),
+        lesions=np.stack(column("lesion")) if masked else None,
+        peaks=np.stack(column("peak")) if masked else None,
+        hits=column("hit") if masked else None,
+        title="Where the network found what speaks for the label",
+        note=f"HiResCAM of the surest positive slices; test split, {data_note(scored.stored)}",
+    )
+    run.figure(figure, f"figures/{PREFIX}_heat_maps.png")

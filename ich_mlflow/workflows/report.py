@@ -1,0 +1,393 @@
+"""The report, the model card and the CLAIM checklist of an evaluation, filled from its run and the training run."""
+
+from datetime import UTC, datetime
+
+from ich_mlflow import __version__
+from ich_mlflow.dataset.split import split_counts
+from ich_mlflow.evaluation.assess import Assessment
+from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.provenance import git_commit
+from ich_mlflow.report.contents import Card, Picture, Report, Section, Table
+from ich_mlflow.report.render import as_description, claim_checklist, model_card, report_html
+from ich_mlflow.tracking.registry import describe_versions, run_artifact, run_parameters
+from ich_mlflow.tracking.run import NOTICE, Run
+from ich_mlflow.workflows import report_tables as tables
+from ich_mlflow.workflows.evaluated import Evaluated
+from ich_mlflow.workflows.preprocess import counts_frame, describe
+from ich_mlflow.workflows.results import CARD_FILE, PREFIX, operating_point_table
+
+#: Below this many positive patients a label's figures are an example, not a result.
+FEW_PATIENTS = 10
+
+
+def log_report(run: Run, evaluated: Evaluated) -> None:
+    """Log report.html, model_card.md and claim_checklist.md; the card becomes the model version's description."""
+    model = run_parameters(evaluated.trained_run)
+    limits = _limits(evaluated, model)
+    report = Report(
+        title=f"Evaluation of {_model_name(evaluated)}",
+        subtitle=f"on {describe(evaluated.scored.stored)}; {evaluated.model_uri}",
+        notice=f"{NOTICE} Nothing here may decide about a patient.",
+        headline=_headline(evaluated),
+        sections=_sections(run, evaluated, model),
+        command=_command(evaluated),
+        made_by=(
+            f"ich_mlflow {__version__}, git commit {git_commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; "
+            f"evaluate run {evaluated.run_id}, training run {evaluated.trained_run}."
+        ),
+        limits=limits,
+    )
+    run.text(report_html(report), "report.html")
+    card = model_card(_card(evaluated, model, limits))
+    run.text(card, CARD_FILE)
+    run.text(claim_checklist(title=report.title, run_id=evaluated.run_id), "claim_checklist.md")
+    if _is_own_data(evaluated):
+        describe_versions(evaluated.trained_run, as_description(card, run_id=evaluated.run_id))
+
+
+def _is_own_data(evaluated: Evaluated) -> bool:
+    """Whether the test split is that of the set trained on: the card of a version is of its own test, not of any."""
+    return evaluated.scored.specification.data_digest == evaluated.scored.stored.digest
+
+
+def _model_name(evaluated: Evaluated) -> str:
+    labels = evaluated.scored.specification.labels
+    return f"a {len(labels)}-class classifier of intracranial haemorrhage"
+
+
+def _headline(evaluated: Evaluated) -> list[tuple[str, str, str]]:
+    found = []
+    for assessment in (evaluated.slices, evaluated.exams):
+        if assessment is None:
+            continue
+        unit, values = assessment.predictions.unit, assessment.values
+        floor, floor_metrics = list(assessment.floors.items())[-1]
+        for metric in ("auc", "f1"):
+            interval = assessment.interval(f"{metric}/macro")
+            value = values.get(f"{metric}/macro", float("nan"))
+            theirs = floor_metrics.macro(metric)
+            found.append(
+                (
+                    f"{tables.NAMES[metric]} of {unit}, mean of labels",
+                    with_interval(value, interval.low, interval.high),
+                    f"{floor} alone: {shown(theirs)}",
+                )
+            )
+    return found
+
+
+def _sections(run: Run, evaluated: Evaluated, model: dict[str, str]) -> list[Section]:
+    sections = [
+        _data_section(evaluated),
+        _model_section(run, evaluated, model),
+        _validation_section(evaluated),
+    ]
+    for assessment in (evaluated.slices, evaluated.exams):
+        if assessment is not None:
+            sections.append(_results_section(run, evaluated, assessment))
+    for unit, table in evaluated.differences.items():
+        sections.append(
+            Section(
+                anchor=f"baseline-{unit}",
+                title=f"Against the baseline: {unit}",
+                paragraphs=[f"The baseline is {evaluated.baseline_uri}."],
+                tables=[tables.difference_table(table, unit=unit)],
+                pictures=_pictures(run, f"{PREFIX}_{unit}_difference"),
+            )
+        )
+    if len(evaluated.subgroups):
+        sections.append(
+            Section(
+                anchor="subgroups",
+                title="Subgroups",
+                tables=[tables.subgroup_table(evaluated.subgroups)],
+                pictures=_pictures(run, f"{PREFIX}_subgroups"),
+            )
+        )
+    looked = _pictures(run, f"{PREFIX}_heat_maps")
+    if looked:
+        sections.append(_looked_section(evaluated, looked))
+    failures = [
+        picture
+        for kind in ("false_negatives", "false_positives")
+        for picture in _pictures(run, f"{PREFIX}_{kind}")
+    ]
+    if failures:
+        sections.append(
+            Section(
+                anchor="failures",
+                title="Failures",
+                paragraphs=[
+                    "The slices that the model was surest about and wrong: false negatives with the lowest, "
+                    "false positives "
+                    "with the highest probability, in the brain window."
+                ],
+                pictures=failures,
+            )
+        )
+    return sections
+
+
+def _data_section(evaluated: Evaluated) -> Section:
+    stored = evaluated.scored.stored
+    manifest, table = stored.manifest, stored.table
+    level = manifest.get("label_level", "slice")
+    paragraphs = [
+        f"Source {manifest['source']}: {manifest.get('overlap', 'what it overlaps is not recorded')}. "
+        f"Labels are of each {level}. Stored set {stored.path.name}, digest {stored.digest}.",
+        "Patients never cross splits; that was asserted when the set was made. The test split was read by "
+        "this evaluation "
+        "only, thresholds, calibration and early stopping saw the validation split.",
+        "That no test patient was trained or validated on was checked."
+        if evaluated.unseen_checked
+        else "Whether a test patient was in training could not be checked: the training set is not on this machine.",
+    ]
+    if not _is_own_data(evaluated):
+        paragraphs.append(
+            f"This is external data: the model was trained on {evaluated.scored.specification.trained_on}."
+        )
+    counts = split_counts(
+        table["patient_id"].to_numpy(),
+        stored.subtypes,
+        table["split"].to_numpy(),
+        study_uids=table["study_uid"].to_numpy(),
+    )
+    frame = counts_frame(counts).rename_axis("slices (patients)").reset_index()
+    found = [tables.plain_table("Slices and patients by split", frame)]
+    quarantine = manifest.get("quarantine", {})
+    rows = [[reason, f"{count:,}"] for reason, count in quarantine.items()] or [["none", "0"]]
+    found.append(Table(title="Files left out", columns=["reason", "files"], rows=rows))
+    return Section(anchor="data", title="Data", paragraphs=paragraphs, tables=found)
+
+
+def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Section:
+    specification = evaluated.scored.specification
+    rows = [["labels", ", ".join(specification.labels)], ["trained on", specification.trained_on]]
+    rows += [
+        [name.removeprefix("hp."), value] for name, value in sorted(model.items()) if name.startswith("hp.")
+    ]
+    rows += [
+        [name, model[name]]
+        for name in ("weights.said", "machine.devices", "train.precision", "data.epidural_only_dropped")
+        if name in model
+    ]
+    rows += [
+        [name.removeprefix("version."), value]
+        for name, value in sorted(model.items())
+        if name.startswith("version.")
+    ]
+    curves = run_artifact(evaluated.trained_run, "figures/training_curves.png")
+    return Section(
+        anchor="model",
+        title="Model",
+        paragraphs=[
+            "Hounsfield units are resampled and windowed inside the network: a backbone, global average "
+            "pooling, a dense "
+            "layer with ReLU, dropout, and one sigmoid a label."
+        ],
+        tables=[Table(title=f"Training run {evaluated.trained_run}", columns=["what", "value"], rows=rows)],
+        pictures=[Picture(title="Training curves", png=curves)] if curves else [],
+    )
+
+
+def _validation_section(evaluated: Evaluated) -> Section:
+    specification = evaluated.scored.specification
+    methods = ", ".join(f"{one.label} {one.method}" for one in specification.slices.calibrations)
+    found = [
+        tables.operating_points(operating_point_table(evaluated.scored, unit), unit=unit)
+        for unit, predictions in ((SLICES, evaluated.scored.slices), (EXAMS, evaluated.scored.exams))
+        if predictions is not None
+    ]
+    return Section(
+        anchor="validation",
+        title="Chosen on validation",
+        paragraphs=[
+            f"Calibration of slices: {methods}. A slice's probabilities become an exam's by "
+            f"{specification.aggregation}, "
+            "which is then calibrated as slices are. The model decides by "
+            f"{specification.decides_by}; decisions here go by {evaluated.rule}."
+        ],
+        tables=found,
+    )
+
+
+def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> Section:
+    unit = assessment.predictions.unit
+    num_patients = len(set(assessment.predictions.patients))
+    names = (
+        "auc", "roc", "precision_recall", "confusion", "cooccurrence", "reliability", "histograms",
+    )  # fmt: skip
+    return Section(
+        anchor=f"results-{unit}",
+        title=f"Results: {unit}",
+        paragraphs=[
+            f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are the "
+            "middle 95 % over "
+            f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure stands what a "
+            "predictor scores that "
+            "doesn't look at the image: how often the label was in training"
+            + (", and how often at that height of the head." if unit == SLICES else ".")
+        ],
+        tables=[
+            tables.auc_table(assessment),
+            tables.decision_table(assessment, rule=evaluated.rule),
+            tables.probability_table(assessment),
+            tables.whole_table(assessment),
+        ],
+        pictures=[picture for name in names for picture in _pictures(run, f"{PREFIX}_{unit}_{name}")],
+    )
+
+
+def _looked_section(evaluated: Evaluated, pictures: list[Picture]) -> Section:
+    pointing = evaluated.pointing
+    if pointing is None:
+        said = "There are no lesion masks for these slices, so the maps are for looking at: nothing says "
+        "that they are right."
+        return Section(
+            anchor="looked", title="Where the network looked", paragraphs=[said], pictures=pictures
+        )
+    said = (
+        f"Maps have {pointing.map_size} x {pointing.map_size} places over the slice. A hit is a peak within "
+        f"{pointing.tolerance} pixels (of 256) of the lesion that the phantom was made with."
+    )
+    return Section(
+        anchor="looked",
+        title="Where the network looked",
+        paragraphs=[said],
+        tables=[tables.pointing_table(pointing.table)],
+        pictures=pictures,
+    )
+
+
+def _pictures(run: Run, name: str) -> list[Picture]:
+    """The picture that was logged under that name, if it was."""
+    png = run.pictures.get(f"figures/{name}.png")
+    return [Picture(title=name.removeprefix(f"{PREFIX}_").replace("_", " "), png=png)] if png else []
+
+
+def _limits(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
+    """What a reader must know before believing a figure."""
+    source = evaluated.scored.stored.manifest["source"]
+    assessment = evaluated.slices or evaluated.exams
+    found = []
+    if source == "phantom":
+        found.append(
+            "Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients."
+        )
+    if model.get("weights.start") == "random":
+        found.append(
+            "The backbone started at random, without pretraining: this is far below what the method can do."
+        )
+    few = [
+        f"{one.label} ({one.num_positive_patients})"
+        for one in assessment.metrics.per_label
+        if one.is_estimable and (one.num_positive_patients or 0) < FEW_PATIENTS
+    ]
+    if few:
+        found.append(
+            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples; with so few, "
+            "intervals by resampling are too narrow."
+        )
+    unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
+    if unknown:
+        found.append(f"Not estimable, for want of positives or negatives: {', '.join(unknown)}.")
+    if _is_own_data(evaluated):
+        found.append(
+            "Training and test come from one source: scanners and hospitals elsewhere differ, and figures "
+            "there will be lower."
+        )
+    found += [
+        "Intervals show how much chance in the choice of test patients matters, not what another training would give.",
+        "No adjustment is made for the number of labels, metrics and subgroups that are looked at.",
+        "Sensitivity and specificity on validation flatter, since thresholds were chosen there.",
+        "Exams hold every series of a study in the set; labels say nothing of age, size or danger of a bleed.",
+    ]
+    return found
+
+
+def _command(evaluated: Evaluated) -> str:
+    parts = [
+        "mlflow run . -e evaluate",
+        f"-P model={evaluated.model_uri}",
+        f"-P data={evaluated.scored.stored.path}",
+        f"-P operating_point={evaluated.rule}",
+        f"-P resamples={evaluated.num_resamples}",
+    ]
+    if evaluated.baseline_uri:
+        parts.append(f"-P baseline={evaluated.baseline_uri}")
+    return " ".join(parts)
+
+
+def _card(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> Card:
+    scored = evaluated.scored
+    specification, manifest = scored.specification, scored.stored.manifest
+    assessment = evaluated.slices or evaluated.exams
+    exams = evaluated.exams.table().set_index(["metric", "label"])
+    table = assessment.table().set_index(["metric", "label"])
+    rows = []
+    for label in (*specification.labels, "macro"):
+        cells = [with_interval(*table.loc[("auc", label)][["value", "low", "high"]])]
+        cells += [
+            shown(table.loc[(metric, label)]["value"]) for metric in ("f1", "sensitivity", "specificity")
+        ]
+        cells.append(with_interval(*exams.loc[("auc", label)][["value", "low", "high"]]))
+        rows.append([label, *cells])
+    unit = assessment.predictions.unit
+    points = [
+        [one.rule, one.label, f"{one.threshold:.3f}", f"{shown(one.sensitivity)} / {shown(one.specificity)}"]
+        for one in specification.slices.operating_points[specification.decides_by]
+    ]
+    external = "" if _is_own_data(evaluated) else " This is external data."
+    return Card(
+        name=f"ich-{len(specification.labels)}class: {_model_name(evaluated)}",
+        notice=NOTICE,
+        summary=(
+            f"Takes a slice of non-contrast head CT and gives a probability and a decision for "
+            f"{', '.join(specification.labels)}."
+        ),
+        details=[
+            ("backbone", model.get("hp.backbone", "not recorded")),
+            ("input", f"{model.get('hp.image_size', '?')} pixels, windows {model.get('hp.windows', '?')}"),
+            ("recipe", specification.recipe),
+            ("start", model.get("weights.said", specification.weights)),
+            ("trained on", specification.trained_on),
+            ("training run", evaluated.trained_run),
+            ("code", f"ich_mlflow {__version__}"),
+        ],
+        data=[
+            f"Evaluated on {describe(scored.stored)}: {manifest.get('overlap', 'overlap not recorded')}.{external}",
+            f"{len(scored.rows):,} slices, {len(scored.exams.targets):,} exams, "
+            f"{len(set(scored.exams.patients)):,} patients, none of them trained or validated on"
+            + ("." if evaluated.unseen_checked else ", as far as is known."),
+        ],
+        metrics=Table(
+            title="Metrics",
+            columns=["label", f"AUC ({unit})", "F1", "sensitivity", "specificity", "AUC (exams)"],
+            rows=rows,
+            note=(
+                f"95 % intervals by {evaluated.num_resamples:,} resamples of the patients; decisions by "
+                f"{evaluated.rule}."
+            ),
+        ),
+        operating_points=Table(
+            title="Operating points",
+            columns=["rule", "label", "threshold", "sensitivity / specificity on validation"],
+            rows=points,
+            note="Also carried: the other rules (serving.json).",
+        ),
+        subgroups=_subgroup_lines(evaluated),
+        caveats=limits,
+        run_id=evaluated.run_id,
+    )
+
+
+def _subgroup_lines(evaluated: Evaluated) -> list[str]:
+    """Each grouping in a line: the range of AUC over its groups, label by label worst first."""
+    lines = []
+    if len(evaluated.subgroups):
+        for name, group in evaluated.subgroups.groupby("grouping", sort=False):
+            means = group.groupby("group")["auc"].mean()
+            said = ", ".join(f"{text} {value:.2f}" for text, value in means.items())
+            lines.append(f"mean AUC by {name}: {said}")
+    return lines or ["none could be formed"]
