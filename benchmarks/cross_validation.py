@@ -4,22 +4,33 @@
     python benchmarks/cross_validation.py --data data/ctich --image_size 96 --epochs 8
 
 All patients of the stored set are dealt into folds, its own split is not used. For each fold in turn, that fold is
-the test split, another one validates (early stopping, calibration, operating points) and the rest trains; the
-predictions of the test folds are pooled. Finished trainings are not run again, and one that was killed goes on.
+the test split, another one validates (best epoch, calibration, operating points) and the rest trains; the predictions
+of the test folds are pooled, each calibrated and decided by what its own fold's validation chose. Beside each model
+stands the floor of slice position, fitted fold by fold in the same way. Finished trainings are not run again, and one
+that was killed goes on. Ends with the tables of docs/results.md.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 
 from ich_mlflow.dataset.split import TEST, TRAIN, VALIDATION, fold_patients
 from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.aggregate import to_exams
+from ich_mlflow.evaluation.assess import Predictions, assess, difference
+from ich_mlflow.evaluation.choose import choose
+from ich_mlflow.evaluation.floors import fit_floor
+from ich_mlflow.evaluation.metrics import EXAMS, evaluate_slices
+from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.options import TrainOptions
 
 EXPERIMENT = "benchmark-cross-validation"
@@ -82,6 +93,118 @@ def fold_file(arguments: argparse.Namespace, model: str, fold: int) -> Path:
     return FOLDS / setting / f"{model}-{fold}-of-{arguments.folds}.npz"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """One model's predictions of every patient: probabilities, decisions as 0 and 1, exams, and the floor's."""
+
+    slices: Predictions
+    decisions: Predictions
+    exams: Predictions
+    floor: Predictions
+    fold_aucs: list[float]
+
+
+def pool(arguments: argparse.Namespace, sets: list[StoredSet], model: str) -> Pooled:
+    """Put the predictions of the test folds together."""
+    parts: dict[str, list[np.ndarray]] = {}
+    fold_aucs = []
+    for fold, stored in enumerate(sets):
+        with np.load(fold_file(arguments, model, fold)) as found:
+            labels = tuple(str(label) for label in found["labels"])
+            rows, validation = found["test_rows"], found["validation_rows"]
+            said, chosen_on = found["test_probabilities"], found["validation_probabilities"]
+        targets = scheme_of_labels(labels).targets(stored.subtypes).astype(bool)
+        chosen = choose(targets[validation], chosen_on, labels)
+        calibrated = chosen.calibrated(said)
+        position = stored.table["position_fraction"].to_numpy()
+        train = stored.rows(TRAIN)
+        floor = fit_floor(targets[train], position[train], targets[validation], position[validation], labels)
+        auc = evaluate_slices(targets[rows], calibrated, np.full(len(labels), 0.5), labels).macro_auc
+        fold_aucs.append(auc)
+        for name, value in {
+            "rows": rows,
+            "targets": targets[rows],
+            "probabilities": calibrated,
+            "decisions": (calibrated >= chosen.thresholds("max_f1")).astype(float),
+            "floor": floor.probabilities(position[rows]),
+        }.items():
+            parts.setdefault(name, []).append(value)
+    whole = {name: np.concatenate(values) for name, values in parts.items()}
+    order = np.argsort(whole.pop("rows"))
+    whole = {name: value[order] for name, value in whole.items()}
+    table = sets[0].table
+    patients, studies = table["patient_id"].to_numpy(), table["study_uid"].to_numpy()
+
+    def of(said: np.ndarray) -> Predictions:
+        return Predictions(
+            labels=labels,
+            targets=whole["targets"],
+            probabilities=said,
+            thresholds=np.full(len(labels), 0.5),
+            patients=patients,
+        )
+
+    exams = to_exams(whole["targets"], whole["probabilities"], studies, patients)
+    slices = of(whole["probabilities"])
+    return Pooled(
+        slices=slices,
+        decisions=of(whole["decisions"]),
+        exams=replace(
+            slices,
+            targets=exams.targets,
+            probabilities=exams.probabilities,
+            patients=exams.patients,
+            unit=EXAMS,
+        ),
+        floor=of(whole["floor"]),
+        fold_aucs=fold_aucs,
+    )
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Print the tables of docs/results.md."""
+    sets = fold_sets(StoredSet.open(Path(arguments.data)), num_folds=arguments.folds, seed=arguments.seed)
+    pooled = {model: pool(arguments, sets, model) for model in MODELS}
+    print(
+        "| | label | positive slices (patients) | AUC | AUC of position | AUC of exams | F1 | sensitivity "
+        "| specificity |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for model, one in pooled.items():
+        ranked, decided, exams, floor = (
+            assess(part).table().set_index(["metric", "label"])
+            for part in (one.slices, one.decisions, one.exams, one.floor)
+        )
+        counts = {scored.label: scored for scored in one.slices.metrics().per_label}
+        for label in (*one.slices.labels, "macro"):
+            scored = counts.get(label)
+            count = f"{scored.num_positive_slices} ({scored.num_positive_patients})" if scored else ""
+            cells = [
+                said(ranked, "auc", label),
+                said(floor, "auc", label),
+                said(exams, "auc", label),
+                *(said(decided, metric, label) for metric in ("f1", "sensitivity", "specificity")),
+            ]
+            print(f"| {model} | {label} | {count} | {' | '.join(cells)} |")
+        folds = ", ".join(shown(auc) for auc in one.fold_aucs)
+        print(f"| {model} | mean AUC within each fold | | {folds} | | | | | |")
+    print("\n| difference of AUC | label | difference (95 % interval, paired) |\n|---|---|---|")
+    for name, first, second in (
+        *((f"{model} - position", pooled[model].slices, pooled[model].floor) for model in MODELS),
+        *((f"{model} - model-1", pooled[model].slices, pooled["model-1"].slices) for model in MODELS[1:]),
+    ):
+        found = difference(first, second)
+        found = found[(found["metric"] == "auc") & (found["label"] != "micro")]
+        for row in found.itertuples():
+            print(f"| {name} | {row.label} | {with_interval(row.difference, row.low, row.high)} |")
+
+
+def said(table: pd.DataFrame, metric: str, label: str) -> str:
+    """A cell with its interval."""
+    row: Any = table.loc[(metric, label)]
+    return with_interval(row["value"], row["low"], row["high"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -104,6 +227,7 @@ def main() -> None:
                 subprocess.run(
                     [sys.executable, *sys.argv, "--one", model, str(fold)], env=dict(os.environ), check=True
                 )
+    report(arguments)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ def saliency_maps(model: keras.Model, hu: np.ndarray) -> np.ndarray:
     h = w = image_size / 32 for the EfficientNets: the map covers the whole square slice.
     """
     features = np.asarray(feature_maps_of(model)(hu.astype(np.float32)))
-    return maps_of_features(
-        features, *model.get_layer("dense").get_weights(), model.get_layer("probabilities").get_weights()[0]
-    )
+    dense, bias = model.get_layer("dense").get_weights()
+    output, _ = model.get_layer("probabilities").get_weights()
+    return maps_of_features(features, dense, bias, output)
 
 
 def maps_of_features(

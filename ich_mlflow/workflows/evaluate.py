@@ -26,10 +26,16 @@ from ich_mlflow.workflows.evaluation_figures import log_figures
 from ich_mlflow.workflows.heat_maps import log_heat_maps
 from ich_mlflow.workflows.preprocess import describe, preprocess
 from ich_mlflow.workflows.report import log_report
-from ich_mlflow.workflows.results import PREFIX, log_metrics, log_predictions, operating_point_table
+from ich_mlflow.workflows.results import (
+    EXAM_PREFIX,
+    PREFIX,
+    log_metrics,
+    log_predictions,
+    operating_point_table,
+)
 from ich_mlflow.workflows.scoring import NO_LABELS, Scored, expect_unseen, label_level, score
 from ich_mlflow.workflows.subgroups import log_subgroups
-from ich_mlflow.workflows.submission import log_submission
+from ich_mlflow.workflows.submission import expect_all_labels, log_submission
 
 
 def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | None:
@@ -42,6 +48,8 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
         model_uri = full_model_uri(options.model) if options.model != AUTO else _champion_uri()
         trained_run = run_of_model(model_uri)
         classifier = load_classifier(model_uri)
+        if is_true(options.submission):
+            expect_all_labels(classifier.specification)
         trained_path = run_parameters(trained_run).get("data.path")
         run.tags({"ich.model_uri": model_uri, "ich.trained_run": trained_run})
         stored = _stored_set(options, trained_path)
@@ -138,7 +146,7 @@ def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | 
     found: dict[str, Assessment] = {}
     for unit, prefix, predictions, floors in (
         (SLICES, PREFIX, scored.slices, scored.floors),
-        (EXAMS, f"{PREFIX}/exam", scored.exams, scored.exam_floors),
+        (EXAMS, EXAM_PREFIX, scored.exams, scored.exam_floors),
     ):
         if predictions is None:
             continue
@@ -165,7 +173,7 @@ def _compare(run: Run, options: EvaluateOptions, scored: Scored) -> dict[str, pd
     found = {}
     for unit, prefix, mine, theirs in (
         (SLICES, PREFIX, scored.slices, other.slices),
-        (EXAMS, f"{PREFIX}/exam", scored.exams, other.exams),
+        (EXAMS, EXAM_PREFIX, scored.exams, other.exams),
     ):
         if mine is None or theirs is None:
             continue

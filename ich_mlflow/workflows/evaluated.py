@@ -6,6 +6,7 @@ import pandas as pd
 
 from ich_mlflow.evaluation.assess import Assessment
 from ich_mlflow.workflows.heat_maps import Pointing
+from ich_mlflow.workflows.results import EXAM_PREFIX, PREFIX
 from ich_mlflow.workflows.scoring import Scored
 
 
@@ -29,3 +30,8 @@ class Evaluated:
     subgroups: pd.DataFrame
     differences: dict[str, pd.DataFrame]
     pointing: Pointing | None
+
+    def as_metrics(self) -> dict[str, float]:
+        """The metrics of slices as `test/…` and of exams as `test/exam/…`, as the evaluate run has them."""
+        slices = {} if self.slices is None else self.slices.as_metrics(PREFIX)
+        return {**slices, **self.exams.as_metrics(EXAM_PREFIX)}

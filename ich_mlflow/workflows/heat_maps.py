@@ -30,6 +30,18 @@ class Pointing:
     tolerance: int = TOLERANCE
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """A slice of the figure; lesion, peak and hit are None where there are no masks."""
+
+    hu: np.ndarray
+    map: np.ndarray
+    caption: str
+    lesion: np.ndarray | None
+    peak: np.ndarray | None
+    hit: bool | None
+
+
 def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -> Pointing | None:
     """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks."""
     if num_shown == 0 or scored.slices is None:
@@ -37,7 +49,7 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
     model = keras.models.load_model(keras_file(model_uri), compile=False)
     folder = lesion_folder(scored)
     each = max(1, num_shown // len(scored.specification.labels))
-    shown: list[dict[str, object]] = []
+    shown: list[_Shown] = []
     counted = []
     for i, label in enumerate(scored.specification.labels):
         places = np.flatnonzero(scored.slices.targets[:, i])
@@ -57,17 +69,17 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
         for place in best[:each]:
             at = int(np.flatnonzero(played == place)[0])
             shown.append(
-                {
-                    "hu": hu[at],
-                    "map": maps[at],
-                    "caption": f"{label}: probability {scored.probabilities[place, i]:.2f}",
-                    "lesion": None if lesions is None else lesions[at],
-                    "peak": None if pointed is None else pointed.peaks[at],
-                    "hit": None if pointed is None else bool(pointed.hits[at]),
-                }
+                _Shown(
+                    hu=hu[at],
+                    map=maps[at],
+                    caption=f"{label}: probability {scored.probabilities[place, i]:.2f}",
+                    lesion=None if lesions is None else lesions[at],
+                    peak=None if pointed is None else pointed.peaks[at],
+                    hit=None if pointed is None else bool(pointed.hits[at]),
+                )
             )
     if shown:
-        _log_figure(run, scored, shown[:num_shown], masked=folder is not None)
+        _log_figure(run, scored, shown[:num_shown])
     if not counted:
         return None
     table = pd.DataFrame(counted)
@@ -100,17 +112,16 @@ def _counted(label: str, pointed: Pointed) -> dict[str, object]:
     }
 
 
-def _log_figure(run: Run, scored: Scored, shown: list[dict[str, object]], *, masked: bool) -> None:
-    def column(name: str) -> list[object]:
-        return [one[name] for one in shown]
-
+def _log_figure(run: Run, scored: Scored, shown: list[_Shown]) -> None:
+    lesions = [one.lesion for one in shown if one.lesion is not None]
+    peaks = [one.peak for one in shown if one.peak is not None]
     figure = overlay_figure(
-        np.stack(column("hu")),
-        np.stack(column("map")),
-        column("caption"),
-        lesions=np.stack(column("lesion")) if masked else None,
-        peaks=np.stack(column("peak")) if masked else None,
-        hits=column("hit") if masked else None,
+        np.stack([one.hu for one in shown]),
+        np.stack([one.map for one in shown]),
+        [one.caption for one in shown],
+        lesions=np.stack(lesions) if lesions else None,
+        peaks=np.stack(peaks) if peaks else None,
+        hits=[one.hit for one in shown] if lesions else None,
         title="Where the network found what speaks for the label",
         note=f"HiResCAM of the surest positive slices; test split, {data_note(scored.stored)}",
     )

@@ -19,11 +19,12 @@ def main(options: MainOptions) -> None:
         run.params(asdict(options), prefix="main")
         chosen_hyperparameters(options)  # a mistake in them shows before minutes go into the data
         trained = train(options, nested=True, stored=open_stored_set(options))
-        results = evaluate(
+        evaluated = evaluate(
             EvaluateOptions(model=trained.serving_uri, data=str(trained.stored_path)), nested=True
         )
         promote(PromoteOptions(num_classes=trained.num_classes), nested=True)
-        run.metrics(results.as_metrics("test"))
+        assert evaluated is not None
+        run.metrics(evaluated.as_metrics())
     name = class_scheme(trained.num_classes).model_name
     print(
         f"\nLook at the runs:    mlflow ui --workers 1\n"

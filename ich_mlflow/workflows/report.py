@@ -8,25 +8,23 @@ from ich_mlflow.evaluation.assess import Assessment
 from ich_mlflow.evaluation.metrics import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.provenance import git_commit
-from ich_mlflow.report.contents import Card, Picture, Report, Section, Table
+from ich_mlflow.report.contents import Picture, Report, Section, Table
 from ich_mlflow.report.render import as_description, claim_checklist, model_card, report_html
 from ich_mlflow.tracking.registry import describe_versions, run_artifact, run_parameters
 from ich_mlflow.tracking.run import NOTICE, Run
 from ich_mlflow.workflows import report_tables as tables
 from ich_mlflow.workflows.evaluated import Evaluated
+from ich_mlflow.workflows.model_card import card_of, is_own_data, limits_of, model_name
 from ich_mlflow.workflows.preprocess import counts_frame, describe
 from ich_mlflow.workflows.results import CARD_FILE, PREFIX, operating_point_table
-
-#: Below this many positive patients a label's figures are an example, not a result.
-FEW_PATIENTS = 10
 
 
 def log_report(run: Run, evaluated: Evaluated) -> None:
     """Log report.html, model_card.md and claim_checklist.md; the card becomes the model version's description."""
     model = run_parameters(evaluated.trained_run)
-    limits = _limits(evaluated, model)
+    limits = limits_of(evaluated, model)
     report = Report(
-        title=f"Evaluation of {_model_name(evaluated)}",
+        title=f"Evaluation of {model_name(evaluated)}",
         subtitle=f"on {describe(evaluated.scored.stored)}; {evaluated.model_uri}",
         notice=f"{NOTICE} Nothing here may decide about a patient.",
         headline=_headline(evaluated),
@@ -39,21 +37,11 @@ def log_report(run: Run, evaluated: Evaluated) -> None:
         limits=limits,
     )
     run.text(report_html(report), "report.html")
-    card = model_card(_card(evaluated, model, limits))
+    card = model_card(card_of(evaluated, model, limits))
     run.text(card, CARD_FILE)
     run.text(claim_checklist(title=report.title, run_id=evaluated.run_id), "claim_checklist.md")
-    if _is_own_data(evaluated):
+    if is_own_data(evaluated):
         describe_versions(evaluated.trained_run, as_description(card, run_id=evaluated.run_id))
-
-
-def _is_own_data(evaluated: Evaluated) -> bool:
-    """Whether the test split is that of the set trained on: the card of a version is of its own test, not of any."""
-    return evaluated.scored.specification.data_digest == evaluated.scored.stored.digest
-
-
-def _model_name(evaluated: Evaluated) -> str:
-    labels = evaluated.scored.specification.labels
-    return f"a {len(labels)}-class classifier of intracranial haemorrhage"
 
 
 def _headline(evaluated: Evaluated) -> list[tuple[str, str, str]]:
@@ -143,7 +131,7 @@ def _data_section(evaluated: Evaluated) -> Section:
         if evaluated.unseen_checked
         else "Whether a test patient was in training could not be checked: the training set is not on this machine.",
     ]
-    if not _is_own_data(evaluated):
+    if not is_own_data(evaluated):
         paragraphs.append(
             f"This is external data: the model was trained on {evaluated.scored.specification.trained_on}."
         )
@@ -266,46 +254,6 @@ def _pictures(run: Run, name: str) -> list[Picture]:
     return [Picture(title=name.removeprefix(f"{PREFIX}_").replace("_", " "), png=png)] if png else []
 
 
-def _limits(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
-    """What a reader must know before believing a figure."""
-    source = evaluated.scored.stored.manifest["source"]
-    assessment = evaluated.slices or evaluated.exams
-    found = []
-    if source == "phantom":
-        found.append(
-            "Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients."
-        )
-    if model.get("weights.start") == "random":
-        found.append(
-            "The backbone started at random, without pretraining: this is far below what the method can do."
-        )
-    few = [
-        f"{one.label} ({one.num_positive_patients})"
-        for one in assessment.metrics.per_label
-        if one.is_estimable and (one.num_positive_patients or 0) < FEW_PATIENTS
-    ]
-    if few:
-        found.append(
-            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples; with so few, "
-            "intervals by resampling are too narrow."
-        )
-    unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
-    if unknown:
-        found.append(f"Not estimable, for want of positives or negatives: {', '.join(unknown)}.")
-    if _is_own_data(evaluated):
-        found.append(
-            "Training and test come from one source: scanners and hospitals elsewhere differ, and figures "
-            "there will be lower."
-        )
-    found += [
-        "Intervals show how much chance in the choice of test patients matters, not what another training would give.",
-        "No adjustment is made for the number of labels, metrics and subgroups that are looked at.",
-        "Sensitivity and specificity on validation flatter, since thresholds were chosen there.",
-        "Exams hold every series of a study in the set; labels say nothing of age, size or danger of a bleed.",
-    ]
-    return found
-
-
 def _command(evaluated: Evaluated) -> str:
     parts = [
         "mlflow run . -e evaluate",
@@ -317,77 +265,3 @@ def _command(evaluated: Evaluated) -> str:
     if evaluated.baseline_uri:
         parts.append(f"-P baseline={evaluated.baseline_uri}")
     return " ".join(parts)
-
-
-def _card(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> Card:
-    scored = evaluated.scored
-    specification, manifest = scored.specification, scored.stored.manifest
-    assessment = evaluated.slices or evaluated.exams
-    exams = evaluated.exams.table().set_index(["metric", "label"])
-    table = assessment.table().set_index(["metric", "label"])
-    rows = []
-    for label in (*specification.labels, "macro"):
-        cells = [with_interval(*table.loc[("auc", label)][["value", "low", "high"]])]
-        cells += [
-            shown(table.loc[(metric, label)]["value"]) for metric in ("f1", "sensitivity", "specificity")
-        ]
-        cells.append(with_interval(*exams.loc[("auc", label)][["value", "low", "high"]]))
-        rows.append([label, *cells])
-    unit = assessment.predictions.unit
-    points = [
-        [one.rule, one.label, f"{one.threshold:.3f}", f"{shown(one.sensitivity)} / {shown(one.specificity)}"]
-        for one in specification.slices.operating_points[specification.decides_by]
-    ]
-    external = "" if _is_own_data(evaluated) else " This is external data."
-    return Card(
-        name=f"ich-{len(specification.labels)}class: {_model_name(evaluated)}",
-        notice=NOTICE,
-        summary=(
-            f"Takes a slice of non-contrast head CT and gives a probability and a decision for "
-            f"{', '.join(specification.labels)}."
-        ),
-        details=[
-            ("backbone", model.get("hp.backbone", "not recorded")),
-            ("input", f"{model.get('hp.image_size', '?')} pixels, windows {model.get('hp.windows', '?')}"),
-            ("recipe", specification.recipe),
-            ("start", model.get("weights.said", specification.weights)),
-            ("trained on", specification.trained_on),
-            ("training run", evaluated.trained_run),
-            ("code", f"ich_mlflow {__version__}"),
-        ],
-        data=[
-            f"Evaluated on {describe(scored.stored)}: {manifest.get('overlap', 'overlap not recorded')}.{external}",
-            f"{len(scored.rows):,} slices, {len(scored.exams.targets):,} exams, "
-            f"{len(set(scored.exams.patients)):,} patients, none of them trained or validated on"
-            + ("." if evaluated.unseen_checked else ", as far as is known."),
-        ],
-        metrics=Table(
-            title="Metrics",
-            columns=["label", f"AUC ({unit})", "F1", "sensitivity", "specificity", "AUC (exams)"],
-            rows=rows,
-            note=(
-                f"95 % intervals by {evaluated.num_resamples:,} resamples of the patients; decisions by "
-                f"{evaluated.rule}."
-            ),
-        ),
-        operating_points=Table(
-            title="Operating points",
-            columns=["rule", "label", "threshold", "sensitivity / specificity on validation"],
-            rows=points,
-            note="Also carried: the other rules (serving.json).",
-        ),
-        subgroups=_subgroup_lines(evaluated),
-        caveats=limits,
-        run_id=evaluated.run_id,
-    )
-
-
-def _subgroup_lines(evaluated: Evaluated) -> list[str]:
-    """Each grouping in a line: the range of AUC over its groups, label by label worst first."""
-    lines = []
-    if len(evaluated.subgroups):
-        for name, group in evaluated.subgroups.groupby("grouping", sort=False):
-            means = group.groupby("group")["auc"].mean()
-            said = ", ".join(f"{text} {value:.2f}" for text, value in means.items())
-            lines.append(f"mean AUC by {name}: {said}")
-    return lines or ["none could be formed"]

@@ -13,7 +13,7 @@ from ich_mlflow.tracking.run import Run
 from ich_mlflow.workflows.scoring import Scored
 
 #: Of the metrics, tables and figures of an evaluate run.
-PREFIX = "test"
+PREFIX, EXAM_PREFIX = "test", "test/exam"
 CARD_FILE = "model_card.md"
 
 
