@@ -78,6 +78,10 @@ class PreprocessOptions(PhantomOptions):
     folds: int = option(
         0, "folds of the patients outside test, for cross-validation (train -P fold=); 0: none"
     )
+    external: str = option(
+        "false",
+        "true puts every patient into the test split: data to evaluate a model on, none to train on",
+    )
     compress: str = option("false", "true stores a third of the size, losslessly, and reads more slowly")
     quarantine_limit: float = option(0.01, "share of the slices that may be unusable before the run fails")
     strict: str = option("false", "true refuses the first file that can't be used")
@@ -98,8 +102,10 @@ class PreprocessOptions(PhantomOptions):
         limit = self.quarantine_limit
         _expect("quarantine_limit", limit, 0 <= limit <= 1, "0 to 1")
         _expect("engine", self.engine, self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
-        for name in ("compress", "strict"):
+        for name in ("compress", "strict", "external"):
             _expect_flag(name, getattr(self, name))
+        external = is_true(self.external)
+        _expect("folds", self.folds, not external or self.folds == 0, "0 with external=true")
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -215,6 +221,12 @@ class TrainOptions(PreprocessOptions):
         source = "phantom" if self.source == AUTO else self.source
         _expect("source", self.source, source in SOURCES, f"auto or one of {', '.join(SOURCES)}")
         preprocess_options(self, source=source)
+        _expect(
+            "external",
+            self.external,
+            not is_true(self.external),
+            "false: all of external data is in the test split, and nothing is left to train on (evaluate takes it)",
+        )
         fold = self.fold
         _expect("fold", fold, fold == AUTO or fold.isdecimal(), "auto or a fold's number, 0 or more")
         _expect("recipe", self.recipe, self.recipe in RECIPE_NAMES, f"one of {', '.join(RECIPE_NAMES)}")

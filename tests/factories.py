@@ -131,6 +131,8 @@ class ArraySource:
     """
 
     name = "array"
+    label_level = "slice"
+    overlap = "made up, no patient"
 
     def __init__(
         self,

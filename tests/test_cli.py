@@ -37,6 +37,11 @@ def test_a_wrong_option_is_refused_by_name(arguments, said):
         parse(PreprocessOptions, arguments)
 
 
+def test_external_data_cannot_be_trained_on():
+    with pytest.raises(OptionError, match="external is 'true', expected false: all of external data is in"):
+        TrainOptions(source="rsna", data="x", external="true")
+
+
 def test_a_users_mistake_is_one_line_and_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["promote", "--num_classes", "five"])
     assert launch(PromoteOptions, "ich_mlflow.workflows.promote:promote") == 1

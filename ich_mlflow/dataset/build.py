@@ -21,13 +21,15 @@ from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
 from ich_mlflow.dataset.shard import ShardWork, quarantined, read_journal
 from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, check_fractions
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
-from ich_mlflow.errors import DataError, QuarantineError, SliceError
+from ich_mlflow.errors import DataError, OptionError, QuarantineError, SliceError
 from ich_mlflow.processes import num_cores
 from ich_mlflow.sources.base import UNMATCHED, Source
 
 LOCAL, SPARK = "local", "spark"
 #: Files whose pixels are compared before a finished set is taken for theirs.
 _COMPARED = 16
+#: Options that came later, as sets were made before: those stay usable.
+_BEFORE = {"external": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class BuildOptions:
     """How a stored set is made.
 
     seed, fractions, folds  of the split by patient; folds 0: none
+    external                every patient is in the test split, whatever the fractions; takes no folds
     compress                Zstandard instead of plain .npy shards
     quarantine_limit        share of the slices that may be unusable, 0 to 1
     strict                  refuse the first file that can't be used
@@ -45,12 +48,19 @@ class BuildOptions:
     seed: int
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
     folds: int = 0
+    external: bool = False
     compress: bool = False
     quarantine_limit: float = 0.01
     strict: bool = False
     workers: int | None = None
     engine: str = LOCAL
     spark_master: str = "local[*]"
+
+    def __post_init__(self) -> None:
+        if self.external and self.folds:
+            raise OptionError(
+                f"folds is {self.folds}, expected 0 with external=true: external data is not trained on"
+            )
 
     @property
     def storage(self) -> str:
@@ -63,6 +73,7 @@ class BuildOptions:
             "seed": self.seed,
             "fractions": [float(share) for share in self.fractions],
             "folds": self.folds,
+            "external": self.external,
             "stored_size": STORED_SIZE,
         }
 
@@ -102,8 +113,14 @@ def build_stored_set(
         with claimed(out) as folder:
             plan = resume(plan, folder, work)
             journals = _write_shards(work, plan, folder, quarantine, options, progress=progress, say=say)
-            split = SplitOptions(fractions=options.fractions, folds=options.folds, seed=options.seed)
-            return finish(plan, journals, quarantine, folder, out, split=split, manifest=wanted)
+            split = SplitOptions(
+                fractions=options.fractions,
+                folds=options.folds,
+                seed=options.seed,
+                external=options.external,
+            )
+            manifest = {**wanted, **_told_by(source)}
+            return finish(plan, journals, quarantine, folder, out, split=split, manifest=manifest)
     except OSError as error:
         raise DataError(
             f"{out} can't be written ({error.strerror}): check its disk and permissions"
@@ -114,6 +131,15 @@ def quarantine_list(out: Path) -> Path | None:
     """The list of files that can't be used, of a finished set or of one that was given up; None without."""
     lists = (folder / QUARANTINE for folder in (out, partial_folder(out)))
     return next((path for path in lists if path.is_file()), None)
+
+
+def _told_by(source: Source) -> dict[str, object]:
+    """What the manifest says of the source beside what a set is compared by: sets made before lack it."""
+    return {
+        "label_level": source.label_level,
+        "overlap": source.overlap,
+        "source_path": str(getattr(source, "root", "")),
+    }
 
 
 def _quarantine(source: Source, plan: Plan, options: BuildOptions) -> Quarantine:
@@ -227,6 +253,7 @@ def _differing(manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         if name == "fingerprint":
             said.append("source files or labels")
         elif isinstance(value, dict) and isinstance(found, dict):
+            found = {**_BEFORE, **found}
             keys = [key for key in value if found.get(key) != value[key]]
             said += [f"{key} ({found.get(key)}, not {value[key]})" for key in keys]
         else:

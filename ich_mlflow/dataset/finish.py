@@ -21,6 +21,7 @@ from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
 from ich_mlflow.dataset.shard import JOURNAL, shard_path
 from ich_mlflow.dataset.split import (
     FOLD,
+    TEST,
     assert_disjoint,
     fold_patients,
     group_patients,
@@ -35,11 +36,15 @@ from ich_mlflow.labels import SUBTYPES
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How patients are divided: fractions of SPLITS, folds of train and validation (0: none), and the seed."""
+    """How patients are divided: fractions of SPLITS, folds of train and validation (0: none), and the seed.
+
+    external: not at all, every patient is in the test split, of which a single one is enough.
+    """
 
     fractions: tuple[float, float, float]
     folds: int
     seed: int
+    external: bool = False
 
 
 def finish(
@@ -109,6 +114,9 @@ def _table(journals: Sequence[pa.Table], folder: Path) -> pd.DataFrame:
 
 def _divide(table: pd.DataFrame, options: SplitOptions) -> None:
     """Add `split` and `fold`, and assert that no patient, study or series is torn."""
+    if options.external:
+        table["split"], table[FOLD] = TEST, np.int8(-1)
+        return
     groups = group_patients(table["patient_id"], table["study_uid"], table["series_uid"])
     subtypes = table[list(SUBTYPES)].to_numpy()
     table["split"] = split_patients(groups, subtypes, fractions=options.fractions, seed=options.seed)

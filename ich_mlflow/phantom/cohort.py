@@ -1,4 +1,4 @@
-"""Many exams, written as DICOM in the layout of RSNA 2019 with its CSV."""
+"""Many exams, written as DICOM in the layout of RSNA 2019 with its CSV, and masks of the blood beside them."""
 
 import json
 import multiprocessing
@@ -20,6 +20,7 @@ from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
+from ich_mlflow.phantom.lesions import LESIONS_FOLDER, write_lesions
 from ich_mlflow.processes import behave, interrupts_ignored, locked, num_cores
 
 #: Changes whenever the same options would make other pixels.
@@ -82,10 +83,11 @@ def _write_cohort(
     folder: Path, partial_folder: Path, options: CohortOptions, *, workers: int | None, progress: bool
 ) -> Path:
     slices = partial_folder / SLICES_FOLDER
-    shutil.rmtree(slices, ignore_errors=True)  # of a run that was killed
+    for left_over in (slices, partial_folder / LESIONS_FOLDER):  # of a run that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
     slices.mkdir()
     rows, planted = ["ID,Label"], ["file,reason,tag"]
-    write = partial(_write_exam, slices, options)
+    write = partial(_write_exam, partial_folder, options)
     bar = tqdm(total=options.exams, desc="phantom exams", unit="exam", disable=not progress, file=sys.stderr)
     try:
         with bar:
@@ -114,7 +116,7 @@ def encoding_of(exam: Exam) -> Encoding:
 
 
 def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list[str], list[quirks.Planted]]:
-    """Write the slices of one exam; return its rows of the CSV, and what was planted."""
+    """Write the slices and masks of one exam; return its rows of the CSV, and what was planted."""
     cv2.setNumThreads(1)
     exam = make_exam(options, number)
     kind = quirks.kind_of(number) if options.quirks else quirks.Kind(name="", encoding=encoding_of(exam))
@@ -127,8 +129,9 @@ def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list
         if faults.get(k) == "known_damage":
             sop_uid = quirks.DAMAGED_UID
             pixels = quirks.noise_below(pixels, np.random.default_rng(options.seed))
-        path = folder / f"{sop_uid}.dcm"
+        path = folder / SLICES_FOLDER / f"{sop_uid}.dcm"
         write_slice(path, pixels, _identity(exam, k, sop_uid, kind), kind.encoding)
+        write_lesions(folder, sop_uid, quirks.lesions_as_written(exam.blood[:, k], kind))
         labels = dict(zip(SUBTYPES, exam.subtypes[k], strict=True)) | {ANY: exam.subtypes[k].max()}
         slice_rows = [f"{sop_uid}_{label},{value}" for label, value in labels.items()]
         if k in faults:

@@ -81,11 +81,20 @@ def as_written(hu: np.ndarray, kind: Kind) -> np.ndarray:
 
     The shape is scaled with the exam's rows.
     """
-    rows = hu.shape[1]
+    return _cut_or_framed(hu, kind, frame=PADDING_HU)
+
+
+def lesions_as_written(blood: np.ndarray, kind: Kind) -> np.ndarray:
+    """Masks bool [5, rows, rows] of a slice, aligned with what as_written makes of its pixels."""
+    return _cut_or_framed(blood, kind, frame=False)
+
+
+def _cut_or_framed(images: np.ndarray, kind: Kind, *, frame: int) -> np.ndarray:
+    rows = images.shape[1]
     shape = tuple(round(side * rows / 512) for side in kind.shape)
-    out = np.full((len(hu), *shape), PADDING_HU, dtype=np.int16)
+    out = np.full((len(images), *shape), frame, dtype=images.dtype)
     source, target = zip(*(_centred(rows, side) for side in shape), strict=True)
-    out[:, target[0], target[1]] = hu[:, source[0], source[1]]
+    out[:, target[0], target[1]] = images[:, source[0], source[1]]
     return out
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ich_mlflow.dicom.slice import Slice
 
@@ -10,6 +10,9 @@ from ich_mlflow.dicom.slice import Slice
 #: the images with the whole table, or the reverse, is a data set like any other.
 NO_LABEL, NO_FILE = "no_label", "no_file"
 UNMATCHED = (NO_LABEL, NO_FILE)
+
+#: What a source's labels are of: each slice, a whole study (each of its slices carries them), or there are none.
+LabelLevel = Literal["slice", "study", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +47,15 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """rsna, ctich or phantom."""
+        """The name that selects it: one of registry.SOURCE_NAMES."""
+
+    @property
+    def label_level(self) -> LabelLevel:
+        """What its labels are of. Only a source with labels of slices can be trained on."""
+
+    @property
+    def overlap(self) -> str:
+        """One sentence: whether its patients are among those of RSNA 2019, which models are mostly trained on."""
 
     def files(self) -> Sequence[LabelledFile]:
         """Every labelled slice, in a fixed order. Raises DataError for missing or contradicting input."""

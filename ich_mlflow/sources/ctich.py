@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ class CtIchSource(ListedSource):
     Outside the head both JPEGs are black, which the formula makes -900 HU (the bone window's lower end), and
     not -1000: every window in use shows both as black. Pixel spacing isn't recorded; slices are 5 mm apart.
     """
+
+    overlap: ClassVar[str] = "independent of RSNA 2019 (Al Hilla Teaching Hospital, Iraq)"
 
     @property
     def name(self) -> str:

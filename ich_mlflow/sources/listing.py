@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, Quarantined
+from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, LabelLevel, Quarantined
 from ich_mlflow.sources.folder import Entry, Folder
 
 Subtypes = tuple[int, int, int, int, int]
@@ -47,6 +47,8 @@ class ListedSource(ABC):
     """
 
     root: str
+    label_level: ClassVar[LabelLevel] = "slice"
+    overlap: ClassVar[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", str(self.root))

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,8 @@ _UID_LENGTH = len("ID_") + 9
 @dataclass(frozen=True)
 class RsnaSource(ListedSource):
     """The labelled training slices below `root` (stage_2_train.csv, stage_2_train/*.dcm)."""
+
+    overlap: ClassVar[str] = "is RSNA 2019"
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
 from ich_mlflow.dataset.plan import partial_folder
 from ich_mlflow.dataset.quarantine import QUARANTINE
-from ich_mlflow.dataset.split import FOLD, assert_disjoint, split_counts
+from ich_mlflow.dataset.split import FOLD, SPLITS, assert_disjoint, split_counts
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError, QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
@@ -65,6 +65,7 @@ def build_options(options: PreprocessOptions) -> BuildOptions:
         seed=options.seed,
         fractions=options.fractions,
         folds=options.folds,
+        external=is_true(options.external),
         compress=is_true(options.compress),
         quarantine_limit=options.quarantine_limit,
         strict=is_true(options.strict),
@@ -100,6 +101,8 @@ def stored_set_folder(options: PreprocessOptions) -> Path:
     if options.out != AUTO:
         return Path(options.out)
     setting = {name: value for name, value in asdict(options).items() if name not in _HOW_IT_IS_MADE}
+    if not is_true(options.external):
+        del setting["external"]  # sets made before there was such an option keep their folder
     if options.data != AUTO and not is_url(options.data):
         setting["data"] = str(Path(options.data).resolve())
     return DATA_FOLDER / f"set-{options.source}-{_digest(setting)}"
@@ -145,13 +148,13 @@ def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
         run.table(folds.rename_axis("fold").reset_index(), "fold_counts.json")
     run.figure(split_counts_figure(counts, note=data_note(stored)), "figures/split_counts.png")
     rows = preview_rows(stored)
-    captions = [_caption(stored, row) for row in rows]
-    run.figure(
-        contact_sheet(
-            stored.hu(np.array(rows)), captions, title="Slices of the training split", note=data_note(stored)
-        ),
-        "figures/slices.png",
+    sheet = contact_sheet(
+        stored.hu(np.array(rows)),
+        [_caption(stored, row) for row in rows],
+        title=f"Slices of the {previewed_split(stored)} split",
+        note=data_note(stored),
     )
+    run.figure(sheet, "figures/slices.png")
     run.metrics({f"counts/{split}/slices": len(stored.rows(split)) for split in counts.index})
 
 
@@ -183,13 +186,21 @@ def _say_quarantine(stored: StoredSet) -> None:
 
 
 def preview_rows(stored: StoredSet, *, num_slices: int = PREVIEW_SLICES) -> list[int]:
-    """Rows of the training split to look at: some of every subtype, then others, in a fixed order."""
-    train = stored.rows("train")
-    subtypes = stored.subtypes[train]
-    groups = [train[subtypes[:, i] > 0] for i in range(len(SUBTYPES))] + [train[~subtypes.any(axis=1)]]
+    """Rows of the training split to look at: some of every subtype, then others, in a fixed order.
+
+    Where the set has no training split, of the first split that it has.
+    """
+    chosen = stored.rows(previewed_split(stored))
+    subtypes = stored.subtypes[chosen]
+    groups = [chosen[subtypes[:, i] > 0] for i in range(len(SUBTYPES))] + [chosen[~subtypes.any(axis=1)]]
     each = max(1, num_slices // len(groups))
     picked = [int(row) for group in groups for row in group[:: max(1, len(group) // each)][:each]]
     return sorted(dict.fromkeys(picked))
+
+
+def previewed_split(stored: StoredSet) -> str:
+    """The split that pictures are of: train, but of external data test, which is all there is."""
+    return next(split for split in SPLITS if len(stored.rows(split)))
 
 
 def _caption(stored: StoredSet, row: int) -> str:

@@ -34,8 +34,10 @@ def training_rows(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str)
 def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, missing: str) -> None:
     """Raise DataError where no patient of the training rows, or of the validation split, has one of the labels.
 
+    Nor can a set be trained on whose labels are not of slices, or that is all test split.
     missing: `allow` lets validation go without some. Test labels are not looked at: evaluate says what it lacks.
     """
+    _check_trainable(stored)
     advice = (
         "make another stored set (-P seed=, a larger -P validation_fraction=, -P folds=, more data), or pass "
         "-P num_classes=4 if it is epidural"
@@ -52,6 +54,23 @@ def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, mi
         raise DataError(
             f"the {split} split of {stored.path} has no patient with {', '.join(lacking)}, expected at least one of "
             f"every label: {advice}{also}"
+        )
+
+
+def _check_trainable(stored: StoredSet) -> None:
+    """Sets made before manifests told the level of their labels have labels of slices."""
+    labels = {"study": "labels of whole studies", "none": "no labels"}.get(
+        stored.manifest.get("label_level", "slice")
+    )
+    if labels:
+        raise DataError(
+            f"{stored.path} has {labels}, expected one a slice of every subtype: train on another set, this one "
+            "is for evaluation"
+        )
+    if not len(stored.rows("train")):
+        raise DataError(
+            f"{stored.path} has no training split (external=true), expected one: run preprocess with "
+            "-P external=false and another -P out=, or train on another set"
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
 from ich_mlflow.dataset.split import assert_disjoint
-from ich_mlflow.errors import DataError, QuarantineError, SliceError, SplitError
+from ich_mlflow.errors import DataError, OptionError, QuarantineError, SliceError, SplitError
 from ich_mlflow.sources.base import Quarantined
 from ich_mlflow.sources.rsna import RsnaSource
 from tests.factories import EPIDURAL_BLEED, NO_BLEED, ArraySource, interrupt_reading, write_rsna
@@ -127,7 +127,7 @@ def test_the_manifest_tells_how_the_set_was_made(tmp_path):
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
     assert (manifest["schema_version"], manifest["source"], manifest["storage"]) == (2, "array", "raw")
     assert manifest["options"] == {
-        "seed": 1, "fractions": [0.7, 0.15, 0.15], "folds": 2, "stored_size": 256,
+        "seed": 1, "fractions": [0.7, 0.15, 0.15], "folds": 2, "external": False, "stored_size": 256,
     }  # fmt: skip
     assert sum(counts["slices"] for counts in manifest["counts"].values()) == 95
     assert manifest["quarantine"] == {"truncated": 1}
@@ -511,3 +511,39 @@ def test_the_preflight_says_how_much_and_how_long(tmp_path):
     said.clear()
     build(tmp_path / "small", compress=True, say=said.append)
     assert "12.7 MB to write" not in said[0]
+
+
+def test_the_manifest_says_what_the_labels_are_of_and_where_they_come_from(tmp_path):
+    manifest = build(tmp_path).manifest
+    assert (manifest["label_level"], manifest["overlap"]) == ("slice", "made up, no patient")
+    assert manifest["source_path"] == ""
+    root = write_rsna(tmp_path / "rsna")
+    manifest = build(tmp_path / "rsna-set", RsnaSource(str(root))).manifest
+    assert (manifest["source_path"], manifest["overlap"]) == (str(root), "is RSNA 2019")
+
+
+def test_external_data_is_all_in_the_test_split_though_it_is_one_patient(tmp_path):
+    stored = build(tmp_path, ArraySource(tmp_path, [EPIDURAL_BLEED]), external=True)
+    assert stored.table["split"].tolist() == ["test"] * 4
+    assert stored.table["fold"].tolist() == [-1] * 4
+    assert stored.manifest["counts"]["test"]["patients"] == 1
+    assert stored.manifest["counts"]["train"]["patients"] == 0
+    with pytest.raises(DataError, match=r"made with other external \(True, not False\)"):
+        build(tmp_path, ArraySource(tmp_path, [EPIDURAL_BLEED]))
+
+
+def test_external_data_has_no_folds():
+    with pytest.raises(OptionError, match="folds is 5, expected 0 with external=true"):
+        BuildOptions(seed=0, folds=5, external=True)
+
+
+def test_a_set_made_before_manifests_told_all_this_is_found_again(tmp_path):
+    path = build(tmp_path).path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in ("label_level", "overlap", "source_path"):
+        del manifest[name]
+    del manifest["options"]["external"]
+    path.write_text(json.dumps(manifest))
+    assert build(tmp_path).reused
+    with pytest.raises(DataError, match=r"external \(False, not True\)"):
+        build(tmp_path, external=True)

@@ -7,9 +7,10 @@ import pytest
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, OptionError, QuarantineError, SplitError
-from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.labels import SUBTYPES, class_scheme
 from ich_mlflow.options import PreprocessOptions
-from ich_mlflow.workflows.preprocess import preprocess, preview_rows, stored_set_folder
+from ich_mlflow.workflows.preprocess import preprocess, preview_rows, previewed_split, stored_set_folder
+from ich_mlflow.workflows.training_data import check_labels
 from tests.factories import CTICH_HEADER, rsna_rows, write_ctich, write_rsna, write_rsna_table
 
 
@@ -78,10 +79,11 @@ def test_every_setting_has_a_folder_of_its_own(tmp_path):
             {"folds": 5},
             {"compress": "true"},
             {"quirks": "true"},
+            {"external": "true"},
             {"source": "rsna", "data": "x"},
         )
     }
-    assert len(folders) == 8
+    assert len(folders) == 9
     same = ({}, {"workers": 1}, {"engine": "spark"}, {"strict": "true"}, {"quarantine_limit": 0.5})
     assert len({stored_set_folder(PreprocessOptions(**changed)) for changed in same}) == 1
 
@@ -90,6 +92,28 @@ def test_the_preview_shows_every_subtype_of_the_training_split(stored_set):
     rows = preview_rows(stored_set)
     assert stored_set.subtypes[rows].any(axis=0).all()
     assert set(rows) <= set(stored_set.rows("train").tolist())
+
+
+def test_external_data_is_all_test_and_pictured(workspace, tmp_path, capsys):
+    write_rsna(tmp_path / "rsna", num_patients=2)
+    stored = preprocess(
+        PreprocessOptions(
+            source="rsna",
+            data=str(tmp_path / "rsna"),
+            out=str(tmp_path / "set"),
+            external="true",
+            workers=1,
+        )
+    )
+    assert set(stored.table["split"]) == {"test"}
+    assert previewed_split(stored) == "test"
+    assert set(preview_rows(stored)) == {0, 1, 2, 3, 4, 5}
+    table = capsys.readouterr().out.split("slices (patients):")[1].split()
+    assert table[:7] == ["train", "validation", "test", "all", "0", "(0)", "0"]
+    metrics = _newest().data.metrics
+    assert (metrics["counts/train/slices"], metrics["counts/test/slices"]) == (0, 6)
+    with pytest.raises(DataError, match="has no training split"):
+        check_labels(stored, stored.rows("train"), class_scheme(5), missing="refuse")
 
 
 def test_a_phantom_cohort_is_made_once_and_stored(workspace):
@@ -178,6 +202,8 @@ def test_a_quirky_cohort_is_another_cohort(workspace):
         ({"engine": "dask"}, "engine is 'dask', expected one of local, spark"),
         ({"strict": "maybe"}, "strict is 'maybe', expected true or false"),
         ({"compress": "zip"}, "compress is 'zip', expected true or false"),
+        ({"external": "yes"}, "external is 'yes', expected true or false"),
+        ({"external": "true", "folds": 5}, "folds is 5, expected 0 with external=true"),
         ({"quirks": "2"}, "quirks is '2', expected true or false"),
     ],
 )
