@@ -10,7 +10,9 @@ from typing import Any
 from ich_mlflow.errors import OptionError
 
 AUTO = "auto"
-SOURCES = ("rsna", "ctich", "phantom")
+SOURCES = ("rsna", "ctich", "phantom", "cq500", "rsna-test")
+#: Those with a label a slice: a test holds this to what the sources say of themselves.
+TRAINABLE_SOURCES = ("rsna", "ctich", "phantom")
 ENGINES = ("local", "spark")
 CALIBRATIONS = (AUTO, "none", "temperature", "platt", "isotonic")
 OPERATING_POINTS = ("max_f1", "sensitivity_95", "youden")
@@ -105,6 +107,10 @@ class PreprocessOptions(PhantomOptions):
         for name in ("compress", "strict", "external"):
             _expect_flag(name, getattr(self, name))
         external = is_true(self.external)
+        unlabelled = self.source == "rsna-test"
+        _expect(
+            "external", self.external, external or not unlabelled, "true with source=rsna-test (no labels)"
+        )
         _expect("folds", self.folds, not external or self.folds == 0, "0 with external=true")
 
     @property
@@ -122,7 +128,8 @@ class TrainOptions(PreprocessOptions):
     """
 
     source: str = option(
-        AUTO, f"{', '.join(SOURCES)}; auto: phantom where data is auto too, else data is a stored set"
+        AUTO,
+        f"{', '.join(TRAINABLE_SOURCES)}; auto: phantom where data is auto too, else data is a stored set",
     )
     data: str = option(
         AUTO, "a stored set made by preprocess, or with source= the folder of the source's files"
@@ -219,7 +226,8 @@ class TrainOptions(PreprocessOptions):
 
     def __post_init__(self) -> None:
         source = "phantom" if self.source == AUTO else self.source
-        _expect("source", self.source, source in SOURCES, f"auto or one of {', '.join(SOURCES)}")
+        trainable = f"auto, or one with a label a slice: {', '.join(TRAINABLE_SOURCES)}"
+        _expect("source", self.source, source in TRAINABLE_SOURCES, trainable)
         preprocess_options(self, source=source)
         _expect(
             "external",

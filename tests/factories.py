@@ -23,7 +23,7 @@ from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.model.backbones import BACKBONES
-from ich_mlflow.sources.base import LabelledFile, Quarantined
+from ich_mlflow.sources.base import LabelledFile, Quarantined, SeriesChoice
 from ich_mlflow.sources.rsna import RsnaSource
 
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -164,6 +164,9 @@ class ArraySource:
 
     def audit(self) -> dict[str, int]:
         return {"slices": len(self.files())}
+
+    def chosen_series(self) -> list[SeriesChoice]:
+        return []
 
     def read(self, file: LabelledFile) -> Slice:
         if file.sop_uid in self.broken:

@@ -30,6 +30,7 @@ def test_what_is_not_said_keeps_the_default():
         (["--source", "kaggle"], "kaggle"),
         (["--validation_fraction", "0.6", "--test_fraction", "0.5"], "test_fraction"),
         (["--seed", "-1"], "seed"),
+        (["--source", "rsna-test"], "external is 'false', expected true with source=rsna-test"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(arguments, said):
@@ -40,6 +41,12 @@ def test_a_wrong_option_is_refused_by_name(arguments, said):
 def test_external_data_cannot_be_trained_on():
     with pytest.raises(OptionError, match="external is 'true', expected false: all of external data is in"):
         TrainOptions(source="rsna", data="x", external="true")
+
+
+@pytest.mark.parametrize("source", ["cq500", "rsna-test"])
+def test_a_source_without_a_label_a_slice_cannot_be_trained_on(source):
+    with pytest.raises(OptionError, match="expected auto, or one with a label a slice: rsna, ctich, phantom"):
+        TrainOptions(source=source, data="x", external="true")
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_1(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,14 @@ def read_slice(path: Path) -> Slice:
     return parse_slice(data, str(path))
 
 
-def parse_slice(data: bytes, name: str) -> Slice:
+def parse_slice(data: bytes, name: str, *, patient_id: str = "") -> Slice:
     """Read a slice of a data set from a file's bytes: pixels, identity and position must all be there.
 
-    `name` stands in messages. Raises SliceError where the bytes are no DICOM file or not CT, lack an
+    `name` stands in messages. patient_id: where it is known, and better than the file knows it; it then need not be
+    in the file. Raises SliceError where the bytes are no DICOM file or not CT, lack an
     identifier or their position, or where slice_from_bytes would refuse the pixels.
     """
-    return _read(data, name, _strict)
+    return _read(data, name, partial(_strict, patient_id=patient_id))
 
 
 def slice_from_bytes(data: bytes, name: str) -> Slice:
@@ -80,10 +82,11 @@ def _read(data: bytes, name: str, make: Callable[[Parsed, str], Slice]) -> Slice
     return make(parse_any(data, name), name)
 
 
-def _strict(parsed: Parsed, name: str) -> Slice:
+def _strict(parsed: Parsed, name: str, *, patient_id: str = "") -> Slice:
     dataset = parsed.dataset
     _check_kind(dataset, name)
     identity = _identity(dataset)
+    identity["PatientID"] = patient_id or identity["PatientID"]
     missing = [keyword for keyword, value in identity.items() if not value]
     if missing:
         raise SliceError(

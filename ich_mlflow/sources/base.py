@@ -42,6 +42,23 @@ class Quarantined:
     detail: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesChoice:
+    """What became of one series of a study that has several.
+
+    study, series   the study's name, and the folder of the series from the source's folder
+    step_mm         the usual distance from slice to slice; nan of a single slice
+    chosen, why     whether its slices are the study's, and why or why not
+    """
+
+    study: str
+    series: str
+    step_mm: float
+    num_slices: int
+    chosen: bool
+    why: str
+
+
 class Source(Protocol):
     """A collection of labelled slices. Cheap to construct and to pickle: workers read through a copy."""
 
@@ -65,6 +82,9 @@ class Source(Protocol):
 
     def audit(self) -> dict[str, int]:
         """What was found on the way: rows, repeated_rows, slices, labels_without_file, files_without_label."""
+
+    def chosen_series(self) -> Sequence[SeriesChoice]:
+        """Where studies have several series of which one is taken: every series. Empty of other sources."""
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError, naming the file, where it can't be used."""

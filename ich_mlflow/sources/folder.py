@@ -65,10 +65,10 @@ class Folder:
                 ) from None
         return found
 
-    def read(self, path: str) -> bytes:
-        """A file's bytes. Raises SliceError, naming the file, where it can't be read."""
+    def read(self, path: str, *, num_bytes: int | None = None) -> bytes:
+        """A file's bytes, or its first so many. Raises SliceError, naming the file, where it can't be read."""
         try:
-            return self._read_patiently(path)
+            return self._read_patiently(path, num_bytes)
         except OSError as error:
             said = error.strerror or str(error).splitlines()[0]
             raise SliceError(
@@ -76,16 +76,16 @@ class Folder:
                 reason="unreadable",
             ) from None
 
-    def _read_patiently(self, path: str) -> bytes:
+    def _read_patiently(self, path: str, num_bytes: int | None) -> bytes:
         """The bytes; what may be a storage's bad moment, and not the file's, is tried again."""
         for pause in (*_PAUSES, None):
             try:
                 if not is_url(self.root):
                     with open(os.path.join(self.root, path), "rb", buffering=0) as file:
-                        return file.readall()
+                        return file.readall() if num_bytes is None else file.read(num_bytes)
                 filesystem, base = _filesystem(self.root)
                 with filesystem.open_input_stream(_join(base, path)) as stream:
-                    return stream.read()
+                    return stream.read(num_bytes)
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
             except OSError:

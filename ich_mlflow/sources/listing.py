@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, LabelLevel, Quarantined
+from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, LabelLevel, Quarantined, SeriesChoice
 from ich_mlflow.sources.folder import Entry, Folder
 
 Subtypes = tuple[int, int, int, int, int]
@@ -31,11 +31,12 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The labelled files of a source, sorted by sop_uid; what can't be used; counts by name."""
+    """The labelled files of a source, sorted by sop_uid; what can't be used; counts by name; series by study."""
 
     files: tuple[LabelledFile, ...]
     rejected: tuple[Quarantined, ...]
     counts: dict[str, int]
+    series: tuple[SeriesChoice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class ListedSource(ABC):
     def audit(self) -> dict[str, int]:
         """Counts: rows, repeated_rows, slices, labels_without_file, files_without_label."""
         return dict(self._listing.counts)
+
+    def chosen_series(self) -> Sequence[SeriesChoice]:
+        """Every series, and whether it was chosen, where studies have several; empty of other sources."""
+        return self._listing.series
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.root,)

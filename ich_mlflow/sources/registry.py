@@ -6,7 +6,7 @@ from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
 
-SOURCE_NAMES = ("rsna", "ctich", "phantom")
+SOURCE_NAMES = ("rsna", "ctich", "phantom", "cq500", "rsna-test")
 
 
 def open_source(name: str, root: Path | str) -> Source:
@@ -30,6 +30,14 @@ def open_source(name: str, root: Path | str) -> Source:
         from ich_mlflow.sources.ctich import CtIchSource
 
         return CtIchSource(root)
+    if name == "cq500":
+        from ich_mlflow.sources.cq500 import Cq500Source
+
+        return Cq500Source(root)
+    if name == "rsna-test":
+        from ich_mlflow.sources.rsna import RsnaTestSource
+
+        return RsnaTestSource(root)
     from ich_mlflow.sources.phantom import PhantomSource
 
     return PhantomSource(root)

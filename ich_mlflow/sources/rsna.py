@@ -12,16 +12,13 @@ import pyarrow.csv as pa_csv
 from ich_mlflow.dicom.slice import Slice, parse_slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import ANY, SUBTYPES
-from ich_mlflow.sources.base import LabelledFile
+from ich_mlflow.sources.base import LabelledFile, LabelLevel
 from ich_mlflow.sources.folder import Folder
 from ich_mlflow.sources.listing import Labels, ListedSource, Listing, contradictions, match, require
 
-CSV = "stage_2_train.csv"
-IMAGES = "stage_2_train"
 #: Damage that a file's header does not show. Source: shared/rsna.md.
 KNOWN_DAMAGE = {"ID_b79eed528": "noise below row 332"}
 
-_LAYOUT = f"{CSV} (ID,Label) and {IMAGES}/ID_<9 hex>.dcm"
 _LABELS = (*SUBTYPES, ANY)
 _ID = rf"^ID_[0-9a-f]{{9}}_({'|'.join(_LABELS)})$"
 _UID_LENGTH = len("ID_") + 9
@@ -31,6 +28,8 @@ _UID_LENGTH = len("ID_") + 9
 class RsnaSource(ListedSource):
     """The labelled training slices below `root` (stage_2_train.csv, stage_2_train/*.dcm)."""
 
+    table: ClassVar[str] = "stage_2_train.csv"
+    images: ClassVar[str] = "stage_2_train"
     overlap: ClassVar[str] = "is RSNA 2019"
 
     @property
@@ -58,19 +57,37 @@ class RsnaSource(ListedSource):
         return ct_slice
 
     def _list(self, folder: Folder) -> Listing:
-        require(folder, "", expected=f"a folder with {_LAYOUT}")
-        require(folder, CSV, expected=_LAYOUT)
-        require(folder, IMAGES, expected=_LAYOUT)
-        labels = _read_labels(folder)
-        entries = {
-            entry.path[len(IMAGES) + 1 : -len(".dcm")]: entry for entry in folder.files(IMAGES, ".dcm")
-        }
-        return match(labels, entries, table=CSV, folder=folder)
+        layout = f"{self.table} (ID,Label) and {self.images}/ID_<9 hex>.dcm"
+        require(folder, "", expected=f"a folder with {layout}")
+        require(folder, self.table, expected=layout)
+        require(folder, self.images, expected=layout)
+        labels = _read_labels(folder, self.table, labelled=self.label_level == "slice")
+        start = len(self.images) + 1
+        entries = {entry.path[start : -len(".dcm")]: entry for entry in folder.files(self.images, ".dcm")}
+        return match(labels, entries, table=self.table, folder=folder)
 
 
-def _read_labels(folder: Folder) -> Labels:
+@dataclass(frozen=True)
+class RsnaTestSource(RsnaSource):
+    """The stage 2 test set, whose labels were never published: every label is 0, and means nothing.
+
+    The table is the sample submission; what stands in its Label column is not looked at.
+    """
+
+    table: ClassVar[str] = "stage_2_sample_submission.csv"
+    images: ClassVar[str] = "stage_2_test"
+    label_level: ClassVar[LabelLevel] = "none"
+    overlap: ClassVar[str] = "is the stage 2 test set of RSNA 2019 itself, without labels"
+
+    @property
+    def name(self) -> str:
+        """The name that selects this source: rsna-test."""
+        return "rsna-test"
+
+
+def _read_labels(folder: Folder, path: str, *, labelled: bool) -> Labels:
     """The table's labels. 4.5 million rows take seconds: whole columns at a time."""
-    uids, columns, labels = _parse_rows(folder.name(CSV), folder.read(CSV))
+    uids, columns, labels = _parse_rows(folder.name(path), folder.read(path), labelled=labelled)
     order = uids.dictionary.to_pylist()
     cells = uids.indices.to_numpy(zero_copy_only=False).astype(np.int64) * len(_LABELS) + columns
     rows = np.bincount(cells, minlength=len(order) * len(_LABELS)).reshape(-1, len(_LABELS))
@@ -93,8 +110,13 @@ def _read_labels(folder: Folder) -> Labels:
     )
 
 
-def _parse_rows(path: str, data: bytes) -> tuple[pa.DictionaryArray, np.ndarray, np.ndarray]:
-    """The slice (dictionary-encoded), label column and label (0 or 1) of each row of the table."""
+def _parse_rows(
+    path: str, data: bytes, *, labelled: bool
+) -> tuple[pa.DictionaryArray, np.ndarray, np.ndarray]:
+    """The slice (dictionary-encoded), label column and label (0 or 1) of each row of the table.
+
+    Where the rows are not labelled, every label is 0.
+    """
     text = pa_csv.ConvertOptions(column_types={"ID": pa.string(), "Label": pa.string()})
     try:
         table = pa_csv.read_csv(io.BytesIO(data), convert_options=text)
@@ -104,19 +126,22 @@ def _parse_rows(path: str, data: bytes) -> tuple[pa.DictionaryArray, np.ndarray,
     if table.column_names.count("ID") != 1 or table.column_names.count("Label") != 1:
         raise DataError(f"{path} has the columns {', '.join(table.column_names)}, expected ID,Label: {_COPY}")
     ids, labels = table["ID"].combine_chunks(), table["Label"].combine_chunks()
-    good = pc.and_(pc.match_substring_regex(ids, _ID), pc.is_in(labels, pa.array(["0", "1"])))
+    good = pc.match_substring_regex(ids, _ID)
+    if labelled:
+        good = pc.and_(good, pc.is_in(labels, pa.array(["0", "1"])))
     bad = np.flatnonzero(~good.fill_null(False).to_numpy(zero_copy_only=False))
     if len(bad):
         raise DataError(
             f"{path} has {len(bad)} rows that can't be read, the first on line {bad[0] + 2}, "
-            f"expected ID_<9 hex>_<subtype>,<0 or 1>: {_COPY}"
+            f"expected ID_<9 hex>_<subtype>,<{'0 or 1' if labelled else 'number'}>: {_COPY}"
         )
     if not len(ids):
         raise DataError(f"{path} has no rows, expected six a slice: {_COPY}")
     uids = pc.utf8_slice_codeunits(ids, 0, _UID_LENGTH).dictionary_encode()
     names = pc.utf8_slice_codeunits(ids, _UID_LENGTH + 1)
     columns = pc.index_in(names, pa.array(_LABELS)).to_numpy(zero_copy_only=False)
-    return uids, columns, pc.equal(labels, "1").to_numpy(zero_copy_only=False)
+    ones = pc.equal(labels, "1").to_numpy(zero_copy_only=False) if labelled else np.zeros(len(ids), bool)
+    return uids, columns, ones
 
 
 _COPY = "copy the table again"

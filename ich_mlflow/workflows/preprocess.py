@@ -18,6 +18,7 @@ from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.options import AUTO, PreprocessOptions, is_true
+from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
 from ich_mlflow.sources.registry import open_source
 from ich_mlflow.tracking.run import Run, start_run
@@ -52,6 +53,7 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
         studies = stored.table["study_uid"].to_numpy()
         counts = split_counts(patients, stored.subtypes, splits, study_uids=studies)
         _log(run, stored, counts)
+        _log_series(run, source)
         run.metrics({f"source/{name}": count for name, count in source.audit().items()})
         print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")
         _say_quarantine(stored)
@@ -176,6 +178,20 @@ def _log_quarantine(run: Run, out: Path) -> None:
         run.file(path)
         reasons = pd.read_csv(path, keep_default_na=False)["reason"].value_counts()
         run.metrics({f"quarantine/{reason}": int(count) for reason, count in reasons.items()})
+
+
+def _log_series(run: Run, source: Source) -> None:
+    """Of a source with several series a study, which were taken and why: a table, and a line in the terminal."""
+    series = source.chosen_series()
+    if not series:
+        return
+    run.table(pd.DataFrame([asdict(one) for one in series]), "series_choice.json")
+    chosen, studies = sum(one.chosen for one in series), len({one.study for one in series})
+    print(
+        f"series chosen: {chosen:,} of {len(series):,}, one for each of {studies:,} studies"
+        + (f" but {studies - chosen:,} without any that will do" if chosen < studies else "")
+        + " (series_choice.json on the run says why)"
+    )
 
 
 def _say_quarantine(stored: StoredSet) -> None:

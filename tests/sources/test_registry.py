@@ -1,17 +1,45 @@
 import pytest
 
+from ich_mlflow import options
 from ich_mlflow.errors import DataError, OptionError
+from ich_mlflow.sources.cq500 import Cq500Source
 from ich_mlflow.sources.ctich import CtIchSource
-from ich_mlflow.sources.registry import open_source
-from ich_mlflow.sources.rsna import RsnaSource
+from ich_mlflow.sources.phantom import PhantomSource
+from ich_mlflow.sources.registry import SOURCE_NAMES, open_source
+from ich_mlflow.sources.rsna import RsnaSource, RsnaTestSource
+
+KINDS = {
+    "rsna": RsnaSource,
+    "ctich": CtIchSource,
+    "phantom": PhantomSource,
+    "cq500": Cq500Source,
+    "rsna-test": RsnaTestSource,
+}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("rsna", RsnaSource), ("ctich", CtIchSource)])
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_a_source_is_opened_by_name(tmp_path, name, kind):
     (tmp_path / "anything").touch()
     source = open_source(name, tmp_path)
-    assert isinstance(source, kind)
+    assert type(source) is kind
     assert source.name == name
+
+
+def test_the_options_name_the_sources_there_are_and_those_with_a_label_a_slice(tmp_path):
+    assert options.SOURCES == SOURCE_NAMES == tuple(KINDS)
+    (tmp_path / "anything").touch()
+    labelled = tuple(name for name in SOURCE_NAMES if open_source(name, tmp_path).label_level == "slice")
+    assert labelled == options.TRAINABLE_SOURCES
+
+
+def test_every_source_says_whether_it_overlaps_rsna():
+    assert {name: kind.overlap for name, kind in KINDS.items()} == {
+        "rsna": "is RSNA 2019",
+        "ctich": "independent of RSNA 2019 (Al Hilla Teaching Hospital, Iraq)",
+        "phantom": "made by this project, no patient",
+        "cq500": "independent of RSNA 2019 (Centre for Advanced Research in Imaging, New Delhi)",
+        "rsna-test": "is the stage 2 test set of RSNA 2019 itself, without labels",
+    }
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path):

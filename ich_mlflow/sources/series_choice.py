@@ -1,0 +1,138 @@
+"""Which of the series of a study to take: axial, without contrast, not of bone, the thinnest. Pure.
+
+A study of the head may hold a localizer, the plain scan by a soft and a bone kernel, thick and thin, reformats, and
+the scan with contrast. Only the plain scan is like what a model has learned from.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from ich_mlflow.dicom.series import SliceHeader
+from ich_mlflow.sources.base import SeriesChoice
+
+MAX_TILT_DEGREES = 45.0
+#: A head is about 150 mm high; a scan of a part of it is no scan of a head.
+MIN_COVERAGE_MM = 100.0
+MIN_SLICES = 16
+#: Less than this share of different positions: several images at each, as in perfusion or two phases.
+_MIN_DIFFERENT = 0.9
+
+#: Source: the folder names of CQ500. Taken out before the words of contrast are looked for.
+_WITHOUT_CONTRAST = re.compile(
+    r"\b(pre|non?|without|w/?o) ?(iv ?)?(contrast|enhanced)|\bun ?enhanced|\bplain\b"
+)
+_WITH_CONTRAST = re.compile(
+    r"contrast|enhanc|\bcect\b|\bpost\b(?! ?(op|fossa))|(?<!\w)c(?!\w)|angio|\bct[av]\b|veno|arterial|perfusion|bolus|"
+    r"d3d|\b\d+ ?cc\b"
+)
+_BONE = re.compile(r"\bbone|\bedge\b")
+#: Siemens' sharp kernels: H60s, B70f, J70h.
+_SHARP_KERNEL = re.compile(r"[hbju][a-z]?[6-9]\d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """The images of one series in one folder. headers: one or more, in any order."""
+
+    study: str
+    folder: str
+    headers: tuple[SliceHeader, ...]
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """What it is called: its folder's name, its description; in lower case, words apart by spaces."""
+        name, description = PurePosixPath(self.folder).name, self.headers[0].description
+        return _words(name), _words(description)
+
+    @cached_property
+    def positions_mm(self) -> np.ndarray:
+        """The different positions, float64 [n], from the feet up."""
+        return np.unique(np.round([header.position_mm for header in self.headers], 2))
+
+    @property
+    def step_mm(self) -> float:
+        """The usual distance from slice to slice, to 0.01 mm; nan of a single position."""
+        steps = np.diff(self.positions_mm)
+        return round(float(np.median(steps)), 2) if len(steps) else float("nan")
+
+    @property
+    def coverage_mm(self) -> float:
+        """How much of the body its slices show: gaps don't count."""
+        return len(self.positions_mm) * self.step_mm
+
+    @property
+    def is_bone(self) -> bool:
+        """Whether it is named for bone, or its kernel is one of bone's."""
+        kernel = self.headers[0].kernel.lower()
+        return any(map(_BONE.search, (*self.texts, kernel))) or _SHARP_KERNEL.match(kernel) is not None
+
+
+def says_contrast(text: str) -> bool:
+    """Whether a series of that name was made with contrast, as far as the name says."""
+    return _WITH_CONTRAST.search(_WITHOUT_CONTRAST.sub(" ", _words(text))) is not None
+
+
+def choose_series(series: Sequence[Series]) -> tuple[Series | None, list[SeriesChoice]]:
+    """The series of a study to take, None where none will do; and of each what became of it, by folder.
+
+    Left out in this order: localizers, what is tilted by more than 45 degrees, contrast (by the words in folder
+    or description, or the header's agent), several images at one position, less than 100 mm or 16 slices, bone
+    kernels where there is another. Of the rest the one with the thinnest step, of equal ones the first by name.
+    """
+    series = sorted(series, key=lambda one: (one.folder, one.headers[0].series_uid))
+    why = {id(one): _why_not(one) for one in series}
+    left = [one for one in series if not why[id(one)]]
+    if any(not one.is_bone for one in left):
+        why |= {id(one): "bone kernel, and there is another" for one in left if one.is_bone}
+        left = [one for one in left if not one.is_bone]
+    chosen = min(left, key=lambda one: one.step_mm, default=None)
+    for one in left:
+        if one is chosen:
+            why[id(one)] = f"thinnest of {len(left)} plain axial series" if len(left) > 1 else "the only one"
+        else:
+            thicker = chosen is not None and one.step_mm > chosen.step_mm
+            why[id(one)] = "there is a thinner one" if thicker else "as thin as the chosen one, later by name"
+    rows = [
+        SeriesChoice(
+            study=one.study,
+            series=one.folder,
+            step_mm=one.step_mm,
+            num_slices=len(one.headers),
+            chosen=one is chosen,
+            why=why[id(one)],
+        )
+        for one in series
+    ]
+    return chosen, rows
+
+
+def _why_not(series: Series) -> str:
+    """Why a series won't do, whatever else there is; '' where it will."""
+    tilt = float(np.median([header.tilt_degrees for header in series.headers]))
+    num_slices, num_positions = len(series.headers), len(series.positions_mm)
+    if all(header.is_localizer for header in series.headers):
+        return "localizer"
+    if tilt > MAX_TILT_DEGREES:
+        return f"not axial: its normal is {tilt:.0f} degrees from the body axis"
+    if any(map(says_contrast, series.texts)):
+        return "contrast, by its name"
+    if any(header.has_contrast for header in series.headers):
+        return "contrast, by ContrastBolusAgent"
+    if num_positions < _MIN_DIFFERENT * num_slices:
+        return f"several images at one position: {num_slices} at {num_positions}"
+    # Of a single position the coverage is nan, which is not enough either.
+    if num_slices < MIN_SLICES or not series.coverage_mm >= MIN_COVERAGE_MM:
+        return (
+            f"{num_slices} slices of {series.coverage_mm:.0f} mm together, expected {MIN_SLICES} and "
+            f"{MIN_COVERAGE_MM:.0f} mm"
+        )
+    return ""
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[\s_-]+", " ", text.lower()).strip()
