@@ -51,5 +51,10 @@ def read_lesions(folder: Path, sop_uid: str) -> np.ndarray | None:
     return (bits & _BITS[:, None, None]) > 0
 
 
+def has_lesions(folder: Path) -> bool:
+    """Whether a cohort has masks."""
+    return (Path(folder) / LESIONS_FOLDER).is_dir()
+
+
 def _path(folder: Path, sop_uid: str) -> Path:
     return Path(folder) / LESIONS_FOLDER / f"{sop_uid}.png"

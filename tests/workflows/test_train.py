@@ -12,7 +12,7 @@ from ich_mlflow.labels import SCHEMES
 from ich_mlflow.options import TrainOptions
 from ich_mlflow.serving.package import load_classifier
 from ich_mlflow.training.hyperparameters import Hyperparameters
-from ich_mlflow.workflows.evaluate import score_rows
+from ich_mlflow.workflows.scoring import score_rows
 from ich_mlflow.workflows.train import train
 from ich_mlflow.workflows.training_data import training_batches, training_rows
 from tests.factories import training_process
@@ -53,9 +53,9 @@ def test_figures_tables_and_both_models_are_logged(trained):
         "figures/val_confusion.png",
         "figures/val_cooccurrence.png",
         "figures/augmented.png",
-        "val_metrics.json",
+        "tables",
         "history.json",
-        "operating_points.json",
+        "serving.json",
     } <= paths
     names = {
         model.name for model in client.search_logged_models(["1"]) if model.source_run_id == trained.run_id
@@ -64,12 +64,25 @@ def test_figures_tables_and_both_models_are_logged(trained):
 
 
 def test_the_operating_points_are_those_of_the_validation_split(trained):
-    path = mlflow.artifacts.download_artifacts(run_id=trained.run_id, artifact_path="operating_points.json")
-    points = json.loads(Path(path).read_text())["operating_points"]
-    assert [point["label"] for point in points] == list(SCHEMES[5].labels)
+    path = mlflow.artifacts.download_artifacts(run_id=trained.run_id, artifact_path="serving.json")
+    specification = json.loads(Path(path).read_text())
     metrics = _finished(trained).data.metrics
-    for point in points:
-        assert point["sensitivity"] == pytest.approx(metrics[f"val/sensitivity/{point['label']}"])
+    for unit, prefix in (("slices", "val"), ("exams", "val/exam")):
+        points = specification[unit]["operating_points"]["max_f1"]
+        assert [point["label"] for point in points] == list(SCHEMES[5].labels)
+        for point in points:
+            assert point["sensitivity"] == pytest.approx(metrics[f"{prefix}/sensitivity/{point['label']}"])
+
+
+def test_the_floors_come_from_training_labels(trained, stored_set):
+    specification = load_classifier(trained.serving_uri).specification
+    rows = stored_set.rows("train")
+    np.testing.assert_allclose(
+        specification.floors["prevalence"].shares[0], stored_set.subtypes[rows].mean(axis=0)
+    )
+    table = stored_set.table.iloc[rows]
+    exams = table.groupby("study_uid")[list(SCHEMES[5].labels)].max()
+    np.testing.assert_allclose(specification.exam_floor.shares[0], exams.mean())
 
 
 def test_with_four_classes_slices_with_only_epidural_blood_leave_training_and_are_counted(stored_set):
