@@ -28,6 +28,8 @@ def test_files_are_listed_with_their_sizes(folder):
 
 def test_a_file_is_read_and_what_is_not_there_is_refused_by_name(folder):
     assert folder.read("images/a.dcm") == b"abc"
+    assert folder.read("images/a.dcm", num_bytes=2) == b"ab"
+    assert folder.read("images/a.dcm", num_bytes=9) == b"abc"
     with pytest.raises(SliceError, match=r"images/absent\.dcm can't be read") as caught:
         folder.read("images/absent.dcm")
     assert caught.value.reason == "unreadable"
