@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -19,6 +20,7 @@ from ich_mlflow.figures.panels import (
 from ich_mlflow.figures.style import GREY, RULE_STYLES, label_style, rule_style
 
 NUM_BINS = 40
+_FILL_ALPHA = 0.85
 
 
 def score_histograms(
@@ -51,23 +53,27 @@ def score_histograms(
         ylabel="slices (logarithmic)",
         aspect=0.8,
     )
-    edges = np.linspace(0, 1, NUM_BINS + 1).tolist()
     for i, (axes, one) in enumerate(zip(panels, counts, strict=True)):
-        if not one.estimable:
-            continue
-        colour, _ = label_style(one.label)
-        positive = truth[:, i]
-        axes.hist(probabilities[positive, i], edges, color=colour, alpha=0.85)
-        axes.hist(probabilities[~positive, i], edges, histtype="step", color=GREY, linewidth=1.2)
-        for rule, values in thresholds.items():
-            if np.isfinite(values[i]):
-                axes.axvline(values[i], **_line(rule))
-        axes.set_yscale("log")
-        axes.set_ylim(0.6, 10 ** np.ceil(np.log10(len(truth) + 1)))
-        axes.minorticks_off()
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_xticks(np.linspace(0, 1, 6))
+        if one.estimable:
+            cuts = {rule: float(values[i]) for rule, values in thresholds.items() if np.isfinite(values[i])}
+            _draw(axes, one.label, truth[:, i], probabilities[:, i], cuts)
     return figure
+
+
+def _draw(
+    axes: Axes, label: str, positive: np.ndarray, probabilities: np.ndarray, cuts: Mapping[str, float]
+) -> None:
+    colour, _ = label_style(label)
+    edges = np.linspace(0, 1, NUM_BINS + 1).tolist()
+    axes.hist(probabilities[positive], edges, color=colour, alpha=_FILL_ALPHA)
+    axes.hist(probabilities[~positive], edges, histtype="step", color=GREY, linewidth=1.2)
+    for rule, threshold in cuts.items():
+        axes.axvline(threshold, **_line(rule))
+    axes.set_yscale("log")
+    axes.set_ylim(0.6, 10 ** np.ceil(np.log10(len(positive) + 1)))
+    axes.minorticks_off()
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xticks(np.linspace(0, 1, 6))
 
 
 def _line(rule: str) -> dict[str, Any]:
@@ -79,7 +85,7 @@ def _legend(counts: Sequence[LabelCounts], thresholds: Mapping[str, np.ndarray])
     if not any(estimable):
         return []
     entries: list[Entry] = [
-        (label_patches(counts, alpha=0.85), "positive"),
+        (label_patches(counts, alpha=_FILL_ALPHA), "positive"),
         (Patch(facecolor="none", edgecolor=GREY, linewidth=1.2), "negative"),
     ]
     return entries + [

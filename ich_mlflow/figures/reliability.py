@@ -19,7 +19,7 @@ from ich_mlflow.figures.placement import panel_px
 from ich_mlflow.figures.style import GREY, LIGHT_GREY, SMALL_SIZE, darkened, label_style
 
 NUM_BINS = 15
-_STRIP_PX, _STRIP_GAP_PX = 46, 10
+_STRIP_PX, _STRIP_GAP_PX = 46, 14
 _IDEAL: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 1.0}
 _BEFORE: dict[str, Any] = {
     "color": "#8C8C8C",
@@ -28,8 +28,8 @@ _BEFORE: dict[str, Any] = {
     "markersize": 6,
     "markeredgewidth": 1.4,
 }
-#: The legend shows how large the circles of these numbers of slices are.
-_SHOWN_COUNTS = (10, 1000)
+#: The legend shows how large the circles of these numbers of slices are, as far as there are so many.
+_SHOWN_COUNTS = (1, 10, 1000, 100_000)
 _Z = 1.959964
 
 
@@ -161,9 +161,13 @@ def _legend(counts: Sequence[LabelCounts], *, with_before: bool) -> list[Entry]:
         "color": "black",
         "markerfacecolor": "white",
     }
+    num_slices = counts[0].num_positive + counts[0].num_negative
     entries: list[Entry] = [
-        (Line2D([], [], markersize=float(np.sqrt(_area(number))), **circle), f"{number:,} slices")
-        for number in _SHOWN_COUNTS
+        (
+            Line2D([], [], markersize=float(np.sqrt(_area(number))), **circle),
+            f"{number:,} slice{'s' if number > 1 else ''}",
+        )
+        for number in [number for number in _SHOWN_COUNTS if number <= num_slices][-2:]
     ]
     entries.append((Line2D([], [], color=GREY, marker="|", markersize=12, linestyle="none"), "95 % interval"))
     if with_before:

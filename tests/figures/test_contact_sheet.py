@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from ich_mlflow.figures.contact_sheet import contact_sheet
+from ich_mlflow.figures.style import darkened
 
 HU = np.full((3, 8, 8), -1000, np.int16)
 
@@ -35,6 +37,33 @@ def test_a_long_caption_is_cut_to_four_lines():
     caption = axes.texts[0].get_text()
     assert caption.count("\n") == 3
     assert caption.endswith("…")
+
+
+def test_a_coloured_slice_has_a_frame_and_a_caption_in_a_darker_shade():
+    figure = contact_sheet(HU[:1], ["missed"], colours=["#E69F00"])
+    (axes,) = figure.axes
+    assert to_hex(axes.patches[0].get_edgecolor()) == "#e69f00"
+    assert not axes.patches[0].get_fill()
+    assert axes.texts[0].get_color() == darkened("#E69F00") < "#e69f00"
+
+
+def test_without_colours_there_are_no_frames_and_captions_are_black():
+    (axes,) = contact_sheet(HU[:1], ["missed"]).axes
+    assert not axes.patches
+    assert axes.texts[0].get_color() == "black"
+
+
+def test_a_title_of_two_lines_does_not_cover_the_first_row():
+    figure = contact_sheet(HU, ["a", "b", "c"], title="a long title " * 8, note="a long note " * 30)
+    figure.canvas.draw()
+    title, note = figure.texts
+    assert title.get_window_extent().y0 > figure.axes[0].get_window_extent().y1
+    assert note.get_window_extent().y1 < figure.axes[0].texts[0].get_window_extent().y0
+
+
+def test_refuses_too_few_colours():
+    with pytest.raises(ValueError, match="1 colours for 3 slices"):
+        contact_sheet(HU, ["a", "b", "c"], colours=["#000000"])
 
 
 @pytest.mark.parametrize(

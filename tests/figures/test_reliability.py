@@ -28,6 +28,14 @@ def test_a_bin_with_more_slices_has_a_larger_circle():
     assert four > one > 0
 
 
+@pytest.mark.parametrize(("times", "sizes"), [(1, ["1 slice"]), (400, ["10 slices", "1,000 slices"])])
+def test_the_legend_shows_circles_of_numbers_that_there_are(times, sizes):
+    targets, probabilities = np.tile(TARGETS, (times, 1)), np.tile(PROBABILITIES, (times, 1))
+    figure = reliability_figure(targets, probabilities, LABELS)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [*sizes, "95 % interval", "ideal"]
+
+
 def test_the_bars_are_wilsons_by_hand():
     # 1 of 4: centre (0.25 + z²/8) / (1 + z²/4) = 0.3725, half 0.3269 with z = 1.96.
     low, high = wilson_interval(np.array([1.0, 0.0]), np.array([4.0, 4.0]))
