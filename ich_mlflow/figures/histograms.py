@@ -29,13 +29,14 @@ def score_histograms(
     labels: Sequence[str],
     *,
     points: Mapping[str, np.ndarray] | None = None,
-    title: str = "Probabilities of positive and negative slices",
+    unit: str = "slices",
+    title: str = "Probabilities of positives and negatives",
     note: str = "",
 ) -> Figure:
-    """Slices by probability in 40 bins on a logarithmic axis, the same in every panel, one panel a label.
+    """Counts by probability in 40 bins on a logarithmic axis, the same in every panel, one panel a label.
 
     targets (0 or 1) and probabilities: [N, L]. points: for each rule its thresholds [L], NaN where there is none.
-    Raises ValueError for other shapes or values, or an unknown rule.
+    unit: what is counted, slices or exams. Raises ValueError for other shapes or values, or an unknown rule.
     """
     truth, probabilities = checked_probabilities(targets, probabilities, labels)
     thresholds = {rule: np.asarray(values, dtype=float) for rule, values in (points or {}).items()}
@@ -50,7 +51,7 @@ def score_histograms(
         title=title,
         note=note,
         xlabel="probability",
-        ylabel="slices (logarithmic)",
+        ylabel=f"{unit} (logarithmic)",
         aspect=0.8,
     )
     for i, (axes, one) in enumerate(zip(panels, counts, strict=True)):

@@ -28,8 +28,8 @@ _BEFORE: dict[str, Any] = {
     "markersize": 6,
     "markeredgewidth": 1.4,
 }
-#: The legend shows how large the circles of these numbers of slices are, as far as there are so many.
-_SHOWN_COUNTS = (1, 10, 1000, 100_000)
+#: The legend shows how large the circles of these counts are, as far as there are so many.
+_SHOWN_COUNTS = (2, 10, 1000, 100_000)
 _Z = 1.959964
 
 
@@ -40,16 +40,17 @@ def reliability_figure(
     *,
     before: np.ndarray | None = None,
     said: Sequence[str] = (),
+    unit: str = "slices",
     title: str = "Calibration",
     note: str = "",
 ) -> Figure:
     """Share of positives against mean probability in 15 bins of equal width, a panel a label.
 
-    A circle is as large as the logarithm of its slices, its bar is Wilson's 95 % interval. The strip below has
-    the slices of each bin on a logarithmic axis: nearly all of them lie near 0 and would hide the rest.
+    A circle is as large as the logarithm of its count, its bar is Wilson's 95 % interval. The strip below has
+    the count of each bin on a logarithmic axis: nearly all of them lie near 0 and would hide the rest.
 
     targets (0 or 1), probabilities and before, those before calibration: [N, L]. said: a text for each head.
-    Raises ValueError for other shapes or values.
+    unit: what is counted, slices or exams. Raises ValueError for other shapes or values.
     """
     truth, probabilities = checked_probabilities(targets, probabilities, labels)
     if before is not None:
@@ -57,7 +58,7 @@ def reliability_figure(
     counts = label_counts(truth, labels)
     figure, panels = label_panels(
         counts,
-        _legend(counts, with_before=before is not None),
+        _legend(counts, unit, with_before=before is not None),
         title=title,
         note=note,
         xlabel="probability",
@@ -68,7 +69,7 @@ def reliability_figure(
     for i, (axes, one) in enumerate(zip(panels, counts, strict=True)):
         if one.estimable:
             earlier = None if before is None else before[:, i]
-            _draw(axes, one.label, truth[:, i], probabilities[:, i], earlier)
+            _draw(axes, one.label, truth[:, i], probabilities[:, i], earlier, unit)
     return figure
 
 
@@ -81,7 +82,7 @@ def wilson_interval(positive: np.ndarray, total: np.ndarray) -> tuple[np.ndarray
 
 
 def _draw(
-    axes: Axes, label: str, truth: np.ndarray, probabilities: np.ndarray, before: np.ndarray | None
+    axes: Axes, label: str, truth: np.ndarray, probabilities: np.ndarray, before: np.ndarray | None, unit: str
 ) -> None:
     colour, _ = label_style(label)
     axes.plot([0, 1], [0, 1], **_IDEAL)
@@ -105,11 +106,13 @@ def _draw(
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.set_yticks(np.linspace(0, 1, 6))
-    _draw_strip(axes, colour, probabilities, before)
+    _draw_strip(axes, colour, probabilities, before, unit)
 
 
-def _draw_strip(axes: Axes, colour: str, probabilities: np.ndarray, before: np.ndarray | None) -> None:
-    """Below the panel, how many slices each bin has."""
+def _draw_strip(
+    axes: Axes, colour: str, probabilities: np.ndarray, before: np.ndarray | None, unit: str
+) -> None:
+    """Below the panel, how many slices or exams each bin has."""
     _, height = panel_px(axes)
     strip = axes.inset_axes(
         (0, -(_STRIP_PX + _STRIP_GAP_PX) / height, 1, _STRIP_PX / height), transform=axes.transAxes
@@ -128,7 +131,7 @@ def _draw_strip(axes: Axes, colour: str, probabilities: np.ndarray, before: np.n
     strip.set_xlabel(axes.get_xlabel(), fontsize=axes.xaxis.label.get_fontsize())
     axes.set_xlabel("")
     if axes.get_ylabel():
-        strip.set_ylabel("slices", fontsize=SMALL_SIZE)
+        strip.set_ylabel(unit, fontsize=SMALL_SIZE)
         strip.yaxis.set_label_coords(axes.yaxis.label.get_position()[0], 0.5)
     axes.tick_params(axis="x", labelbottom=False, length=0)
     strip.tick_params(labelsize=SMALL_SIZE)
@@ -154,20 +157,20 @@ def _area(total: np.ndarray | int) -> np.ndarray:
     return 6 + 30 * np.log10(np.asarray(total))
 
 
-def _legend(counts: Sequence[LabelCounts], *, with_before: bool) -> list[Entry]:
+def _legend(counts: Sequence[LabelCounts], unit: str, *, with_before: bool) -> list[Entry]:
     circle: dict[str, Any] = {
         "linestyle": "none",
         "marker": "o",
         "color": "black",
         "markerfacecolor": "white",
     }
-    num_slices = counts[0].num_positive + counts[0].num_negative
+    num_all = counts[0].num_positive + counts[0].num_negative
     entries: list[Entry] = [
         (
             Line2D([], [], markersize=float(np.sqrt(_area(number))), **circle),
-            f"{number:,} slice{'s' if number > 1 else ''}",
+            f"{number:,} {unit}",
         )
-        for number in [number for number in _SHOWN_COUNTS if number <= num_slices][-2:]
+        for number in [number for number in _SHOWN_COUNTS if number <= num_all][-2:]
     ]
     entries.append((Line2D([], [], color=GREY, marker="|", markersize=12, linestyle="none"), "95 % interval"))
     if with_before:

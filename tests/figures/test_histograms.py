@@ -40,6 +40,11 @@ def test_every_panel_has_the_same_logarithmic_axis():
     assert first.get_ylim() == second.get_ylim()
 
 
+def test_exams_can_be_counted_instead_of_slices():
+    epidural, _ = score_histograms(TARGETS, PROBABILITIES, LABELS, unit="exams").axes
+    assert epidural.get_ylabel() == "exams (logarithmic)"
+
+
 def test_a_label_without_positives_says_that_it_is_not_estimable():
     epidural, _ = score_histograms(TARGETS, PROBABILITIES, LABELS).axes
     assert [text.get_text() for text in epidural.texts] == ["0 positive, 5 negative", "not estimable"]

@@ -28,12 +28,18 @@ def test_a_bin_with_more_slices_has_a_larger_circle():
     assert four > one > 0
 
 
-@pytest.mark.parametrize(("times", "sizes"), [(1, ["1 slice"]), (400, ["10 slices", "1,000 slices"])])
+@pytest.mark.parametrize(("times", "sizes"), [(1, ["2 slices"]), (400, ["10 slices", "1,000 slices"])])
 def test_the_legend_shows_circles_of_numbers_that_there_are(times, sizes):
     targets, probabilities = np.tile(TARGETS, (times, 1)), np.tile(PROBABILITIES, (times, 1))
     figure = reliability_figure(targets, probabilities, LABELS)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [*sizes, "95 % interval", "ideal"]
+
+
+def test_exams_can_be_counted_instead_of_slices():
+    figure = reliability_figure(TARGETS[:, ::-1], PROBABILITIES[:, ::-1], LABELS[::-1], unit="exams")
+    assert figure.legends[0].get_texts()[0].get_text() == "2 exams"
+    assert figure.axes[0].child_axes[0].get_ylabel() == "exams"
 
 
 def test_the_bars_are_wilsons_by_hand():
