@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ from ich_mlflow.evaluation.metrics import PER_LABEL_METRICS, SLICES, SliceMetric
 
 #: Means of all labels, as rows of a table have them in the place of a label.
 MACRO, MICRO = "macro", "micro"
+#: With fewer positive patients a label gets no interval.
+MIN_PATIENTS = 3
+UNKNOWN = Interval(low=float("nan"), high=float("nan"))
 _WHOLE = ("accuracy/exact_match", "accuracy/mean", "log_loss/mean", "log_loss/rsna")
 
 
@@ -75,12 +79,19 @@ class Assessment:
     floors: Mapping[str, SliceMetrics]
 
     def interval(self, name: str) -> Interval:
-        """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none."""
-        if name not in self.resampled.samples or name not in self.values:
-            return Interval(low=float("nan"), high=float("nan"))
+        """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none.
+
+        A label with fewer than MIN_PATIENTS positive patients has none: the same few would be drawn again and again.
+        """
+        if name not in self.resampled.samples or name not in self.values or name in self._too_few:
+            return UNKNOWN
         return self.resampled.interval(name)
 
-    @property
+    @cached_property
+    def _too_few(self) -> set[str]:
+        return too_few_patients(self.metrics)
+
+    @cached_property
     def values(self) -> dict[str, float]:
         """Metrics such as `auc/epidural`; those that are not estimable are left out."""
         return named(self.metrics, unit=self.predictions.unit)
@@ -129,6 +140,16 @@ class Assessment:
         return ("metric", "label", "value", "low", "high", *(f"floor_{name}" for name in self.floors))
 
 
+def too_few_patients(metrics: SliceMetrics) -> set[str]:
+    """Names of the metrics of labels with fewer than MIN_PATIENTS positive patients, where these are known."""
+    few = [
+        one.label
+        for one in metrics.per_label
+        if one.num_positive_patients is not None and one.num_positive_patients < MIN_PATIENTS
+    ]
+    return {f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in few}
+
+
 def assess(
     predictions: Predictions,
     *,
@@ -160,7 +181,9 @@ def difference(
     same = model.targets.shape == baseline.targets.shape and (model.patients == baseline.patients).all()
     if not same or (model.targets != baseline.targets).any():
         raise ValueError("the two models were not scored on the same rows")
-    values = [named(one.metrics()) for one in (model, baseline)]
+    metrics = [one.metrics() for one in (model, baseline)]
+    values = [named(one) for one in metrics]
+    too_few = too_few_patients(metrics[0])
     samples = [one.resampled(num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
     rows = []
     for metric, label in _rows_of(shared):
@@ -168,8 +191,8 @@ def difference(
         mine, theirs = (found.get(name, np.nan) for found in values)
         if np.isnan(mine) or np.isnan(theirs):
             continue
-        known = name in samples[0].samples
-        interval = samples[0].difference(samples[1], name) if known else Interval(low=np.nan, high=np.nan)
+        known = name in samples[0].samples and name not in too_few
+        interval = samples[0].difference(samples[1], name) if known else UNKNOWN
         rows.append(
             {
                 "metric": metric,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ich_mlflow.evaluation.assess import Predictions
+from ich_mlflow.evaluation.assess import UNKNOWN, Predictions, too_few_patients
 
 #: Subgroups are looked at for large gaps: their intervals need no third digit.
 NUM_RESAMPLES = 1000
@@ -58,8 +58,13 @@ def _score(predictions: Predictions, num_resamples: int) -> dict[str, float] | N
     positives = predictions.targets[:, 0]
     if not positives.any() or positives.all():
         return None
-    (scored,) = predictions.metrics().per_label
-    interval = predictions.resampled(num_resamples=num_resamples).interval(f"auc/{scored.label}")
+    metrics = predictions.metrics()
+    (scored,) = metrics.per_label
+    name = f"auc/{scored.label}"
+    if name in too_few_patients(metrics):
+        interval = UNKNOWN
+    else:
+        interval = predictions.resampled(num_resamples=num_resamples).interval(name)
     return {
         "num_positive": int(positives.sum()),
         "num_negative": int((~positives).sum()),
@@ -70,6 +75,20 @@ def _score(predictions: Predictions, num_resamples: int) -> dict[str, float] | N
         "sensitivity": scored.sensitivity,
         "specificity": scored.specificity,
     }
+
+
+def thirds(values: np.ndarray) -> np.ndarray:
+    """`1: smallest`, `2: middle` or `3: largest` third of the values, str [N]; '' where a value is NaN.
+
+    Fewer than three values are not divided.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(values)
+    named = np.full(values.shape, "", dtype=object)
+    if known.sum() >= 3:
+        numbers = np.searchsorted(np.quantile(values[known], [1 / 3, 2 / 3]), values[known])
+        named[known] = np.array(["1: smallest", "2: middle", "3: largest"], dtype=object)[numbers]
+    return named.astype(str)
 
 
 def terciles(values: np.ndarray, unit: str, *, digits: int = 2) -> np.ndarray:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of strings: title, columns, and rows of as many cells as there are columns."""
+    """A table of strings: title, columns, and rows of as many cells as there are columns. folded: shown on demand."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    folded: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -1,6 +1,7 @@
 """The pictures of an evaluation: curves with bands, calibration, histograms, intervals, and the worst failures."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,9 @@ from ich_mlflow.workflows.scoring import Scored
 
 #: Slices of each label on the sheets of failures.
 NUM_WORST = 4
+
+#: How floors are called in a legend.
+FLOOR_NAMES = {"floor_position": "slice position alone", "floor_prevalence": "prevalence alone"}
 
 Curve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -65,6 +69,7 @@ def _log_assessment(run: Run, evaluated: Evaluated, assessment: Assessment, *, n
             predictions.probabilities,
             labels,
             before=before,
+            unit=unit,
             said=[
                 f"ECE {values[f'ece/{label}']:.3f}" if f"ece/{label}" in values else "" for label in labels
             ],
@@ -79,6 +84,7 @@ def _log_assessment(run: Run, evaluated: Evaluated, assessment: Assessment, *, n
             predictions.probabilities,
             labels,
             points=thresholds,
+            unit=unit,
             title=f"Probabilities of positive and negative {unit}",
             note=note,
         ),
@@ -96,7 +102,7 @@ def _curves(
     rocs, recalls = [], []
     for i, scored in enumerate(assessment.metrics.per_label):
         targets, probabilities = predictions.targets[:, i], predictions.probabilities[:, i]
-        counts = {
+        counts: dict[str, Any] = {
             "label": scored.label,
             "num_positive": scored.num_positive_slices,
             "num_negative": len(targets) - scored.num_positive_slices,
@@ -148,7 +154,7 @@ def _drawn(
     probabilities: np.ndarray,
     band: Band,
     floor: tuple[np.ndarray, np.ndarray] | None,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     x, y = curve(targets, probabilities)
     drawn = {"x": x, "y": y}
     if not np.isnan(band.low).any():
@@ -184,8 +190,9 @@ def _log_forest(run: Run, assessment: Assessment, *, note: str) -> None:
         forest_figure(
             frame,
             metric_name="AUC",
-            title=f"AUC by label ({unit}), and the floor",
-            note=f"grey: {floor.removeprefix('floor_')} alone, without the image; {note}",
+            floor_name=FLOOR_NAMES[floor],
+            title=f"AUC by label ({unit}), and what doesn't look at the image",
+            note=note,
         ),
         f"figures/{PREFIX}_{unit}_auc.png",
     )

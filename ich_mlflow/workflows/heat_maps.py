@@ -72,10 +72,11 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
                 _Shown(
                     hu=hu[at],
                     map=maps[at],
-                    caption=f"{label}: probability {scored.probabilities[place, i]:.2f}",
+                    caption=f"{label}: probability {scored.probabilities[place, i]:.2f}"
+                    + ("" if maps[at].any() else "\nthe map is empty: nothing speaks for it"),
                     lesion=None if lesions is None else lesions[at],
                     peak=None if pointed is None else pointed.peaks[at],
-                    hit=None if pointed is None else bool(pointed.hits[at]),
+                    hit=None if pointed is None or not maps[at].any() else bool(pointed.hits[at]),
                 )
             )
     if shown:

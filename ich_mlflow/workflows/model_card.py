@@ -42,7 +42,7 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             ("backbone", model.get("hp.backbone", "not recorded")),
             ("input", f"{model.get('hp.image_size', '?')} pixels, windows {model.get('hp.windows', '?')}"),
             ("recipe", specification.recipe),
-            ("start", model.get("weights.said", specification.weights)),
+            ("start of the weights", specification.weights),
             ("trained on", specification.trained_on),
             ("training run", evaluated.trained_run),
             ("code", f"ich_mlflow {__version__}"),

@@ -18,6 +18,12 @@ from ich_mlflow.workflows.model_card import card_of, is_own_data, limits_of, mod
 from ich_mlflow.workflows.preprocess import counts_frame, describe
 from ich_mlflow.workflows.results import CARD_FILE, PREFIX, operating_point_table
 
+#: Parameters of the training run that the report shows first.
+_FIRST = (
+    "hp.recipe", "hp.backbone", "hp.image_size", "hp.windows", "hp.context", "hp.loss", "hp.sampling", "hp.epochs",
+    "hp.learning_rate", "hp.seed", "weights.start", "data.epidural_only_dropped",
+)  # fmt: skip
+
 
 def log_report(run: Run, evaluated: Evaluated) -> None:
     """Log report.html, model_card.md and claim_checklist.md; the card becomes the model version's description."""
@@ -152,18 +158,11 @@ def _data_section(evaluated: Evaluated) -> Section:
 def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Section:
     specification = evaluated.scored.specification
     rows = [["labels", ", ".join(specification.labels)], ["trained on", specification.trained_on]]
-    rows += [
-        [name.removeprefix("hp."), value] for name, value in sorted(model.items()) if name.startswith("hp.")
-    ]
-    rows += [
-        [name, model[name]]
-        for name in ("weights.said", "machine.devices", "train.precision", "data.epidural_only_dropped")
-        if name in model
-    ]
-    rows += [
-        [name.removeprefix("version."), value]
+    rows += [[name.split(".")[1], model[name]] for name in _FIRST if name in model]
+    others = [
+        [name, value]
         for name, value in sorted(model.items())
-        if name.startswith("version.")
+        if name.split(".")[0] in ("hp", "train", "machine", "version") and name not in _FIRST
     ]
     curves = run_artifact(evaluated.trained_run, "figures/training_curves.png")
     return Section(
@@ -174,7 +173,15 @@ def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Sec
             "pooling, a dense "
             "layer with ReLU, dropout, and one sigmoid a label."
         ],
-        tables=[Table(title=f"Training run {evaluated.trained_run}", columns=["what", "value"], rows=rows)],
+        tables=[
+            Table(title=f"Training run {evaluated.trained_run}", columns=["what", "value"], rows=rows),
+            Table(
+                title="All other settings, and versions",
+                columns=["parameter", "value"],
+                rows=others,
+                folded=True,
+            ),
+        ],
         pictures=[Picture(title="Training curves", png=curves)] if curves else [],
     )
 

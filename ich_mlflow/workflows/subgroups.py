@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ich_mlflow.evaluation.subgroups import Grouping, score_subgroups, terciles
+from ich_mlflow.evaluation.subgroups import Grouping, score_subgroups, terciles, thirds
 from ich_mlflow.tracking.run import Run
 from ich_mlflow.workflows.lesions import lesion_areas
 from ich_mlflow.workflows.results import PREFIX
@@ -37,8 +37,8 @@ def groupings(scored: Scored) -> list[Grouping]:
     ]
     areas = lesion_areas(scored)
     if areas is not None:
-        groups = np.stack([terciles(column, "mm²", digits=0) for column in areas.T], axis=1)
-        found.append(Grouping(name="area of the bleed", groups=groups, positives_only=True))
+        groups = np.stack([thirds(column) for column in areas.T], axis=1)
+        found.append(Grouping(name="area of the bleed, third", groups=groups, positives_only=True))
     return [grouping for grouping in found if (grouping.groups != "").any()]
 
 
