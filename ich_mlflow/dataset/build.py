@@ -24,6 +24,7 @@ from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, OptionError, QuarantineError, SliceError
 from ich_mlflow.processes import num_cores
 from ich_mlflow.sources.base import UNMATCHED, Source
+from ich_mlflow.sources.folder import is_url
 
 LOCAL, SPARK = "local", "spark"
 #: Files whose pixels are compared before a finished set is taken for theirs.
@@ -135,10 +136,11 @@ def quarantine_list(out: Path) -> Path | None:
 
 def _told_by(source: Source) -> dict[str, object]:
     """What the manifest says of the source beside what a set is compared by: sets made before lack it."""
+    root = str(getattr(source, "root", ""))
     return {
         "label_level": source.label_level,
         "overlap": source.overlap,
-        "source_path": str(getattr(source, "root", "")),
+        "source_path": root if is_url(root) or not root else str(Path(root).resolve()),
     }
 
 

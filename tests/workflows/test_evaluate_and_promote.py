@@ -7,8 +7,9 @@ from ich_mlflow.errors import ModelError, PromotionError
 from ich_mlflow.options import EvaluateOptions, PromoteOptions
 from ich_mlflow.serving.package import load_classifier
 from ich_mlflow.tracking.registry import champion_version
-from ich_mlflow.workflows.evaluate import evaluate, score_rows
+from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import promote
+from ich_mlflow.workflows.scoring import score_rows
 
 
 def test_without_a_champion_evaluate_says_what_to_do(workspace):
@@ -18,7 +19,7 @@ def test_without_a_champion_evaluate_says_what_to_do(workspace):
 
 
 def test_evaluate_scores_the_test_split_on_a_run_linked_to_the_model(trained, stored_set):
-    results = evaluate(EvaluateOptions(model=trained.serving_uri))
+    results = evaluate(EvaluateOptions(model=trained.serving_uri, resamples=100, heat_maps=0))
     run = mlflow.search_runs(
         ["1"], filter_string="tags.`ich.stage` = 'evaluate'", max_results=1, output_format="list"
     )[0]
@@ -27,7 +28,7 @@ def test_evaluate_scores_the_test_split_on_a_run_linked_to_the_model(trained, st
     probabilities = score_rows(load_classifier(trained.serving_uri), stored_set, rows)
     expected = roc_auc_score(stored_set.subtypes[rows][:, 1], probabilities[:, 1])
     assert run.data.metrics["test/auc/intraparenchymal"] == pytest.approx(expected)
-    assert results.per_label[1].num_positive_slices == stored_set.subtypes[rows][:, 1].sum()
+    assert results.slices.metrics.per_label[1].num_positive_slices == stored_set.subtypes[rows][:, 1].sum()
     assert run.inputs.dataset_inputs[0].dataset.digest == stored_set.digest[:36]
 
 
