@@ -83,9 +83,11 @@ class Assessment:
 
         A label with fewer than MIN_PATIENTS positive patients has none: the same few would be drawn again and again.
         """
-        if name not in self.resampled.samples or name not in self.values or name in self._too_few:
-            return UNKNOWN
-        return self.resampled.interval(name)
+        return self.resampled.interval(name) if self.has_interval(name) else UNKNOWN
+
+    def has_interval(self, name: str) -> bool:
+        """Whether the metric is estimable, is resampled, and has patients enough."""
+        return name in self.resampled.samples and name in self.values and name not in self._too_few
 
     @cached_property
     def _too_few(self) -> set[str]:

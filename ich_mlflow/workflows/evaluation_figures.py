@@ -112,7 +112,8 @@ def _curves(
             rocs.append(RankingCurve(x=empty, y=empty, **counts))
             recalls.append(RankingCurve(x=empty, y=empty, **counts))
             continue
-        found = bands(targets, probabilities, predictions.patients)
+        with_bands = assessment.has_interval(f"auc/{scored.label}")
+        found = bands(targets, probabilities, predictions.patients) if with_bands else (None, None)
         at = {
             rule: Predictions(
                 labels=(scored.label,),
@@ -152,12 +153,12 @@ def _drawn(
     curve: Curve,
     targets: np.ndarray,
     probabilities: np.ndarray,
-    band: Band,
+    band: Band | None,
     floor: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, Any]:
     x, y = curve(targets, probabilities)
     drawn = {"x": x, "y": y}
-    if not np.isnan(band.low).any():
+    if band is not None and not np.isnan(band.low).any():
         drawn |= {"band_x": GRID, "band_low": band.low, "band_high": band.high}
     if floor is not None:
         drawn["floor_x"], drawn["floor_y"] = curve(*floor)
@@ -255,7 +256,7 @@ def _log_failures(run: Run, scored: Scored, predictions: Predictions, *, note: s
         ("false_negatives", "Worst false negatives", predictions.targets & ~decided, 1),
         ("false_positives", "Worst false positives", ~predictions.targets & decided, -1),
     ):
-        shown = _worst(wrong, sign * predictions.probabilities)
+        shown = _worst(wrong, sign * predictions.probabilities, predictions.patients)
         if not shown:
             continue
         places = np.array([place for place, _ in shown])
@@ -275,11 +276,16 @@ def _log_failures(run: Run, scored: Scored, predictions: Predictions, *, note: s
         run.figure(figure, f"figures/{PREFIX}_{kind}.png")
 
 
-def _worst(wrong: np.ndarray, badness: np.ndarray) -> list[tuple[int, int]]:
-    """(row, label) of the wrong decisions [N, L] with the lowest `badness`, at most NUM_WORST a label."""
+def _worst(wrong: np.ndarray, badness: np.ndarray, patients: np.ndarray) -> list[tuple[int, int]]:
+    """(row, label) of the wrong decisions [N, L] with the lowest `badness`, at most NUM_WORST a label.
+
+    Neighbouring slices fail alike: the worst slice of each patient comes before the second of any.
+    """
     found = []
     for i in range(wrong.shape[1]):
         places = np.flatnonzero(wrong[:, i])
-        best = places[np.argsort(badness[places, i], kind="stable")][:NUM_WORST]
+        ordered = places[np.argsort(badness[places, i], kind="stable")]
+        nth_of_patient = pd.Series(patients[ordered]).groupby(patients[ordered]).cumcount().to_numpy()
+        best = ordered[np.argsort(nth_of_patient, kind="stable")][:NUM_WORST]
         found += [(int(place), i) for place in best]
     return found
