@@ -12,6 +12,8 @@ from ich_mlflow.evaluation.metrics import PER_LABEL_METRICS, SLICES, SliceMetric
 
 #: Means of all labels, as rows of a table have them in the place of a label.
 MACRO, MICRO = "macro", "micro"
+#: Metrics that runs are compared by.
+COMPARED = ("auc", "average_precision", "f1", "sensitivity", "specificity")
 #: With fewer positive patients a label gets no interval.
 MIN_PATIENTS = 3
 UNKNOWN = Interval(low=float("nan"), high=float("nan"))
@@ -81,7 +83,8 @@ class Assessment:
     def interval(self, name: str) -> Interval:
         """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none.
 
-        A label with fewer than MIN_PATIENTS positive patients has none: the same few would be drawn again and again.
+        A label with fewer than MIN_PATIENTS positive patients has none (the same few would be drawn again and again),
+        nor has a mean that it is part of.
         """
         return self.resampled.interval(name) if self.has_interval(name) else UNKNOWN
 
@@ -124,10 +127,14 @@ class Assessment:
     def as_metrics(self, prefix: str) -> dict[str, float]:
         """Flat MLflow metrics: values as `<prefix>/auc/epidural`, intervals as `<prefix>/auc_low/epidural`, auc_high.
 
-        The floor of slice position is `<prefix>/auc_floor/epidural`. What is not estimable is left out.
+        Intervals of COMPARED metrics only, and of AUC and average precision the floor of slice position as
+        `<prefix>/auc_floor/epidural`: more would bury them in the UI; table() has all. What is not estimable is left
+        out.
         """
         flat = self.metrics.as_metrics(prefix, unit=self.predictions.unit)
         for row in self.table().itertuples():
+            if row.metric not in COMPARED:
+                continue
             ends = {"low": row.low, "high": row.high}
             if row.metric in ("auc", "average_precision") and "floor_position" in self.table_columns:
                 ends["floor"] = row.floor_position
@@ -143,13 +150,16 @@ class Assessment:
 
 
 def too_few_patients(metrics: SliceMetrics) -> set[str]:
-    """Names of the metrics of labels with fewer than MIN_PATIENTS positive patients, where these are known."""
+    """Names of the metrics of estimable labels with fewer than MIN_PATIENTS positive patients, and of their means."""
     few = [
         one.label
         for one in metrics.per_label
-        if one.num_positive_patients is not None and one.num_positive_patients < MIN_PATIENTS
+        if one.is_estimable
+        and one.num_positive_patients is not None
+        and one.num_positive_patients < MIN_PATIENTS
     ]
-    return {f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in few}
+    means = [MACRO, MICRO] if few else []
+    return {f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in (*few, *means)}
 
 
 def assess(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
-from ich_mlflow.evaluation.assess import Assessment, assess, difference
+from ich_mlflow.evaluation.assess import COMPARED, Assessment, assess, difference
 from ich_mlflow.evaluation.metrics import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import SCHEMES
@@ -179,8 +179,8 @@ def _compare(run: Run, options: EvaluateOptions, scored: Scored) -> dict[str, pd
             continue
         table = difference(mine, theirs, num_resamples=options.resamples)
         run.table(table, f"tables/{PREFIX}_{unit}_difference.json")
-        for row in table.itertuples():
-            run.metrics({f"{prefix}/{row.metric}_difference/{row.label}": row.difference})
+        rows = table[table["metric"].isin(COMPARED)].itertuples()
+        run.metrics({f"{prefix}/{row.metric}_difference/{row.label}": row.difference for row in rows})
         found[unit] = table
     return found
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ich_mlflow.evaluation.pointing import TOLERANCE, Pointed, point
 from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.model.saliency import saliency_maps
+from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.package import keras_file
 from ich_mlflow.tracking.run import Run
 from ich_mlflow.workflows.lesions import lesion_folder, lesions_of
@@ -46,12 +47,14 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
     """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks."""
     if num_shown == 0 or scored.slices is None:
         return None
-    model = keras.models.load_model(keras_file(model_uri), compile=False)
+    with native_stderr_muted():  # the first look for a GPU is loud where there is none
+        model = keras.models.load_model(keras_file(model_uri), compile=False)
     folder = lesion_folder(scored)
     each = max(1, num_shown // len(scored.specification.labels))
     shown: list[_Shown] = []
     counted = []
-    for i, label in enumerate(scored.specification.labels):
+    labels = tqdm(scored.specification.labels, desc="heat maps", unit="label", leave=False)
+    for i, label in enumerate(labels):
         places = np.flatnonzero(scored.slices.targets[:, i])
         if not len(places):
             continue
@@ -98,7 +101,7 @@ def _maps(model: keras.Model, scored: Scored, rows: np.ndarray, label: int) -> n
         saliency_maps(model, scored.stored.hu_with_context(rows[start : start + BATCH_SIZE], context))[
             :, label
         ]
-        for start in tqdm(starts, desc="heat maps", unit="batch", leave=False)
+        for start in starts
     ]
     return np.concatenate(parts)
 
