@@ -291,6 +291,8 @@ class EvaluateOptions:
         _expect(
             "source", self.source, self.source in (AUTO, *SOURCES), f"auto or one of {', '.join(SOURCES)}"
         )
+        unlabelled_source = self.source == "rsna-test"
+        _expect("source", self.source, not unlabelled_source, "rsna with submission=true: it has no labels")
         with_data = self.source == AUTO or self.data != AUTO
         _expect("data", self.data, with_data, f"the folder of the files with source={self.source}")
         _expect("workers", self.workers, self.workers >= 0, "0 or more")

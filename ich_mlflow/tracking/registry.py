@@ -104,8 +104,19 @@ def register_champion(run: TrainedRun, *, model_name: str, tags: dict[str, Any],
 
 
 def full_model_uri(text: str) -> str:
-    """A model URI of what a user types: `ich-5class@champion` and `ich-5class/3` are of the registry."""
-    return f"models:/{text}" if re.fullmatch(r"[\w-]+(@[\w.-]+|/\d+)", text) else text
+    """A model URI of what a user types: `ich-5class@champion` and `ich-5class/3` are of the registry.
+
+    An alias becomes the version that it points to now, so that what is written down stays true when it moves.
+    """
+    uri = f"models:/{text}" if re.fullmatch(r"[\w-]+(@[\w.-]+|/\d+)", text) else text
+    alias = re.fullmatch(r"models:/([^/@]+)@([^/@]+)", uri)
+    if alias:
+        try:
+            version = MlflowClient().get_model_version_by_alias(*alias.groups())
+        except MlflowException:
+            return uri  # whoever loads it says what is wrong
+        return f"models:/{alias.group(1)}/{version.version}"
+    return uri
 
 
 def run_of_model(model_uri: str) -> str:

@@ -64,6 +64,7 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
             )
         unseen = expect_unseen(classifier.specification, stored, trained_path)
         print(f"evaluating {model_uri} on the test split of {stored.path} ({describe(stored)})")
+        print(f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes")
         rule = _rule(options, classifier.specification.decides_by)
         scored = score(classifier, stored, rule=rule)
         slices, exams = _assess(run, scored, options.resamples)
@@ -93,7 +94,7 @@ def _champion_uri() -> str:
     for num_classes in (5, 4, 6):
         name = SCHEMES[num_classes].model_name
         if champion_version(name) is not None:
-            return f"models:/{name}@{CHAMPION}"
+            return full_model_uri(f"{name}@{CHAMPION}")
     raise ModelError(
         "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
         "mlflow run . -e promote"

@@ -2,6 +2,7 @@
 
 from ich_mlflow import __version__
 from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.report.contents import Card, Table
 from ich_mlflow.tracking.run import NOTICE
 from ich_mlflow.workflows.evaluated import Evaluated
@@ -111,6 +112,14 @@ def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
     unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
     if unknown:
         found.append(f"Not estimable, for want of positives or negatives: {', '.join(unknown)}.")
+    unrepresented = scheme_of_labels(evaluated.scored.specification.labels).unrepresented(
+        evaluated.scored.stored.subtypes[evaluated.scored.rows]
+    )
+    if unrepresented.any():
+        found.append(
+            f"{unrepresented.sum():,} slices show only bleeds that this model has no label for; they count as "
+            "negatives."
+        )
     if is_own_data(evaluated):
         found.append(
             "Training and test come from one source: scanners and hospitals elsewhere differ, and figures "

@@ -162,7 +162,9 @@ def test_the_card_becomes_the_description_of_the_registered_version(trained, eva
     again = evaluate(EvaluateOptions(model="ich-5class@champion", resamples=200, heat_maps=0))
     version = mlflow.MlflowClient().get_model_version("ich-5class", version.version)
     assert version.description == _artifact(again.run_id, "model_card.md") != card
-    assert _run(again.run_id).data.tags["ich.trained_run"] == trained.run_id
+    tags = _run(again.run_id).data.tags
+    assert tags["ich.trained_run"] == trained.run_id
+    assert tags["ich.model_uri"] == f"models:/ich-5class/{version.version}"
 
 
 def test_another_operating_point_decides_otherwise_and_ranks_alike(trained, evaluated):
@@ -336,6 +338,7 @@ def test_a_submission_needs_all_five_subtypes(four_classes, tmp_path):
     [
         ({"source": "ctich"}, "data is 'auto', expected the folder"),
         ({"source": "liver"}, "source is 'liver'"),
+        ({"source": "rsna-test", "data": "x"}, "rsna with submission=true"),
         ({"operating_point": "best"}, "operating_point is 'best'"),
         ({"resamples": 5}, "resamples is 5, expected 100"),
         ({"heat_maps": 17}, "heat_maps is 17"),
