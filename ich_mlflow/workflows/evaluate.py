@@ -12,14 +12,7 @@ from ich_mlflow.evaluation.metrics import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.options import AUTO, EvaluateOptions, PreprocessOptions, is_true
-from ich_mlflow.serving.package import load_classifier
-from ich_mlflow.tracking.registry import (
-    CHAMPION,
-    champion_version,
-    full_model_uri,
-    run_of_model,
-    run_parameters,
-)
+from ich_mlflow.tracking.registry import CHAMPION, champion_version
 from ich_mlflow.tracking.run import Run, start_run
 from ich_mlflow.workflows.evaluated import Evaluated
 from ich_mlflow.workflows.evaluation_figures import log_figures
@@ -33,7 +26,15 @@ from ich_mlflow.workflows.results import (
     log_predictions,
     operating_point_table,
 )
-from ich_mlflow.workflows.scoring import NO_LABELS, Scored, expect_unseen, label_level, score
+from ich_mlflow.workflows.scoring import (
+    NO_LABELS,
+    LoadedModel,
+    Scored,
+    expect_unseen,
+    label_level,
+    load_model,
+    score,
+)
 from ich_mlflow.workflows.subgroups import log_subgroups
 from ich_mlflow.workflows.submission import expect_all_labels, log_submission
 
@@ -45,64 +46,70 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
     """
     with start_run("evaluate", nested=nested) as run:
         run.params(asdict(options), prefix="evaluate")
-        model_uri = full_model_uri(options.model) if options.model != AUTO else _champion_uri()
-        trained_run = run_of_model(model_uri)
-        classifier = load_classifier(model_uri)
+        model = load_model(options.model if options.model != AUTO else _champion_name())
+        run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
         if is_true(options.submission):
-            expect_all_labels(classifier.specification)
-        trained_path = run_parameters(trained_run).get("data.path")
-        run.tags({"ich.model_uri": model_uri, "ich.trained_run": trained_run})
-        stored = _stored_set(options, trained_path)
+            expect_all_labels(model.specification)
+        # before minutes go into the data and the scoring
+        baseline = load_model(options.baseline) if options.baseline != AUTO else None
+        stored = _stored_set(options, model.trained_path)
         _log_data(run, stored)
         if is_true(options.submission):
-            log_submission(run, options, classifier, stored)
+            log_submission(run, options, model.classifier, stored)
             return None
-        if label_level(stored) == NO_LABELS:
-            raise DataError(
-                f"{stored.path} has no labels, expected a set to score against: pass -P source=rsna "
-                "-P submission=true with the folder of RSNA 2019"
-            )
-        unseen = expect_unseen(classifier.specification, stored, trained_path)
-        print(f"evaluating {model_uri} on the test split of {stored.path} ({describe(stored)})")
-        print(f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes")
-        rule = _rule(options, classifier.specification.decides_by)
-        scored = score(classifier, stored, rule=rule)
-        slices, exams = _assess(run, scored, options.resamples)
-        evaluated = Evaluated(
-            run_id=run.run_id,
-            model_uri=model_uri,
-            trained_run=trained_run,
-            baseline_uri=None if options.baseline == AUTO else full_model_uri(options.baseline),
-            rule=rule,
-            num_resamples=options.resamples,
-            unseen_checked=unseen,
-            scored=scored,
-            slices=slices,
-            exams=exams,
-            subgroups=log_subgroups(run, scored),
-            differences=_compare(run, options, scored),
-            pointing=log_heat_maps(run, model_uri, scored, num_shown=options.heat_maps),
-        )
+        evaluated = _evaluate(run, options, model, baseline, stored)
         log_figures(run, evaluated)
-        log_predictions(run, scored)
+        log_predictions(run, evaluated.scored)
         log_report(run, evaluated)
         _say(evaluated)
         return evaluated
 
 
-def _champion_uri() -> str:
+def _evaluate(
+    run: Run, options: EvaluateOptions, model: LoadedModel, baseline: LoadedModel | None, stored: StoredSet
+) -> Evaluated:
+    if label_level(stored) == NO_LABELS:
+        raise DataError(
+            f"{stored.path} has no labels, expected a set to score against: pass -P source=rsna "
+            "-P submission=true with the folder of RSNA 2019"
+        )
+    models = [model] if baseline is None else [model, baseline]
+    unseen = all([expect_unseen(one.specification, stored, one.trained_path) for one in models])
+    print(f"evaluating {model.uri} on the test split of {stored.path} ({describe(stored)})")
+    print(f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes")
+    rule = _rule(options, model)
+    scored = score(model.classifier, stored, rule=rule)
+    slices, exams = _assess(run, scored, options.resamples)
+    return Evaluated(
+        run_id=run.run_id,
+        model_uri=model.uri,
+        trained_run=model.trained_run,
+        baseline_uri=None if baseline is None else baseline.uri,
+        rule=rule,
+        num_resamples=options.resamples,
+        unseen_checked=unseen,
+        scored=scored,
+        slices=slices,
+        exams=exams,
+        subgroups=log_subgroups(run, scored),
+        differences={} if baseline is None else _compare(run, options, scored, baseline),
+        pointing=log_heat_maps(run, model.uri, scored, num_shown=options.heat_maps),
+    )
+
+
+def _champion_name() -> str:
     for num_classes in (5, 4, 6):
         name = SCHEMES[num_classes].model_name
         if champion_version(name) is not None:
-            return full_model_uri(f"{name}@{CHAMPION}")
+            return f"{name}@{CHAMPION}"
     raise ModelError(
         "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
         "mlflow run . -e promote"
     )
 
 
-def _rule(options: EvaluateOptions, decides_by: str) -> str:
-    return decides_by if options.operating_point == AUTO else options.operating_point
+def _rule(options: EvaluateOptions, model: LoadedModel) -> str:
+    return model.specification.decides_by if options.operating_point == AUTO else options.operating_point
 
 
 def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet:
@@ -160,17 +167,13 @@ def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | 
     return found.get(SLICES), found[EXAMS]
 
 
-def _compare(run: Run, options: EvaluateOptions, scored: Scored) -> dict[str, pd.DataFrame]:
+def _compare(
+    run: Run, options: EvaluateOptions, scored: Scored, baseline: LoadedModel
+) -> dict[str, pd.DataFrame]:
     """Score the baseline on the same rows; log model minus baseline with intervals."""
-    if options.baseline == AUTO:
-        return {}
-    uri = full_model_uri(options.baseline)
-    trained_run = run_of_model(uri)
-    baseline = load_classifier(uri)
-    expect_unseen(baseline.specification, scored.stored, run_parameters(trained_run).get("data.path"))
-    print(f"scoring the baseline {uri}")
-    other = score(baseline, scored.stored, rule=_rule(options, baseline.specification.decides_by))
-    run.tags({"ich.baseline_uri": uri, "ich.baseline_run": trained_run})
+    print(f"scoring the baseline {baseline.uri}")
+    other = score(baseline.classifier, scored.stored, rule=_rule(options, baseline))
+    run.tags({"ich.baseline_uri": baseline.uri, "ich.baseline_run": baseline.trained_run})
     found = {}
     for unit, prefix, mine, theirs in (
         (SLICES, PREFIX, scored.slices, other.slices),

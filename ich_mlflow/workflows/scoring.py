@@ -16,11 +16,40 @@ from ich_mlflow.evaluation.floors import PREVALENCE
 from ich_mlflow.evaluation.metrics import EXAMS
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.serving.classifier import Classifier, Specification
+from ich_mlflow.serving.package import load_classifier
+from ich_mlflow.tracking.registry import full_model_uri, run_of_model, run_parameters
 from ich_mlflow.workflows.specify import columns
 
 BATCH_SIZE = 32
 #: What the labels of a stored set are of, as its manifest says.
 OF_SLICES, OF_STUDIES, NO_LABELS = "slice", "study", "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model version, ready to score. uri: a version, not an alias. trained_path: of the set it learned from."""
+
+    uri: str
+    trained_run: str
+    trained_path: str | None
+    classifier: Classifier
+
+    @property
+    def specification(self) -> Specification:
+        """What the version knows of itself."""
+        return self.classifier.specification
+
+
+def load_model(text: str) -> LoadedModel:
+    """The model that a user named: a registered name with alias or version, or a model URI. Raises ModelError."""
+    uri = full_model_uri(text)
+    trained_run = run_of_model(uri)
+    return LoadedModel(
+        uri=uri,
+        trained_run=trained_run,
+        trained_path=run_parameters(trained_run).get("data.path"),
+        classifier=load_classifier(uri),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
