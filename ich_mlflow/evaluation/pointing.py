@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ich_mlflow.ct.resample import resize_weights
-
 #: Tolerance in pixels of the stored 256x256 slice: about 7 mm, where the paper has 15 pixels of a photograph.
 TOLERANCE = 7
 #: Less is air: chance points somewhere into the head, not beside it.
@@ -32,13 +30,13 @@ class Pointed:
 def point(maps: np.ndarray, lesions: np.ndarray, hu: np.ndarray, *, tolerance: int = TOLERANCE) -> Pointed:
     """Play the pointing game: maps [n, h, w] of 0 or more, lesions bool [n, H, W], hu [n, H, W] of the same slices.
 
-    Maps are enlarged bilinearly to the slice. Raises ValueError where the shapes don't fit.
+    A map points at the middle of its highest place. Raises ValueError where the shapes don't fit.
     """
     if lesions.shape != hu.shape or len(maps) != len(hu):
         raise ValueError(f"maps {maps.shape}, lesions {lesions.shape} and hu {hu.shape} don't fit")
     rows, columns = np.mgrid[-tolerance : tolerance + 1, -tolerance : tolerance + 1]
     disk = rows**2 + columns**2 <= tolerance**2
-    enlarge = resize_weights(maps.shape[1], hu.shape[1]), resize_weights(maps.shape[2], hu.shape[2]).T
+    cell = np.array(hu.shape[1:]) / maps.shape[1:]
     peaks, hits, chance = np.full((len(maps), 2), np.nan), np.zeros(len(maps), bool), np.zeros(len(maps))
     for number, (small, lesion, slice_hu) in enumerate(zip(maps, lesions, hu, strict=True)):
         target = ndimage.binary_dilation(lesion, disk)
@@ -46,8 +44,7 @@ def point(maps: np.ndarray, lesions: np.ndarray, hu: np.ndarray, *, tolerance: i
         chance[number] = (target & head).sum() / max(1, head.sum())
         if small.max() <= 0:
             continue
-        large = enlarge[0] @ small @ enlarge[1]
-        row, column = np.unravel_index(int(large.argmax()), large.shape)
-        peaks[number] = row, column
+        peaks[number] = (np.array(np.unravel_index(int(small.argmax()), small.shape)) + 0.5) * cell - 0.5
+        row, column = np.rint(peaks[number]).astype(int)
         hits[number] = target[row, column]
     return Pointed(peaks=peaks, hits=hits, chance=chance)

@@ -18,9 +18,16 @@ def test_a_peak_in_the_lesion_hits_and_elsewhere_misses():
     maps[0, 1, 2] = 1.0  # the cell of rows 16 to 31, columns 32 to 47: its middle is (23.5, 39.5)
     pointed = point(maps, lesion, hu, tolerance=0)
     assert pointed.hits.tolist() == [True]
-    assert abs(pointed.peaks[0] - [23.5, 39.5]).max() <= 1
+    assert pointed.peaks[0].tolist() == [23.5, 39.5]
     elsewhere = point(maps[:, ::-1], lesion, hu, tolerance=2)
     assert elsewhere.hits.tolist() == [False]
+
+
+def test_a_place_at_the_edge_points_at_its_middle_and_not_at_the_corner():
+    hu, lesion = _slice(lesion_at=(6, 6))
+    maps = np.zeros((1, 4, 4))
+    maps[0, 0, 0] = 1.0
+    assert point(maps, lesion, hu, tolerance=0).peaks[0].tolist() == [7.5, 7.5]
 
 
 def test_tolerance_forgives_a_near_miss():
