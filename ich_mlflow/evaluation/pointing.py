@@ -18,8 +18,8 @@ _HEAD_HU = -200
 class Pointed:
     """Where maps point: peaks float [n, 2] (row, column of the slice), hits bool [n], chance [n] in [0, 1].
 
-    chance: the share of the head from which a random point would hit. A map that is 0 everywhere points nowhere: its
-    peak is NaN and it is a miss.
+    chance: the share of the head from which a random point would hit. A map that is the same everywhere points
+    nowhere: its peak is NaN and it is a miss.
     """
 
     peaks: np.ndarray
@@ -28,7 +28,7 @@ class Pointed:
 
 
 def point(maps: np.ndarray, lesions: np.ndarray, hu: np.ndarray, *, tolerance: int = TOLERANCE) -> Pointed:
-    """Play the pointing game: maps [n, h, w] of 0 or more, lesions bool [n, H, W], hu [n, H, W] of the same slices.
+    """Play the pointing game: maps [n, h, w], lesions bool [n, H, W], hu [n, H, W] of the same slices.
 
     A map points at the middle of its highest place. Raises ValueError where the shapes don't fit.
     """
@@ -42,7 +42,7 @@ def point(maps: np.ndarray, lesions: np.ndarray, hu: np.ndarray, *, tolerance: i
         target = ndimage.binary_dilation(lesion, disk)
         head = slice_hu > _HEAD_HU
         chance[number] = (target & head).sum() / max(1, head.sum())
-        if small.max() <= 0:
+        if small.max() == small.min():
             continue
         peaks[number] = (np.array(np.unravel_index(int(small.argmax()), small.shape)) + 0.5) * cell - 0.5
         row, column = np.rint(peaks[number]).astype(int)

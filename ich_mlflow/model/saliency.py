@@ -13,7 +13,9 @@ from ich_mlflow.model.classifier import feature_maps_of
 
 
 def saliency_maps(model: keras.Model, hu: np.ndarray) -> np.ndarray:
-    """Maps float32 [B, L, h, w] of HU [B, 256, 256, 1 + 2 * context]: 0 or more, at the feature map's resolution.
+    """Maps float32 [B, L, h, w] of HU [B, 256, 256, 1 + 2 * context], at the feature map's resolution.
+
+    Above 0 a place speaks for the label, below against it; a heat map shows the first alone.
 
     h = w = image_size / 32 for the EfficientNets: the map covers the whole square slice.
     """
@@ -32,4 +34,4 @@ def maps_of_features(
     # [B, L, D]: how much each feature, pooled, raises each logit
     slopes = np.einsum("bu,ul,du->bld", open_gates, output, dense, optimize=True)
     maps = np.einsum("bhwd,bld->blhw", features, slopes, optimize=True) / np.prod(features.shape[1:3])
-    return np.maximum(maps, 0).astype(np.float32)
+    return maps.astype(np.float32)

@@ -74,12 +74,12 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
             shown.append(
                 _Shown(
                     hu=hu[at],
-                    map=maps[at],
+                    map=np.maximum(maps[at], 0),
                     caption=f"{label}: probability {scored.probabilities[place, i]:.2f}"
-                    + ("" if maps[at].any() else "\nthe map is empty: nothing speaks for it"),
+                    + ("" if maps[at].max() > 0 else "\nno place speaks for it"),
                     lesion=None if lesions is None else lesions[at],
                     peak=None if pointed is None else pointed.peaks[at],
-                    hit=None if pointed is None or not maps[at].any() else bool(pointed.hits[at]),
+                    hit=None if pointed is None else bool(pointed.hits[at]),
                 )
             )
     if shown:
