@@ -14,7 +14,7 @@ from ich_mlflow.evaluation.metrics import PER_LABEL_METRICS, SLICES, SliceMetric
 MACRO, MICRO = "macro", "micro"
 #: Metrics that runs are compared by.
 COMPARED = ("auc", "average_precision", "f1", "sensitivity", "specificity")
-#: With fewer positive patients a label gets no interval.
+#: With fewer patients of either kind a label gets no interval.
 MIN_PATIENTS = 3
 UNKNOWN = Interval(low=float("nan"), high=float("nan"))
 _WHOLE = ("accuracy/exact_match", "accuracy/mean", "log_loss/mean", "log_loss/rsna")
@@ -83,8 +83,8 @@ class Assessment:
     def interval(self, name: str) -> Interval:
         """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none.
 
-        A label with fewer than MIN_PATIENTS positive patients has none (the same few would be drawn again and again),
-        nor has a mean that it is part of.
+        A label with fewer than MIN_PATIENTS patients with a positive, or with a negative, has none (the same few would
+        be drawn again and again), nor has a mean that it is part of.
         """
         return self.resampled.interval(name) if self.has_interval(name) else UNKNOWN
 
@@ -94,7 +94,7 @@ class Assessment:
 
     @cached_property
     def _too_few(self) -> set[str]:
-        return too_few_patients(self.metrics)
+        return too_few_patients(self.predictions)
 
     @cached_property
     def values(self) -> dict[str, float]:
@@ -149,15 +149,17 @@ class Assessment:
         return ("metric", "label", "value", "low", "high", *(f"floor_{name}" for name in self.floors))
 
 
-def too_few_patients(metrics: SliceMetrics) -> set[str]:
-    """Names of the metrics of estimable labels with fewer than MIN_PATIENTS positive patients, and of their means."""
-    few = [
-        one.label
-        for one in metrics.per_label
-        if one.is_estimable
-        and one.num_positive_patients is not None
-        and one.num_positive_patients < MIN_PATIENTS
-    ]
+def too_few_patients(predictions: Predictions) -> set[str]:
+    """Names of the metrics of estimable labels with too few patients, and of the means that they are part of.
+
+    Too few are less than MIN_PATIENTS with a positive, or with a negative, slice or exam.
+    """
+    few = []
+    for i, label in enumerate(predictions.labels):
+        positive = predictions.targets[:, i]
+        counts = [len(np.unique(predictions.patients[kind])) for kind in (positive, ~positive)]
+        if 0 < min(counts) < MIN_PATIENTS:
+            few.append(label)
     means = [MACRO, MICRO] if few else []
     return {f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in (*few, *means)}
 
@@ -195,7 +197,7 @@ def difference(
         raise ValueError("the two models were not scored on the same rows")
     metrics = [one.metrics() for one in (model, baseline)]
     values = [named(one) for one in metrics]
-    too_few = too_few_patients(metrics[0])
+    too_few = too_few_patients(model)
     samples = [one.resampled(num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
     rows = []
     for metric, label in _rows_of(shared):

@@ -61,7 +61,7 @@ def _score(predictions: Predictions, num_resamples: int) -> dict[str, float] | N
     metrics = predictions.metrics()
     (scored,) = metrics.per_label
     name = f"auc/{scored.label}"
-    if name in too_few_patients(metrics):
+    if name in too_few_patients(predictions):
         interval = UNKNOWN
     else:
         interval = predictions.resampled(num_resamples=num_resamples).interval(name)

@@ -73,6 +73,19 @@ def test_a_label_that_is_not_estimable_has_no_figure_at_all():
     assert not [name for name in assessment.as_metrics("x") if "epidural" in name and "auc" in name]
 
 
+def test_two_patients_of_either_kind_are_too_few_for_an_interval():
+    for column, few in ((0, True), (1, False)):
+        predictions = _predictions()
+        # two patients have a positive; then two have a negative
+        predictions.targets[:, column] = (predictions.patients < 2) == few
+        table = assess(predictions, num_resamples=100).table().set_index(["metric", "label"])
+        label = LABELS[column]
+        assert not np.isnan(table.loc[("auc", label), "value"])
+        assert np.isnan(table.loc[("auc", label), "low"])
+        assert np.isnan(table.loc[("auc", "macro"), "low"])
+        assert not np.isnan(table.loc[("auc", LABELS[1 - column]), "low"])
+
+
 def test_a_worse_model_is_worse_by_an_interval_without_zero():
     model, worse = _predictions(), _predictions(shift=0.3)
     table = difference(model, worse, num_resamples=200).set_index(["metric", "label"])
