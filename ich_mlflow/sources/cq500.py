@@ -1,6 +1,5 @@
 """CQ500 (Chilamkurthy et al., The Lancet 2018, 392, 2388-2396): 491 head CT exams, each read by three radiologists."""
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,15 @@ from ich_mlflow.dicom.slice import Slice, parse_slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.sources.base import LabelledFile, LabelLevel, Quarantined, SeriesChoice
 from ich_mlflow.sources.folder import Entry, Folder
-from ich_mlflow.sources.listing import Labels, ListedSource, Listing, contradictions, match, require
+from ich_mlflow.sources.listing import (
+    Labels,
+    ListedSource,
+    Listing,
+    contradictions,
+    match,
+    read_table,
+    require,
+)
 from ich_mlflow.sources.series_choice import Series, choose_series
 
 CSV = "reads.csv"
@@ -213,11 +220,7 @@ def _read_labels(folder: Folder) -> Labels:
 
 def _parse_rows(path: str, data: bytes) -> pd.DataFrame:
     """The study's number as `name`, and the readers' labels 0 or 1."""
-    try:
-        table = pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", skipinitialspace=True)
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} can't be read as a table ({reason}): copy it again") from None
+    table = read_table(path, data)
     missing = [column for column in _COLUMNS if column not in table.columns]
     if missing:
         raise DataError(

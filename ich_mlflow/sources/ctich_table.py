@@ -1,14 +1,12 @@
 """CT-ICH's table of labels, which all its layouts have, and its slices' names."""
 
-import io
-
 import numpy as np
 import pandas as pd
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.folder import Folder
-from ich_mlflow.sources.listing import Labels, contradictions
+from ich_mlflow.sources.listing import Labels, contradictions, read_table
 
 _LABELS = [subtype.capitalize() for subtype in SUBTYPES]
 _COLUMNS = ["PatientNumber", "SliceNumber", *_LABELS, "No_Hemorrhage"]
@@ -41,12 +39,7 @@ def read_labels(folder: Folder, path: str) -> Labels:
 
 
 def _parse_rows(path: str, data: bytes) -> pd.DataFrame:
-    try:
-        # The original begins with a byte-order mark.
-        table = pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", skipinitialspace=True)
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} can't be read as a table ({reason}): copy it again") from None
+    table = read_table(path, data)
     missing = [column for column in _COLUMNS if column not in table.columns]
     if missing:
         raise DataError(

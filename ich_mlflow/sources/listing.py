@@ -1,5 +1,6 @@
 """What every source does with its folder: find it, and keep what has both a file and labels."""
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, LabelLevel, Quarantined, SeriesChoice
@@ -138,6 +140,15 @@ def match(labels: Labels, entries: Mapping[str, Entry], *, table: str, folder: F
     }
     rejected.sort(key=lambda one: (one.file, one.reason))
     return Listing(files=files, rejected=tuple(rejected), counts=counts)
+
+
+def read_table(path: str, data: bytes) -> pd.DataFrame:
+    """A CSV file's table; it may begin with a byte-order mark. Raises DataError where it is none."""
+    try:
+        return pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", skipinitialspace=True)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} can't be read as a table ({reason}): copy it again") from None
 
 
 def contradictions(uids: Sequence[Any], wrong: Any, reason: str, detail: str) -> dict[str, tuple[str, str]]:
