@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ich_mlflow.evaluation.pointing import TOLERANCE, Pointed, point
+from ich_mlflow.evaluation.pointing import Pointed, point
 from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.model.saliency import saliency_maps
 from ich_mlflow.quiet import native_stderr_muted
@@ -28,7 +28,7 @@ class Pointing:
 
     table: pd.DataFrame
     map_size: int
-    tolerance: int = TOLERANCE
+    tolerance: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,7 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
         pointed = None if lesions is None else point(maps, lesions, hu)
         if pointed is not None:
             counted.append(_counted(label, pointed))
+            tolerance = pointed.tolerance
         for place in best[:each]:
             at = int(np.flatnonzero(played == place)[0])
             shown.append(
@@ -90,7 +91,7 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
     run.table(table, f"tables/{PREFIX}_pointing_game.json")
     run.metrics({f"{PREFIX}/pointing_game/{row.label}": row.rate for row in table.itertuples()})
     run.metrics({f"{PREFIX}/pointing_game_chance/{row.label}": row.chance for row in table.itertuples()})
-    return Pointing(table=table, map_size=int(maps.shape[-1]))
+    return Pointing(table=table, map_size=int(maps.shape[-1]), tolerance=tolerance)
 
 
 def _maps(model: keras.Model, scored: Scored, rows: np.ndarray, label: int) -> np.ndarray:

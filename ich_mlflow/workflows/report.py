@@ -244,7 +244,7 @@ def _looked_section(evaluated: Evaluated, pictures: list[Picture]) -> Section:
         )
     said = (
         f"Maps have {pointing.map_size} x {pointing.map_size} places over the slice. A hit is a peak within "
-        f"{pointing.tolerance} pixels (of 256) of the lesion that the phantom was made with."
+        f"{pointing.tolerance} pixels (of 256) of the lesion that the phantom was made with, half a place."
     )
     return Section(
         anchor="looked",

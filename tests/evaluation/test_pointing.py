@@ -38,6 +38,15 @@ def test_tolerance_forgives_a_near_miss():
     assert point(maps, lesion, hu, tolerance=6).hits[0]
 
 
+def test_a_map_need_not_point_more_finely_than_half_a_place():
+    hu, lesion = _slice(lesion_at=(28, 38))
+    maps = np.zeros((1, 4, 4))
+    maps[0, 1, 2] = 1.0
+    pointed = point(maps, lesion, hu)
+    assert pointed.tolerance == 8  # a place is 16 pixels wide
+    assert pointed.hits[0]
+
+
 def test_chance_is_the_share_of_the_head_that_would_hit():
     hu, lesion = _slice(lesion_at=(20, 20))
     pointed = point(np.ones((1, 4, 4)), lesion, hu, tolerance=0)
