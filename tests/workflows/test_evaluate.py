@@ -285,7 +285,9 @@ def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_p
     positive = dict(zip(SUBTYPES, stored.subtypes.sum(axis=0), strict=True))
     assert dict(zip(table["label"], table["slices"], strict=True)) == {k: v for k, v in positive.items() if v}
     assert table["rate"].between(0, 1).all()
-    assert table["chance"].between(0.001, 0.9).all()
+    # 32 pixels make one place: nearly every point of the head is within half of it
+    assert found.pointing.tolerance == 128
+    assert table["chance"].between(0.5, 1).all()
     assert "area of the bleed, third" in set(found.subgroups["grouping"])
     assert "Pointing game" in _artifact(found.run_id, "report.html")
 
