@@ -17,6 +17,9 @@ ENGINES = ("local", "spark")
 CALIBRATIONS = (AUTO, "none", "temperature", "platt", "isotonic")
 OPERATING_POINTS = ("max_f1", "sensitivity_95", "youden")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+#: Backbones that pretraining can teach, and the seed of its cohort: far from those that people type.
+PRETRAINABLE = ("efficientnet-b0", "efficientnet-lite0")
+PRETRAINING_SEED = 4_000_000_007
 RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "reference", "demo")
 
 
@@ -146,7 +149,9 @@ class TrainOptions(PreprocessOptions):
         AUTO, "4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any); auto: the recipe's, which is 5"
     )
     weights: str = option(
-        AUTO, "start of the backbone: imagenet, random, a .keras or .weights.h5 file, or auto"
+        AUTO,
+        "start of the backbone: imagenet, phantom (come with the package), random, or a .keras, .weights.h5 or .npz "
+        "file; auto: imagenet where it can be had, else phantom",
     )
     epidural_only: str = option(
         "drop", "with 4 classes, training slices whose only bleed is epidural: drop, or keep as negatives"
@@ -175,7 +180,8 @@ class TrainOptions(PreprocessOptions):
         f"what the model decides by, chosen on validation: {', '.join(OPERATING_POINTS)} (it carries all three)",
     )
     backbone: str = option(
-        AUTO, "efficientnet-b0, efficientnetv2-b0 or convnext-tiny; auto: the recipe's (efficientnet-b0)"
+        AUTO,
+        "efficientnet-b0, efficientnet-lite0, efficientnetv2-b0 or convnext-tiny; auto: the recipe's (efficientnet-b0)",
     )
     image_size: str = option(AUTO, "pixels a side, 32 to 512; auto: the recipe's (224)")
     windows: str = option(
@@ -249,6 +255,72 @@ class TrainOptions(PreprocessOptions):
             _expect_flag(name, getattr(self, name))
         both = is_true(self.jit) and is_true(self.deterministic)
         _expect("jit", self.jit, not both, "false with deterministic=true: XLA promises no equal bits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Make the weights that weights=phantom starts from: pretrain a backbone on thousands of phantom exams.
+
+    Its targets are the labels of each slice and where the blood is. The log is an MLflow run, the result a file.
+    """
+
+    backbone: str = option("efficientnet-b0", f"{' or '.join(PRETRAINABLE)}")
+    weights: str = option(
+        "lite0",
+        "what pretraining itself starts from: lite0 (the convolutions of EfficientNet-Lite0, of ImageNet, which come "
+        "with the package), imagenet, random, or a .keras or .weights.h5 file",
+    )
+    exams: int = option(2000, "phantom exams")
+    bleeds: float = option(0.35, "share of the exams that show each subtype")
+    seed: int = option(
+        PRETRAINING_SEED, "of cohort, split and network; a cohort of another seed has other patients"
+    )
+    epochs: int = option(15, "each a tenth of a pass over the cohort")
+    batch_size: int = option(32, "slices a step")
+    image_sizes: str = option("96,128,160", "pixels a side, multiples of 32, batch by batch in turn")
+    learning_rate: float = option(1e-3, "of Adam at its highest; it rises at first and falls as a cosine")
+    lesion_weight: float = option(1.0, "weight of the loss of where the blood is; 0 for labels alone")
+    out: str = option("data/pretrained", "folder of the file of weights")
+    resume: str = option("true", "true goes on with the unfinished pretraining that has these options")
+    checkpoints: str = option("checkpoints", "folder of the checkpoints, one an epoch")
+
+    def __post_init__(self) -> None:
+        _expect("backbone", self.backbone, self.backbone in PRETRAINABLE, f"one of {', '.join(PRETRAINABLE)}")
+        _expect("weights", self.weights, self.weights != "phantom", "lite0, imagenet, random or a file")
+        _expect("exams", self.exams, 40 <= self.exams <= 100_000, "40 to 100000")
+        _expect("bleeds", self.bleeds, 0 < self.bleeds <= 1, "above 0, at most 1")
+        _expect("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
+        _expect("epochs", self.epochs, 1 <= self.epochs <= 10_000, "1 to 10000")
+        _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
+        sizes = self.image_sizes.split(",")
+        valid = all(size.isdecimal() and int(size) % 32 == 0 and 32 <= int(size) <= 512 for size in sizes)
+        _expect(
+            "image_sizes",
+            self.image_sizes,
+            valid,
+            "multiples of 32 from 32 to 512 with commas, as 96,128,160",
+        )
+        _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
+        _expect("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "0 or more")
+        _expect_flag("resume", self.resume)
+
+    @property
+    def parsed_image_sizes(self) -> tuple[int, ...]:
+        """Pixels a side."""
+        return tuple(int(size) for size in self.image_sizes.split(","))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemonstrateOptions:
+    """Register a small model that was trained on phantoms, to try serving and predicting at once. Not for patients.
+
+    Its weights come with the package: nothing is trained, and no data is needed.
+    """
+
+    num_classes: int = option(5, "the class scheme: 4, 5 or 6")
+
+    def __post_init__(self) -> None:
+        _expect("num_classes", self.num_classes, self.num_classes in (4, 5, 6), "4, 5 or 6")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,23 +6,53 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from ich_mlflow.model.lite0 import build_lite0
+from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """build: of keras.applications; title: as people write it; file: that of its ImageNet weights."""
+    """A kind of backbone.
+
+    build: of keras.applications, or called like it. title: as people write it. file: that of its ImageNet weights.
+    taps: layers whose maps are 1/4, 1/8, 1/16 and 1/32 of the image, for pretraining; empty where it takes none.
+    """
 
     build: Callable[..., keras.Model]
     title: str
     file: str
+    taps: tuple[str, ...] = ()
 
 
 #: Of pixels in [0, 1], as Keras and its files have them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
+_EFFICIENTNET_TAPS = ("block2b_add", "block3b_add", "block5c_add", "top_activation")
+
+
+def _lite0(*, include_top: bool, weights: str | None, input_shape: tuple[int | None, ...]) -> keras.Model:
+    """EfficientNet-Lite0 in the manner of keras.applications; its ImageNet weights come with the package."""
+    assert not include_top
+    network = build_lite0(input_shape=input_shape)
+    if weights is not None:
+        put_weights(network, read_weights(shipped_path(f"{LITE0}-{weights}")).arrays)
+    return network
+
+
+LITE0 = "efficientnet-lite0"
 #: Tan and Le 2019; Tan and Le 2021; Liu et al. 2022. All take pixels in [0, 255].
 BACKBONES = {
     "efficientnet-b0": Backbone(
-        build=keras.applications.EfficientNetB0, title="EfficientNet-B0", file="efficientnetb0_notop.h5"
+        build=keras.applications.EfficientNetB0,
+        title="EfficientNet-B0",
+        file="efficientnetb0_notop.h5",
+        taps=_EFFICIENTNET_TAPS,
+    ),
+    LITE0: Backbone(
+        build=_lite0,
+        title="EfficientNet-Lite0",
+        file=shipped_path(f"{LITE0}-imagenet").name,
+        taps=_EFFICIENTNET_TAPS,
     ),
     "efficientnetv2-b0": Backbone(
         build=keras.applications.EfficientNetV2B0,
@@ -36,12 +66,13 @@ BACKBONES = {
 
 
 def build_backbone(
-    *, name: str = "efficientnet-b0", image_size: int, weights: str | None = None, num_slices: int = 1
+    *, name: str = "efficientnet-b0", image_size: int | None, weights: str | None = None, num_slices: int = 1
 ) -> keras.Model:
     """The backbone of that name without top, for [B, image_size, image_size, 3 * num_slices] in [0, 255].
 
-    weights: None for random ones or `imagenet`. With that Keras takes the file from its cache (~/.keras/models) or
-    downloads it; whatever that raises passes through. With several slices the stem is inflated.
+    image_size: None for images of any size. weights: None for random ones or `imagenet`. With that Keras takes the file
+    from its cache (~/.keras/models) or downloads it, but of Lite0, whose weights come with the package; whatever that
+    raises passes through. With several slices the stem is inflated.
     """
     # No name of our own: Keras makes the name of the file to download from it.
     build, shape = BACKBONES[name].build, (image_size, image_size, 3)
@@ -61,7 +92,8 @@ def _normalized_alike(backbone: keras.Model) -> keras.Model:
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
             return keras.layers.Normalization(mean=IMAGENET_MEAN, variance=IMAGENET_VARIANCE, name=layer.name)
-        return layer
+        # A layer of its own: one that stood in both graphs would have two outputs.
+        return type(layer).from_config(layer.get_config())
 
     if not any(isinstance(layer, keras.layers.Normalization) and layer.weights for layer in backbone.layers):
         return backbone

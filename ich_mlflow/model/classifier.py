@@ -37,10 +37,20 @@ def build_classifier(
     x = WindowChannels([[w.center, w.width] for w in windows], name="windows")(x)
     x = backbone(x)
     x = keras.layers.GlobalAveragePooling2D(name=_POOLING)(x)
-    x = keras.layers.Dense(dense_units, activation="relu", name="dense")(x)
-    x = keras.layers.Dropout(dropout, name="dropout")(x)
-    x = keras.layers.Dense(num_labels, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    for layer in head_layers(num_labels=num_labels, dense_units=dense_units, dropout=dropout):
+        x = layer(x)
     return keras.Model(hu, x, name="ich_classifier")
+
+
+def head_layers(
+    *, num_labels: int, dense_units: int = 128, dropout: float = 0.3
+) -> tuple[keras.layers.Layer, ...]:
+    """The layers from pooled features to the probability of each label."""
+    return (
+        keras.layers.Dense(dense_units, activation="relu", name="dense"),
+        keras.layers.Dropout(dropout, name="dropout"),
+        keras.layers.Dense(num_labels, activation="sigmoid", dtype="float32", name="probabilities"),
+    )
 
 
 class _AtRest(keras.layers.Layer):

@@ -29,6 +29,8 @@ OPTIONS_FILE = "cohort.json"
 TABLE_FILE = "stage_2_train.csv"
 SLICES_FOLDER = "stage_2_train"
 _LOCK = "writer.lock"
+#: While a cohort is written: a note of every exam that is done.
+_NOTES = "notes"
 
 #: How RSNA 2019's files are encoded, about as often: 55 % 16-bit signed, 43 % 12-bit unsigned.
 _ENCODINGS = (
@@ -60,7 +62,7 @@ def write_cohort(
 ) -> Path:
     """Write the cohort into `folder`, or find it there made before with the same options; return the folder.
 
-    It is written to `<folder>.partial` and renamed when whole. workers: processes, None for one a core, 1 for
+    It is written to `<folder>.partial` and renamed when whole; a call that was cut off is gone on with. workers: processes, None for one a core, 1 for
     this process. Raises DataError where the folder holds anything else, OptionError where quirks need an encoder
     that is not there.
     """
@@ -76,36 +78,53 @@ def write_cohort(
         with locked(partial_folder, _LOCK):
             return _write_cohort(folder, partial_folder, options, workers=workers, progress=progress)
     except OSError as error:
-        raise DataError(f"{folder} can't be written ({error.strerror}): check its disk") from None
+        raise DataError(
+            f"{folder} can't be written ({error.strerror}): check its disk; the same command goes on from what is in "
+            f"{partial_folder}"
+        ) from None
 
 
 def _write_cohort(
     folder: Path, partial_folder: Path, options: CohortOptions, *, workers: int | None, progress: bool
 ) -> Path:
-    slices = partial_folder / SLICES_FOLDER
-    for left_over in (slices, partial_folder / LESIONS_FOLDER):  # of a run that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
-    slices.mkdir()
+    _begin(partial_folder, options)
     rows, planted = ["ID,Label"], ["file,reason,tag"]
     write = partial(_write_exam, partial_folder, options)
     bar = tqdm(total=options.exams, desc="phantom exams", unit="exam", disable=not progress, file=sys.stderr)
-    try:
-        with bar:
-            for exam_rows, exam_planted in _map(write, range(options.exams), workers):
-                rows += exam_rows
-                planted += [f"{one.file},{one.reason},{one.tag}" for one in exam_planted]
-                bar.update()
-        (partial_folder / TABLE_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
-        if options.quirks:
-            (partial_folder / quirks.PLANTED_FILE).write_text("\n".join(planted) + "\n", encoding="utf-8")
-        description = json.dumps(_description(options), indent=2) + "\n"
-        (partial_folder / OPTIONS_FILE).write_text(description, encoding="utf-8")
-        (partial_folder / _LOCK).unlink()
-        os.rename(partial_folder, folder)
-    except BaseException:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        raise
+    with bar:
+        for exam_rows, exam_planted in _map(write, range(options.exams), workers):
+            rows += exam_rows
+            planted += exam_planted
+            bar.update()
+    (partial_folder / TABLE_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    if options.quirks:
+        (partial_folder / quirks.PLANTED_FILE).write_text("\n".join(planted) + "\n", encoding="utf-8")
+    shutil.rmtree(partial_folder / _NOTES)
+    (partial_folder / _LOCK).unlink()
+    os.rename(partial_folder, folder)
     return folder
+
+
+def _begin(partial_folder: Path, options: CohortOptions) -> None:
+    """Go on in the folder where a cohort of these options was begun in it; else empty it."""
+    description = _description(options)
+    if _described(partial_folder) == description:
+        return
+    for left_over in partial_folder.iterdir():
+        if left_over.is_dir():
+            shutil.rmtree(left_over)
+        elif left_over.name != _LOCK:
+            left_over.unlink()
+    (partial_folder / SLICES_FOLDER).mkdir()
+    (partial_folder / _NOTES).mkdir()
+    _write(partial_folder / OPTIONS_FILE, json.dumps(description, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """All of the file or none of it, should the process be killed."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
 
 
 def encoding_of(exam: Exam) -> Encoding:
@@ -115,8 +134,24 @@ def encoding_of(exam: Exam) -> Encoding:
     return replace(encoding, syntax="implicit" if draw.random() < 0.5 else "explicit")
 
 
-def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list[str], list[quirks.Planted]]:
-    """Write the slices and masks of one exam; return its rows of the CSV, and what was planted."""
+def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list[str], list[str]]:
+    """Write an exam's slices and masks unless that was done before; return its rows of the CSV and of what was planted.
+
+    Its note is written last.
+    """
+    note = folder / _NOTES / f"{number}.json"
+    if note.exists():
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        return noted["rows"], noted["planted"]
+    rows, planted = _write_slices(folder, options, number)
+    found = [f"{one.file},{one.reason},{one.tag}" for one in planted]
+    _write(note, json.dumps({"rows": rows, "planted": found}))
+    return rows, found
+
+
+def _write_slices(
+    folder: Path, options: CohortOptions, number: int
+) -> tuple[list[str], list[quirks.Planted]]:
     cv2.setNumThreads(1)
     exam = make_exam(options, number)
     kind = quirks.kind_of(number) if options.quirks else quirks.Kind(name="", encoding=encoding_of(exam))
@@ -175,14 +210,21 @@ def _description(options: CohortOptions) -> dict[str, object]:
     return {"generator_version": GENERATOR_VERSION, **asdict(options)}
 
 
-def _check_same(folder: Path, options: CohortOptions) -> None:
+def _described(folder: Path) -> object:
+    """What the folder's cohort was made by; None where it says nothing."""
     try:
-        found = json.loads((folder / OPTIONS_FILE).read_text(encoding="utf-8"))
+        return json.loads((folder / OPTIONS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return None
+
+
+def _check_same(folder: Path, options: CohortOptions) -> None:
+    found = _described(folder)
+    if found is None:
         raise DataError(
             f"{folder} exists and is no phantom cohort (no readable {OPTIONS_FILE}): choose another folder, or "
             "remove it"
-        ) from None
+        )
     if found != _description(options):
         raise DataError(
             f"{folder} holds a phantom cohort made with other options ({OPTIONS_FILE}): choose another folder, "

@@ -94,13 +94,23 @@ def champion_version(model_name: str) -> str | None:
 
 def register_champion(run: TrainedRun, *, model_name: str, tags: dict[str, Any], description: str) -> str:
     """Register the run's serving model and move the alias champion to it. Returns the version."""
-    version = mlflow.register_model(
-        run.model_uri, model_name, tags={"ich.run_id": run.run_id, **{k: str(v) for k, v in tags.items()}}
+    version = register(
+        run.model_uri,
+        model_name=model_name,
+        tags={"ich.run_id": run.run_id, **tags},
+        description=description,
     )
-    client = MlflowClient()
-    client.update_model_version(model_name, version.version, description=description)
-    client.set_registered_model_alias(model_name, CHAMPION, version.version)
-    return str(version.version)
+    MlflowClient().set_registered_model_alias(model_name, CHAMPION, version)
+    return version
+
+
+def register(model_uri: str, *, model_name: str, tags: dict[str, Any], description: str) -> str:
+    """Register a logged model as a new version of that name. Returns the version."""
+    found = mlflow.register_model(
+        model_uri, model_name, tags={name: str(value) for name, value in tags.items()}
+    )
+    MlflowClient().update_model_version(model_name, found.version, description=description)
+    return str(found.version)
 
 
 def full_model_uri(text: str) -> str:

@@ -206,7 +206,11 @@ class _Training:
             shuffle=False,
             verbose=0,
             callbacks=[
-                EpochProgress(self.num_epochs, batches.num_slices, self.hyperparameters),
+                EpochProgress(
+                    self.num_epochs,
+                    batches.num_slices,
+                    lambda loss, epoch: expect_finite(loss, epoch, self.hyperparameters),
+                ),
                 _Epochs(self, batches, validation),
             ],
         )

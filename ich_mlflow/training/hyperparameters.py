@@ -12,7 +12,7 @@ MONITORS = ("val_loss", "val_auc")
 LOSSES = ("bce", "weighted_bce", "focal", "log_loss_rsna")
 SCHEDULES = ("constant", "cosine")
 WARMUP_RATE = 1e-3
-BACKBONES = ("efficientnet-b0", "efficientnetv2-b0", "convnext-tiny")
+BACKBONES = ("efficientnet-b0", "efficientnet-lite0", "efficientnetv2-b0", "convnext-tiny")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Hyperparameters:
     """One setting of everything that shapes a training run. The defaults are those of Model 1.
 
     num_classes        4, 5 or 6: labels.SCHEMES
-    backbone           efficientnet-b0, efficientnetv2-b0 or convnext-tiny
+    backbone           efficientnet-b0, efficientnet-lite0, efficientnetv2-b0 or convnext-tiny
     image_size         pixels a side that the backbone sees, 32 to 512 (the stored set has 256)
     windows            `brain`, `brain,subdural,bone`, or center/width in HU
     context            0, or 1: the slices before and after in the same series are further channels

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -43,12 +44,15 @@ class _Shared(keras.utils.PyDataset):
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """A bar on stderr for every epoch; puts the epoch's seconds and slices/s into its logs."""
+    """A bar on stderr for every epoch; puts the epoch's seconds and slices/s into its logs.
 
-    def __init__(self, num_epochs: int, num_slices: int, hyperparameters: Hyperparameters) -> None:
+    expect_finite: called now and then with loss and epoch, raises where the loss is no number any more.
+    """
+
+    def __init__(self, num_epochs: int, num_slices: int, expect_finite: Callable[[float, int], None]) -> None:
         super().__init__()
         self._num_epochs, self._num_slices = num_epochs, num_slices
-        self._hyperparameters = hyperparameters
+        self._expect_finite = expect_finite
         self._bar: Any = None
         self._epoch = 0
         self._started = 0.0
@@ -64,7 +68,7 @@ class EpochProgress(keras.callbacks.Callback):
             self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             if not math.isfinite(loss):
                 self._bar.close()
-            expect_finite(loss, self._epoch, self._hyperparameters)
+            self._expect_finite(loss, self._epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None

@@ -10,11 +10,12 @@ from typing import Any
 
 from ich_mlflow.dataset.whole import write_text
 from ich_mlflow.errors import DataError
-from ich_mlflow.options import TrainOptions, is_true
+from ich_mlflow.options import PretrainOptions, TrainOptions, is_true
 from ich_mlflow.processes import locked
 from ich_mlflow.tracking.run import why_not_resumable
 from ich_mlflow.training.checkpoint import STATE_FILE
 
+Options = TrainOptions | PretrainOptions
 _NOTE = "training.json"
 _LOCK = "lock"
 #: Options that change where or how fast a training runs, not what it learns.
@@ -46,7 +47,7 @@ class Unfinished:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def begin(options: TrainOptions, run_id: str, locks: ExitStack) -> Unfinished:
+def begin(options: Options, run_id: str, locks: ExitStack) -> Unfinished:
     """The folder of a training that begins in that run, made, noted, and held as long as `locks` are."""
     folder = Path(options.checkpoints) / run_id
     try:
@@ -61,7 +62,7 @@ def begin(options: TrainOptions, run_id: str, locks: ExitStack) -> Unfinished:
     return unfinished
 
 
-def to_resume(options: TrainOptions, locks: ExitStack) -> Unfinished | None:
+def to_resume(options: Options, locks: ExitStack) -> Unfinished | None:
     """The newest unfinished training with these options, held as long as `locks` are; None without one.
 
     Passed over are those that a living process holds, and those whose MLflow run can't be gone on with. Says in a line
@@ -97,13 +98,9 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-def what_counts(options: TrainOptions) -> dict[str, Any]:
+def what_counts(options: Options) -> dict[str, Any]:
     """The options that decide what is learned."""
-    return {
-        name: value
-        for name, value in asdict(options).items()
-        if name in TrainOptions.__dataclass_fields__ and name not in _ANYHOW
-    }
+    return {name: value for name, value in asdict(options).items() if name not in _ANYHOW}
 
 
 def _newest_first(folder: Path) -> list[Path]:

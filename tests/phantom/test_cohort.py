@@ -93,11 +93,34 @@ def test_a_folder_that_is_no_cohort_is_left_alone(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_what_an_error_interrupts_leaves_nothing(tmp_path, monkeypatch):
-    def broken(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+def test_what_was_cut_off_is_gone_on_with_and_ends_the_same(cohort, tmp_path, monkeypatch):
+    from ich_mlflow.phantom import cohort as module
 
-    monkeypatch.setattr("ich_mlflow.phantom.cohort.write_slice", broken)
-    with pytest.raises(DataError, match="No space left"):
-        write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
-    assert not list(tmp_path.iterdir())
+    make, made = module.make_exam, []
+
+    def until_the_last(options, number):
+        if number == OPTIONS.exams - 1 and number not in made:
+            made.append(number)
+            raise OSError(28, "No space left on device")
+        made.append(number)
+        return make(options, number)
+
+    monkeypatch.setattr(module, "make_exam", until_the_last)
+    folder = tmp_path / "cohort"
+    with pytest.raises(DataError, match="No space left.*goes on from what is in"):
+        write_cohort(folder, OPTIONS, workers=1, progress=False)
+    assert not folder.exists()
+    write_cohort(folder, OPTIONS, workers=1, progress=False)
+    assert made == [0, 1, 2, 2]
+    expected = {path.relative_to(cohort): path.read_bytes() for path in cohort.rglob("*") if path.is_file()}
+    found = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
+
+
+def test_what_other_options_left_is_not_gone_on_with(tmp_path, monkeypatch):
+    left = tmp_path / "cohort.partial" / "stage_2_train"
+    left.mkdir(parents=True)
+    (left / "ID_1.dcm").write_bytes(b"old")
+    folder = write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
+    assert not (folder / "stage_2_train" / "ID_1.dcm").exists()

@@ -4,8 +4,10 @@ import pytest
 
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
+from ich_mlflow.model import backbones
 from ich_mlflow.model.backbones import BACKBONES, build_backbone
 from ich_mlflow.model.classifier import build_classifier
+from ich_mlflow.model.shipped import read_weights, shipped_path, write_weights
 from ich_mlflow.training import weights
 from ich_mlflow.training.weights import start_backbone
 
@@ -29,12 +31,63 @@ def test_auto_asks_for_the_file_that_keras_publishes(unreachable):
     assert unreachable == ["https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5"]
 
 
-def test_auto_starts_at_random_where_imagenet_cannot_be_had_and_says_so(unreachable):
+@pytest.fixture
+def phantom_weights(tmp_path, monkeypatch):
+    """A folder of shipped weights with those of B0, all 0.25."""
+    backbone = build_backbone(image_size=SIZE)
+    backbone.set_weights([np.full(weight.shape, 0.25, np.float32) for weight in backbone.get_weights()])
+    write_weights(tmp_path / "efficientnet-b0-phantom.npz", backbone, {"start": "phantom"}, half=True)
+    for place in (weights, backbones):
+        monkeypatch.setattr(place, "shipped_path", lambda name: tmp_path / f"{name}.npz")
+    return tmp_path
+
+
+def test_auto_starts_from_phantoms_where_imagenet_cannot_be_had_and_says_so(unreachable, phantom_weights):
+    start = start_backbone("auto", image_size=SIZE)
+    assert start.name == "phantom"
+    assert "starts from this project's phantoms" in start.said
+    assert "no internet" in start.said
+    assert "\n" not in start.said
+    assert all((weight == 0.25).all() for weight in start.backbone.get_weights())
+
+
+def test_auto_starts_at_random_where_there_are_neither(unreachable, phantom_weights):
+    (phantom_weights / "efficientnet-b0-phantom.npz").unlink()
     start = start_backbone("auto", image_size=SIZE)
     assert start.name == "random"
     assert "starts at random" in start.said
     assert "no internet" in start.said
-    assert "\n" not in start.said
+    with pytest.raises(ModelError, match="come with the package for no backbone, not for EfficientNet-B0"):
+        start_backbone("phantom", image_size=SIZE)
+
+
+def test_phantom_weights_are_inflated_for_three_slices(phantom_weights):
+    stem = start_backbone("phantom", image_size=SIZE, num_slices=3).backbone.get_layer("stem_conv")
+    np.testing.assert_allclose(stem.get_weights()[0], np.full((3, 3, 9, 32), 0.25 / 3), rtol=1e-6)
+
+
+def test_phantom_weights_are_refused_for_a_backbone_that_has_none(phantom_weights):
+    with pytest.raises(ModelError, match="for EfficientNet-B0, not for ConvNeXt-Tiny"):
+        start_backbone("phantom", image_size=SIZE, name="convnext-tiny")
+
+
+def test_lite0_has_its_imagenet_weights_without_a_download(unreachable):
+    for asked in ("auto", "imagenet"):
+        start = start_backbone(asked, image_size=SIZE, name="efficientnet-lite0")
+        assert start.name == "imagenet"
+    assert unreachable == []
+    shipped = read_weights(shipped_path("efficientnet-lite0-imagenet")).arrays
+    stem = start.backbone.get_layer("stem_conv").get_weights()[0]
+    np.testing.assert_array_equal(stem, shipped["stem_conv/0"])
+
+
+def test_a_file_that_pretrain_wrote_is_a_start(phantom_weights):
+    path = phantom_weights / "efficientnet-b0-phantom.npz"
+    start = start_backbone(str(path), image_size=SIZE)
+    assert start.name == "file:efficientnet-b0-phantom.npz"
+    assert (start.backbone.get_layer("stem_conv").get_weights()[0] == 0.25).all()
+    with pytest.raises(ModelError, match="does not fit ConvNeXt-Tiny"):
+        start_backbone(str(path), image_size=SIZE, name="convnext-tiny")
 
 
 def test_auto_takes_imagenet_where_keras_has_it(monkeypatch):

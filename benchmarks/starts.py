@@ -1,0 +1,212 @@
+"""What each start of the weights is worth on real head CT: patient-grouped cross-validation, side by side in one run.
+
+    mlflow run . -e preprocess -P source=ctich -P data=../shared/ct-ich -P out=data/ctich
+    python benchmarks/starts.py --data data/ctich
+
+Every start trains the same network on the same folds by the same recipe, with six classes (the subtypes and any); for
+each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the floor of
+slice position and a linear probe: logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
+rest. Differences are paired by patient. Finished trainings are not run again, and one that was killed goes on. Ends
+with the tables of docs/weights.md.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from cross_validation import Pooled, fold_file, fold_sets, pool, said
+
+from ich_mlflow.dataset.split import TEST, TRAIN, VALIDATION
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.assess import assess, difference
+from ich_mlflow.evaluation.text import with_interval
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.options import TrainOptions
+
+EXPERIMENT = "benchmark-starts"
+PROBE = "linear probe"
+#: Name -> backbone, weights
+STARTS = {
+    "random": ("efficientnet-lite0", "random"),
+    "ImageNet": ("efficientnet-lite0", "imagenet"),
+    "phantom": ("efficientnet-lite0", "data/pretrained-random/efficientnet-lite0-phantom.npz"),
+    "ImageNet, then phantom": ("efficientnet-lite0", "phantom"),
+    "EfficientNet-B0, phantom": ("efficientnet-b0", "phantom"),
+}
+WINDOWS = "brain,subdural,bone"
+PROBE_SIZE = 224
+PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+SCHEME = class_scheme(6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A start's pooled predictions, and how long its trainings took, minutes."""
+
+    name: str
+    pooled: Pooled
+    minutes: float
+
+
+def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
+    """Train from one start on one fold, in this process; its predictions go into a file."""
+    from ich_mlflow.serving.package import load_classifier
+    from ich_mlflow.workflows.scoring import score_rows
+    from ich_mlflow.workflows.train import train
+
+    stored = sets_of(arguments)[fold]
+    backbone, weights = STARTS[start]
+    began = time.perf_counter()
+    trained = train(
+        TrainOptions(
+            data=arguments.data, num_classes="6", backbone=backbone, weights=weights, windows=WINDOWS,
+            image_size=str(arguments.image_size), epochs=str(arguments.epochs), patience=str(arguments.epochs),
+            warmup_epochs=str(arguments.warmup_epochs), learning_rate=str(arguments.learning_rate), schedule="cosine",
+            batch_size="16", batch_norm_momentum="0.95", rotation_degrees="15", monitor="val_auc",
+            missing_labels="allow", resume="true", seed=arguments.seed * 100 + fold,
+            checkpoints=f"checkpoints/{Path(weights).stem}-{backbone}-{fold}",
+        ),
+        stored=stored,
+    )  # fmt: skip
+    classifier = load_classifier(trained.serving_uri)
+    rows = {split: stored.rows(split) for split in (TRAIN, VALIDATION, TEST)}
+    _save(
+        fold_file(arguments, start, fold),
+        rows,
+        {split: score_rows(classifier, stored, rows[split]) for split in (VALIDATION, TEST)},
+        seconds=time.perf_counter() - began,
+    )
+
+
+def probe(arguments: argparse.Namespace) -> None:
+    """Logistic regression on frozen features: mean and maximum over the map. The validation fold chooses its C."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    began = time.perf_counter()
+    sets = sets_of(arguments)
+    features = _frozen_features(sets[0])
+    targets = SCHEME.targets(sets[0].subtypes)
+    for fold, stored in enumerate(sets):
+        rows = {split: stored.rows(split) for split in (TRAIN, VALIDATION, TEST)}
+        given = {split: np.zeros((len(rows[split]), len(SCHEME.labels))) for split in (VALIDATION, TEST)}
+        for number in range(len(SCHEME.labels)):
+            best = -1.0
+            truth = targets[rows[VALIDATION], number]
+            for strength in PROBE_STRENGTHS:
+                model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+                model.fit(features[rows[TRAIN]], targets[rows[TRAIN], number])
+                guess = model.predict_proba(features[rows[VALIDATION]])[:, 1]
+                auc = roc_auc_score(truth, guess) if 0 < truth.sum() < len(truth) else 0.0
+                if auc > best:
+                    best = auc
+                    given[VALIDATION][:, number] = guess
+                    given[TEST][:, number] = model.predict_proba(features[rows[TEST]])[:, 1]
+        _save(
+            fold_file(arguments, PROBE, fold), rows, given, seconds=(time.perf_counter() - began) / len(sets)
+        )
+
+
+def _frozen_features(stored: StoredSet) -> np.ndarray:
+    from ich_mlflow.ct.resample import resize_weights
+    from ich_mlflow.ct.window import apply_windows, parse_windows
+    from ich_mlflow.model.backbones import build_backbone
+
+    backbone = build_backbone(name="efficientnet-lite0", image_size=PROBE_SIZE, weights="imagenet")
+    weights = resize_weights(256, PROBE_SIZE)
+    found = []
+    for rows in np.array_split(np.arange(len(stored.table)), len(stored.table) // 32):
+        hu = weights @ stored.hu(rows).astype(np.float32) @ weights.T
+        maps = np.asarray(backbone(apply_windows(hu, parse_windows(WINDOWS)), training=False))
+        found.append(np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1))
+    return np.concatenate(found)
+
+
+def sets_of(arguments: argparse.Namespace) -> list[StoredSet]:
+    return fold_sets(StoredSet.open(Path(arguments.data)), num_folds=arguments.folds, seed=arguments.seed)
+
+
+def _save(path: Path, rows: dict[str, np.ndarray], given: dict[str, np.ndarray], *, seconds: float) -> None:
+    found: dict[str, Any] = {"labels": np.array(SCHEME.labels), "seconds": np.array(seconds)}
+    found |= {f"{split}_rows": value for split, value in rows.items()}
+    found |= {f"{split}_probabilities": value for split, value in given.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **found)
+
+
+def report(arguments: argparse.Namespace, names: list[str]) -> None:
+    """Print the tables of docs/weights.md."""
+    sets = sets_of(arguments)
+    found = []
+    for name in names:
+        files = [fold_file(arguments, name, fold) for fold in range(arguments.folds)]
+        seconds = sum(float(np.load(file)["seconds"]) for file in files)
+        found.append(Found(name=name, pooled=pool(arguments, sets, name), minutes=seconds / 60))
+    print(f"| start | {' | '.join(SCHEME.labels)} | macro | exams: any | minutes |")
+    print(f"|---|{'---|' * (len(SCHEME.labels) + 3)}")
+    for one in found:
+        table, exams = (
+            assess(part).table().set_index(["metric", "label"])
+            for part in (one.pooled.slices, one.pooled.exams)
+        )
+        cells = [said(table, "auc", label) for label in (*SCHEME.labels, "macro")]
+        print(f"| {one.name} | {' | '.join(cells)} | {said(exams, 'auc', 'any')} | {one.minutes:.0f} |")
+    floor = assess(found[0].pooled.floor).table().set_index(["metric", "label"])
+    cells = [said(floor, "auc", label) for label in (*SCHEME.labels, "macro")]
+    print(f"| position of the slice alone | {' | '.join(cells)} | | |")
+    print("\n| difference of AUC | label | difference (95 % interval, paired) |\n|---|---|---|")
+    by_name = {one.name: one.pooled for one in found}
+    pairs = [(f"{name} - position", by_name[name].slices, by_name[name].floor) for name in by_name]
+    for other in (PROBE, "random", "ImageNet"):
+        pairs += [
+            (f"{name} - {other}", by_name[name].slices, by_name[other].slices)
+            for name in by_name
+            if other in by_name and name not in (other, PROBE)
+        ]
+    for name, first, second in pairs:
+        table = difference(first, second)
+        table = table[(table["metric"] == "auc") & table["label"].isin(["any", "macro"])]
+        for row in table.itertuples():
+            print(f"| {name} | {row.label} | {with_interval(row.difference, row.low, row.high)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="a stored set")
+    parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--warmup_epochs", type=int, default=5)
+    parser.add_argument("--learning_rate", type=float, default=3e-4)
+    parser.add_argument("--image_size", type=int, default=160)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--one", nargs=2, metavar=("START", "FOLD"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    mlflow.set_experiment(EXPERIMENT)
+    if arguments.one:
+        train_fold(arguments, arguments.one[0], int(arguments.one[1]))
+        return
+    if not all(fold_file(arguments, PROBE, fold).exists() for fold in range(arguments.folds)):
+        probe(arguments)
+    for fold in range(arguments.folds):
+        for start in arguments.starts:
+            if not fold_file(arguments, start, fold).exists():
+                subprocess.run(
+                    [sys.executable, *sys.argv, "--one", start, str(fold)], env=dict(os.environ), check=True
+                )
+    report(arguments, [PROBE, *arguments.starts])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""`mlflow run . -e demonstrate`: DemonstrateOptions in, ich_mlflow/workflows/demonstrate.py called."""
+
+import sys
+
+from ich_mlflow.cli import launch
+from ich_mlflow.options import DemonstrateOptions
+
+if __name__ == "__main__":
+    sys.exit(launch(DemonstrateOptions, "ich_mlflow.workflows.demonstrate:demonstrate"))

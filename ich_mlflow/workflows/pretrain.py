@@ -1,0 +1,237 @@
+"""Make weights that start ahead: pretrain a backbone on a large phantom cohort, with its blood as a second target."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ich_mlflow.dataset.split import assert_disjoint
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import DataError
+from ich_mlflow.evaluation.metrics import evaluate_slices
+from ich_mlflow.evaluation.operating_point import MAX_F1
+from ich_mlflow.labels import SCHEMES, class_scheme
+from ich_mlflow.model.backbones import build_backbone
+from ich_mlflow.model.pretraining import LABELS_OUTPUT, build_pretraining
+from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path, write_weights
+from ich_mlflow.options import AUTO, PreprocessOptions, PretrainOptions
+from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
+from ich_mlflow.phantom.lesions import read_lesions
+from ich_mlflow.provenance import git_commit, versions
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.tracking.run import Run, start_run
+from ich_mlflow.training.pretrain import PretrainSettings, figures_of, labels_said, pretrain
+from ich_mlflow.training.pretraining_batches import PretrainingBatches
+from ich_mlflow.training.weights import start_backbone
+from ich_mlflow.workflows.demonstrate import IMAGE_SIZE_NOTE, specification_name
+from ich_mlflow.workflows.preprocess import DATA_FOLDER, describe, preprocess
+from ich_mlflow.workflows.specify import from_validation
+from ich_mlflow.workflows.unfinished import Unfinished, begin, to_resume
+
+#: Pixels a side of a pretraining phantom: the stored set's, at a fifth of the time that 512 take.
+ROWS = 256
+#: Patients that validate and that test, in all.
+HELD_OUT = 0.06
+#: An epoch is this part of a pass over the cohort, so that a crash loses little.
+PARTS = 10
+_LABELS = class_scheme(6).labels
+
+
+def pretrain_weights(options: PretrainOptions) -> Path:
+    """Pretrain by the options; return the file of weights, which is also logged on the run.
+
+    With resume=true, which is the default, it goes on with the unfinished pretraining of the same options.
+    """
+    with ExitStack() as locks:
+        before = to_resume(options, locks)
+        with start_run("pretrain", resume=before.run_id if before else None, system_metrics=True) as run:
+            unfinished = before or begin(options, run.run_id, locks)
+            try:
+                path = _pretrain(run, options, unfinished)
+            except KeyboardInterrupt:
+                print(f"stopped; the same command goes on from the last epoch ({unfinished.folder})")
+                raise
+        unfinished.remove()
+        return path
+
+
+def pretraining_set(options: PretrainOptions) -> StoredSet:
+    """The cohort as a stored set: made, or found made before."""
+    cohort = CohortOptions(exams=options.exams, seed=options.seed, exam_rate=options.bleeds, rows=ROWS)
+    folder = write_cohort(
+        DATA_FOLDER / f"pretraining-{options.exams}-{options.seed}-{options.bleeds:g}", cohort
+    )
+    return preprocess(
+        PreprocessOptions(
+            source="phantom",
+            data=str(folder),
+            seed=options.seed,
+            compress="true",
+            validation_fraction=HELD_OUT / 2,
+            test_fraction=HELD_OUT / 2,
+        ),
+        nested=True,
+    )
+
+
+def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Path:
+    run.params(asdict(options), prefix="pretrain")
+    run.params(versions(), prefix="version")
+    run.tags({"ich.git_commit": git_commit()})
+    stored = pretraining_set(options)
+    _expect_same_data(unfinished, stored)
+    run.dataset(
+        stored.table,
+        source=stored.path,
+        name="phantom-pretraining",
+        digest=stored.digest,
+        context="pretraining",
+    )
+    assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
+    keras.utils.set_random_seed(options.seed % 2**32)
+    network, start = _network(options, goes_on=unfinished.state_path.exists())
+    print(start)
+    train, validation, test = (_batches(stored, options, split) for split in ("train", "validation", "test"))
+    logged = run.steps("epoch/loss") if run.resumed else set()
+
+    def on_epoch(epoch: int, figures: dict[str, float]) -> None:
+        if epoch not in logged:
+            run.metrics({f"epoch/{name}": value for name, value in figures.items()}, step=epoch)
+            print(_line(epoch, options.epochs, figures), flush=True)
+
+    history = pretrain(
+        network,
+        train=train,
+        validation=validation,
+        settings=PretrainSettings(
+            epochs=options.epochs, learning_rate=options.learning_rate, lesion_weight=options.lesion_weight
+        ),
+        score=lambda targets, said: _aucs(targets, said, "val"),
+        on_epoch=on_epoch,
+        checkpoint=unfinished.state_path,
+    )
+    figures = figures_of(network, test, lambda targets, said: _aucs(targets, said, "test"))
+    tested = {name: value for name, value in figures.items() if name.startswith("test/")}
+    run.metrics(tested)
+    print(f"unseen phantom patients: mean AUC {tested['test/auc/macro']:.3f}")
+    about = {
+        "start": "phantom",
+        "made_from": start,
+        **{
+            name: value
+            for name, value in asdict(options).items()
+            if name not in ("out", "resume", "checkpoints")
+        },
+        "cohort_digest": stored.digest,
+        IMAGE_SIZE_NOTE: validation.image_sizes[0],
+        "hours": round(sum(figures["seconds"] for figures in history) / 3600, 2),
+        "git_commit": git_commit(),
+        **{name: round(value, 4) for name, value in tested.items()},
+    }
+    path = Path(options.out) / f"{options.backbone}-phantom.npz"
+    write_weights(path, keras.Model(network.input, network.output[LABELS_OUTPUT]), about, half=True)
+    run.file(path)
+    run.dictionary(about, "about.json")
+    _write_specifications(run, path.parent, network, validation, stored, options)
+    print(
+        f"weights written: {path} ({path.stat().st_size / 1e6:.1f} MB); train takes them as -P weights={path}"
+    )
+    return path
+
+
+def _network(options: PretrainOptions, *, goes_on: bool) -> tuple[keras.Model, str]:
+    """The network with the weights that pretraining starts from, and what it says of them."""
+    name = options.backbone
+    if goes_on:  # its checkpoint brings them
+        return build_pretraining(name=name), "goes on from its checkpoint"
+    if options.weights == "lite0":
+        backbone = build_backbone(name=name, image_size=None)
+        weights = read_weights(shipped_path("efficientnet-lite0-imagenet"))
+        put_weights(backbone, weights.arrays, partly=True)
+        said = "weights: starts from the convolutions of EfficientNet-Lite0, of ImageNet"
+    else:
+        start = start_backbone(options.weights, name=name, image_size=None)
+        backbone, said = start.backbone, start.said
+    return build_pretraining(name=name, backbone=backbone), said
+
+
+def _batches(stored: StoredSet, options: PretrainOptions, split: str) -> PretrainingBatches:
+    training, folder = split == "train", Path(stored.manifest["source_path"])
+    sizes = options.parsed_image_sizes
+    return PretrainingBatches(
+        stored,
+        stored.rows(split),
+        lambda uid: read_lesions(folder, uid),
+        batch_size=options.batch_size,
+        image_sizes=sizes if training else (sizes[len(sizes) // 2],),
+        seed=options.seed,
+        parts=PARTS if training else 1,
+        augment=training,
+    )
+
+
+def _write_specifications(
+    run: Run,
+    folder: Path,
+    network: keras.Model,
+    validation: PretrainingBatches,
+    stored: StoredSet,
+    options: PretrainOptions,
+) -> None:
+    """What a demonstration model of each class scheme is packed with: chosen on the validation split, as train does."""
+    said = labels_said(network, validation)
+    for scheme in SCHEMES.values():
+        chosen = from_validation(
+            stored,
+            said[:, [_LABELS.index(label) for label in scheme.labels]],
+            scheme,
+            calibration=AUTO,
+            rule=MAX_F1,
+        )
+        specification = Specification(
+            labels=scheme.labels,
+            slices=chosen.slices,
+            exams=chosen.exams,
+            aggregation=chosen.aggregation,
+            floors=chosen.floors,
+            exam_floor=chosen.exam_floor,
+            run_id=run.run_id,
+            trained_on=describe(stored),
+            data_digest=stored.digest,
+            weights="phantom",
+            recipe="pretrain",
+        )
+        path = folder / specification_name(options.backbone, scheme.num_classes)
+        specification.write(path)
+        run.file(path)
+
+
+def _expect_same_data(unfinished: Unfinished, stored: StoredSet) -> None:
+    began_with = unfinished.notes.get("digest", stored.digest)
+    if began_with != stored.digest:
+        raise DataError(
+            f"{stored.path} has changed since the pretraining began with it (digest {began_with[:12]}, now "
+            f"{stored.digest[:12]}): pass -P resume=false to begin anew"
+        )
+    unfinished.note(digest=stored.digest)
+
+
+def _aucs(targets: np.ndarray, said: np.ndarray, prefix: str) -> dict[str, float]:
+    """AUC of each label and their mean, those that are estimable."""
+    scored = evaluate_slices(targets, said, np.full(len(_LABELS), 0.5), _LABELS)
+    wanted = f"{prefix}/auc/"
+    return {
+        name: value
+        for name, value in scored.as_metrics(prefix).items()
+        if name.startswith(wanted) and name != f"{wanted}micro"
+    }
+
+
+def _line(epoch: int, epochs: int, figures: dict[str, float]) -> str:
+    return (
+        f"epoch {epoch + 1}/{epochs}  loss {figures['loss']:.4f}  val mean AUC "
+        f"{figures.get('val/auc/macro', float('nan')):.3f}  val Dice {figures['val_dice']:.3f}  "
+        f"{figures['seconds']:.0f} s, {figures['slices_per_second']:.0f} slices/s"
+    )
