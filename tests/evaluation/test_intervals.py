@@ -49,7 +49,9 @@ def test_weights_give_what_building_each_resample_gives(ties):
 def test_a_label_without_positives_is_no_part_of_a_resampled_mean():
     targets, probabilities, patients = _slices()
     targets[:, 0] = False
-    samples = resample_patients(targets, probabilities, THRESHOLDS, patients, LABELS, num_resamples=40).samples
+    samples = resample_patients(
+        targets, probabilities, THRESHOLDS, patients, LABELS, num_resamples=40
+    ).samples
     np.testing.assert_array_equal(samples["specificity/macro"], samples["specificity/subdural"])
 
 

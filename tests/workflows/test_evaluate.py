@@ -1,5 +1,7 @@
 import base64
 import re
+import shlex
+from html import unescape
 
 import mlflow
 import numpy as np
@@ -236,7 +238,12 @@ def test_external_data_of_a_source_is_all_test_and_says_so(trained, tmp_path):
     assert found.unseen_checked
     html = _artifact(found.run_id, "report.html")
     assert "This is external data" in html
-    assert "Not estimable, for want of positives or negatives: epidural" in html
+    assert "on the test split of ctich, 2 slices of 1 patients" in html
+    assert "nothing says that they are right." in html
+    # the only exam shows a subdural bleed, one of its two slices does not
+    others = "epidural, intraparenchymal, intraventricular, subarachnoid"
+    assert f"for want of positive or negative slices: {others}." in html
+    assert f"for want of positive or negative exams: {others}, subdural." in html
     # the card of a version is of its own test split
     version = mlflow.MlflowClient().search_model_versions(f"tags.`ich.run_id` = '{trained.run_id}'")
     assert all("ctich" not in (one.description or "") for one in version)
@@ -261,7 +268,29 @@ def test_labels_of_studies_are_scored_as_exams_only(trained, tmp_path):
     metrics = _run(found.run_id).data.metrics
     assert "test/exam/auc/subdural" in metrics
     assert not [name for name in metrics if name.startswith("test/auc")]
-    assert "Labels are of each study" in _artifact(found.run_id, "report.html")
+    html = _artifact(found.run_id, "report.html")
+    assert "Labels are of each study" in html
+    # what is shown of slices alone is not claimed of such a report
+    checklist = _artifact(found.run_id, "claim_checklist.md")
+    for section in ("Subgroups", "Failures", "Where the network looked"):
+        assert f"<h2>{section}</h2>" not in html
+        assert f"report.html, {section}" not in checklist
+        assert f"**for the authors**: this report has no section {section} |" in checklist
+
+
+def test_exams_with_bleeds_of_no_label_are_counted_as_exams(four_classes, tmp_path):
+    root = tmp_path / "cq 500"
+    epidural = ("ICH", "EDH")
+    write_reads(root, [read_row(1, (), epidural, epidural), read_row(2, (), (), ())])
+    for exam in (1, 2):
+        write_series(root, exam, "CT Plain")
+    told = {"model": four_classes.serving_uri, "resamples": 100, "heat_maps": 0, "source": "cq500"}
+    found = evaluate(EvaluateOptions(**told, data=str(root), out=str(root / "set"), workers=1))
+    html = _artifact(found.run_id, "report.html")
+    assert "1 exams show only bleeds that this model has no label for" in html
+    # and the command that makes the same again is one for a shell, though the path has a space
+    command = re.search(r"<pre>(.*)</pre>", html).group(1)
+    assert f"data={root / 'set'}" in shlex.split(unescape(command))
 
 
 def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_path):
