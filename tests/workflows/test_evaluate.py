@@ -293,7 +293,7 @@ def test_exams_with_bleeds_of_no_label_are_counted_as_exams(four_classes, tmp_pa
     assert f"data={root / 'set'}" in shlex.split(unescape(command))
 
 
-def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_path):
+def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_path, monkeypatch):
     cohort = write_cohort(
         tmp_path / "cohort",
         CohortOptions(exams=3, seed=3, exam_rate=0.7, rows=128),
@@ -319,6 +319,11 @@ def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_p
     assert table["chance"].between(0.5, 1).all()
     assert "area of the bleed, third" in set(found.subgroups["grouping"])
     assert "Pointing game" in _artifact(found.run_id, "report.html")
+    # the surest are shown beside the choice that the game is played on, and don't count
+    monkeypatch.setattr("ich_mlflow.workflows.heat_maps.MAX_POINTED", 1)
+    told = {"model": trained.serving_uri, "data": str(tmp_path / "set"), "resamples": 100}
+    found = evaluate(EvaluateOptions(**told, heat_maps=16))
+    assert (found.pointing.table["slices"] == 1).all()
 
 
 def test_a_submission_has_the_rows_of_the_sample_in_their_order(trained, tmp_path):
