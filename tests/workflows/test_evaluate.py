@@ -374,6 +374,7 @@ def test_a_submission_needs_all_five_subtypes(four_classes, tmp_path):
     [
         ({"source": "ctich"}, "data is 'auto', expected the folder"),
         ({"source": "liver"}, "source is 'liver'"),
+        ({"out": "results"}, "out is 'results', expected auto without source="),
         ({"source": "rsna-test", "data": "x"}, "rsna with submission=true"),
         ({"operating_point": "best"}, "operating_point is 'best'"),
         ({"resamples": 5}, "resamples is 5, expected 100"),
