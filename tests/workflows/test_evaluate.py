@@ -223,7 +223,8 @@ def test_patients_that_were_trained_on_are_refused(trained, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def test_external_data_of_a_source_is_all_test_and_says_so(trained, tmp_path):
+def test_external_data_of_a_source_is_all_test_and_says_so(trained, registry, tmp_path):
+    promote(PromoteOptions(num_classes=5, run=trained.run_id, replace="true"))
     root = write_ctich(tmp_path / "ctich", ["49,1,0,0,0,0,0,1,0", "49,2,0,0,0,0,1,0,0"])
     found = evaluate(
         EvaluateOptions(
@@ -246,6 +247,7 @@ def test_external_data_of_a_source_is_all_test_and_says_so(trained, tmp_path):
     assert f"for want of positive or negative exams: {others}, subdural." in html
     # the card of a version is of its own test split
     version = mlflow.MlflowClient().search_model_versions(f"tags.`ich.run_id` = '{trained.run_id}'")
+    assert version
     assert all("ctich" not in (one.description or "") for one in version)
 
 
