@@ -222,8 +222,8 @@ def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> 
         paragraphs=[
             f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are the "
             "middle 95 % over "
-            f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure stands what a "
-            "predictor scores that "
+            f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure, or in the last "
+            "rows, stands what a predictor scores that "
             "doesn't look at the image: how often the label was in training"
             + (", and how often at that height of the head." if unit == SLICES else ".")
         ],
