@@ -367,6 +367,13 @@ class EvaluateOptions:
         _expect("source", self.source, not unlabelled_source, "rsna with submission=true: it has no labels")
         with_data = self.source == AUTO or self.data != AUTO
         _expect("data", self.data, with_data, f"the folder of the files with source={self.source}")
+        makes_set = self.source != AUTO or self.out == AUTO
+        _expect(
+            "out",
+            self.out,
+            makes_set,
+            "auto without source=: figures and report go to the run, not to a folder",
+        )
         _expect("workers", self.workers, self.workers >= 0, "0 or more")
         _expect("quarantine_limit", self.quarantine_limit, 0 <= self.quarantine_limit <= 1, "0 to 1")
         if self.operating_point != AUTO:

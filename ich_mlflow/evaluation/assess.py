@@ -84,7 +84,7 @@ class Assessment:
         """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none.
 
         A label with fewer than MIN_PATIENTS patients with a positive, or with a negative, has none (the same few would
-        be drawn again and again), nor has a mean that it is part of.
+        be drawn again and again), nor has a mean that it is part of. With fewer in all nothing has one.
         """
         return self.resampled.interval(name) if self.has_interval(name) else UNKNOWN
 
@@ -152,8 +152,11 @@ class Assessment:
 def too_few_patients(predictions: Predictions) -> set[str]:
     """Names of the metrics of estimable labels with too few patients, and of the means that they are part of.
 
-    Too few are less than MIN_PATIENTS with a positive, or with a negative, slice or exam.
+    Too few are less than MIN_PATIENTS with a positive, or with a negative, slice or exam; less in all are too few for
+    any metric.
     """
+    if len(np.unique(predictions.patients)) < MIN_PATIENTS:
+        return {f"{metric}/{label}" for metric, label in _rows_of(predictions.labels)}
     few = []
     for i, label in enumerate(predictions.labels):
         positive = predictions.targets[:, i]

@@ -144,10 +144,11 @@ def _metrics(
         "accuracy/mean": totals["right"] / slices,
         "log_loss/mean": totals["entropy"] / slices,
     }
+    known = np.zeros((len(labels), len(slices)), dtype=bool)
     for i, label in enumerate(labels):
         positive, hit, alarm = (totals[f"{name}/{i}"] for name in ("positive", "hit", "alarm"))
         negative = slices - positive
-        estimable = (positive > 0) & (negative > 0)
+        known[i] = estimable = (positive > 0) & (negative > 0)
         found[f"auc/{label}"], found[f"average_precision/{label}"] = ranked[i]
         found[f"f1/{label}"] = _ratio(2 * hit, positive + hit + alarm, estimable)
         found[f"sensitivity/{label}"] = _ratio(hit, positive, positive > 0)
@@ -161,9 +162,9 @@ def _metrics(
     found |= _micro(totals, len(labels))
     for metric in PER_LABEL_METRICS:
         each = np.stack([found[f"{metric}/{label}"] for label in labels])
-        known = ~np.isnan(each)
-        total = np.where(known, each, 0).sum(axis=0)
-        found[f"{metric}/macro"] = _ratio(total, known.sum(axis=0), known.any(axis=0))
+        counted = known & ~np.isnan(each)
+        total = np.where(counted, each, 0).sum(axis=0)
+        found[f"{metric}/macro"] = _ratio(total, counted.sum(axis=0), counted.any(axis=0))
     return found
 
 

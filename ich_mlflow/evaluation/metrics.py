@@ -88,10 +88,10 @@ class SliceMetrics:
         return self.macro("f1")
 
     def macro(self, metric: str) -> float:
-        """Mean of one of PER_LABEL_METRICS over the labels where it is a number; NaN where there is none."""
+        """Mean of one of PER_LABEL_METRICS over the estimable labels where it is a number; NaN where there is none."""
         if metric not in PER_LABEL_METRICS:
             raise ValueError(f"metric is {metric!r}, expected one of {', '.join(PER_LABEL_METRICS)}")
-        values = [getattr(scored, metric) for scored in self.per_label]
+        values = [getattr(scored, metric) for scored in self.per_label if scored.is_estimable]
         known = [value for value in values if not np.isnan(value)]
         return float(np.mean(known)) if known else float("nan")
 

@@ -3,7 +3,8 @@
 Source of the items, in our own words: Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2020, 2(2), e200029.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 #: What no software can answer.
 AUTHORS = "**for the authors**"
@@ -11,16 +12,30 @@ AUTHORS = "**for the authors**"
 
 @dataclass(frozen=True)
 class ClaimItem:
-    """number: CLAIM's. subject: what is asked. answer: where it is answered, or what the authors have to add."""
+    """number: CLAIM's. subject: what is asked. answer: where it is answered, or what the authors have to add.
+
+    section: the report's section that answers it, of those that not every report has.
+    """
 
     number: int
     part: str
     subject: str
     answer: str
+    section: str = ""
 
 
-def _items(part: str, *rows: tuple[int, str, str]) -> list[ClaimItem]:
-    return [ClaimItem(number, part, subject, answer) for number, subject, answer in rows]
+def claim_items(sections: Collection[str]) -> tuple[ClaimItem, ...]:
+    """The items with their answers in a report of those sections: what a report lacks is not claimed of it."""
+    return tuple(
+        item
+        if not item.section or item.section in sections
+        else replace(item, answer=f"{AUTHORS}: this report has no section {item.section}")
+        for item in CLAIM_ITEMS
+    )
+
+
+def _items(part: str, *rows: tuple[int, str, str] | tuple[int, str, str, str]) -> list[ClaimItem]:
+    return [ClaimItem(row[0], part, *row[1:]) for row in rows]
 
 
 CLAIM_ITEMS: tuple[ClaimItem, ...] = (
@@ -48,7 +63,7 @@ CLAIM_ITEMS: tuple[ClaimItem, ...] = (
         (7, "sources", "report.html, Data"),
         (8, "eligibility", f"quarantined files: report.html, Data; who was imaged and why: {AUTHORS}"),
         (9, "preprocessing", "docs/preprocessing.md; parameters of the preprocess run"),
-        (10, "choice of subsets", "report.html, Data (splits; epidural-only slices left out are counted)"),
+        (10, "choice of subsets", "report.html, Data (splits) and Model (epidural-only slices left out)"),
         (11, "definitions of data elements", "docs/architecture.md, Glossary and The stored set"),
         (12, "de-identification", f"{AUTHORS}; the project removes nothing from files and stores no names"),
         (13, "missing data", "report.html, Data (quarantine list by reason); docs/preprocessing.md"),
@@ -83,17 +98,22 @@ CLAIM_ITEMS: tuple[ClaimItem, ...] = (
         "Evaluation",
         (28, "metrics", "docs/evaluation.md; report.html, Results"),
         (29, "uncertainty", "report.html, Results: 95 % intervals by resampling patients"),
-        (30, "robustness", "report.html, Subgroups"),
-        (31, "explainability, and whether it was validated", "report.html, Where the network looked"),
+        (30, "robustness", "report.html, Subgroups", "Subgroups"),
+        (
+            31,
+            "explainability, and whether it was validated",
+            "report.html, Where the network looked",
+            "Where the network looked",
+        ),
         (32, "external data", "report.html, Data says whether this evaluation is external"),
     ),
     *_items(
         "Results",
         (33, "flow of cases", "report.html, Data: files, quarantine, splits"),
-        (34, "demographics", f"{AUTHORS}: the data sets that the project reads have none in their files"),
+        (34, "demographics", f"{AUTHORS}: the project reads none"),
         (35, "performance on all partitions", "validation: the training run; test: report.html, Results"),
         (36, "diagnostic accuracy with precision", "report.html, Results"),
-        (37, "failure analysis", "report.html, Failures"),
+        (37, "failure analysis", "report.html, Failures", "Failures"),
     ),
     *_items(
         "Discussion",

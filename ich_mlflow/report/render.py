@@ -1,8 +1,10 @@
 """Setting reports and model cards with Jinja templates."""
 
+from collections.abc import Collection
+
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ich_mlflow.report.claim import CLAIM_ITEMS
+from ich_mlflow.report.claim import claim_items
 from ich_mlflow.report.contents import Card, Report
 
 #: What MLflow's registry keeps of a model version's description.
@@ -19,12 +21,15 @@ def model_card(card: Card) -> str:
     return _environment().get_template("model_card.md.j2").render(card=card)
 
 
-def claim_checklist(*, title: str, run_id: str) -> str:
-    """The CLAIM checklist in Markdown: for each item where it is answered, or that the authors have to."""
+def claim_checklist(*, title: str, run_id: str, sections: Collection[str]) -> str:
+    """The CLAIM checklist in Markdown: for each item where it is answered, or that the authors have to.
+
+    sections: titles of the report's, by which some items are answered or not.
+    """
     return (
         _environment()
         .get_template("claim_checklist.md.j2")
-        .render(items=CLAIM_ITEMS, title=title, run_id=run_id)
+        .render(items=claim_items(sections), title=title, run_id=run_id)
     )
 
 

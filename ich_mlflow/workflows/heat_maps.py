@@ -60,15 +60,15 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
             continue
         best = places[np.argsort(-scored.probabilities[places, i], kind="stable")]
         # the game is played on a fixed, even choice of all positives, the pictures show the surest
-        played = places[:: -(-len(places) // MAX_POINTED)] if folder is not None else best[:each]
-        played = np.union1d(played, best[:each])
+        counting = places[:: -(-len(places) // MAX_POINTED)] if folder is not None else best[:each]
+        played = np.union1d(counting, best[:each])
         rows = scored.rows[played]
         maps = _maps(model, scored, rows, i)
         hu = scored.stored.hu(rows)
         lesions = None if folder is None else lesions_of(scored, folder, rows, label)
         pointed = None if lesions is None else point(maps, lesions, hu)
         if pointed is not None:
-            counted.append(_counted(label, pointed))
+            counted.append(_counted(label, pointed, np.isin(played, counting)))
             tolerance = pointed.tolerance
         for place in best[:each]:
             at = int(np.flatnonzero(played == place)[0])
@@ -107,13 +107,15 @@ def _maps(model: keras.Model, scored: Scored, rows: np.ndarray, label: int) -> n
     return np.concatenate(parts)
 
 
-def _counted(label: str, pointed: Pointed) -> dict[str, object]:
+def _counted(label: str, pointed: Pointed, counting: np.ndarray) -> dict[str, object]:
+    """The game on the slices [n] that count: those only shown are the surest, and would flatter."""
+    hits = pointed.hits[counting]
     return {
         "label": label,
-        "slices": len(pointed.hits),
-        "hits": int(pointed.hits.sum()),
-        "rate": float(pointed.hits.mean()),
-        "chance": float(pointed.chance.mean()),
+        "slices": len(hits),
+        "hits": int(hits.sum()),
+        "rate": float(hits.mean()),
+        "chance": float(pointed.chance[counting].mean()),
     }
 
 

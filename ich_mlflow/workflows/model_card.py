@@ -1,6 +1,7 @@
 """The model card of an evaluation, and what a reader must know before believing a figure."""
 
 from ich_mlflow import __version__
+from ich_mlflow.evaluation.metrics import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.report.contents import Card, Table
@@ -49,7 +50,8 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             ("code", f"ich_mlflow {__version__}"),
         ],
         data=[
-            f"Evaluated on {describe(scored.stored)}: {manifest.get('overlap', 'overlap not recorded')}.{external}",
+            f"Evaluated on the test split of {describe(scored.stored)}: "
+            f"{manifest.get('overlap', 'overlap not recorded')}.{external}",
             f"{len(scored.rows):,} slices, {len(scored.exams.targets):,} exams, "
             f"{len(set(scored.exams.patients)):,} patients, none of them trained or validated on"
             + ("." if evaluated.unseen_checked else ", as far as is known."),
@@ -109,17 +111,7 @@ def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
             f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples; with so few, "
             "intervals by resampling are too narrow."
         )
-    unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
-    if unknown:
-        found.append(f"Not estimable, for want of positives or negatives: {', '.join(unknown)}.")
-    unrepresented = scheme_of_labels(evaluated.scored.specification.labels).unrepresented(
-        evaluated.scored.stored.subtypes[evaluated.scored.rows]
-    )
-    if unrepresented.any():
-        found.append(
-            f"{unrepresented.sum():,} slices show only bleeds that this model has no label for; they count as "
-            "negatives."
-        )
+    found += [*_not_estimable(evaluated), *_unrepresented(evaluated)]
     if is_own_data(evaluated):
         found.append(
             "Training and test come from one source: scanners and hospitals elsewhere differ, and figures "
@@ -132,6 +124,32 @@ def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
         "Exams hold every series of a study in the set; labels say nothing of age, size or danger of a bleed.",
     ]
     return found
+
+
+def _not_estimable(evaluated: Evaluated) -> list[str]:
+    """Of slices and of exams, the labels without a figure: all exams may have what only some slices show."""
+    found = []
+    for assessment in (evaluated.slices, evaluated.exams):
+        if assessment is None:
+            continue
+        unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
+        if unknown:
+            found.append(
+                f"Not estimable, for want of positive or negative {assessment.predictions.unit}: {', '.join(unknown)}."
+            )
+    return found
+
+
+def _unrepresented(evaluated: Evaluated) -> list[str]:
+    """How many slices, or exams where labels are of those, show only bleeds that the model has no label for."""
+    scored = evaluated.scored
+    shows = scheme_of_labels(scored.specification.labels).unrepresented(scored.stored.subtypes[scored.rows])
+    count, unit = int(shows.sum()), SLICES
+    if evaluated.slices is None:  # each slice carries its exam's labels
+        count, unit = scored.stored.table["study_uid"].iloc[scored.rows[shows]].nunique(), EXAMS
+    if not count:
+        return []
+    return [f"{count:,} {unit} show only bleeds that this model has no label for; they count as negatives."]
 
 
 def is_own_data(evaluated: Evaluated) -> bool:

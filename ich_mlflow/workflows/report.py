@@ -1,6 +1,7 @@
 """The report, the model card and the CLAIM checklist of an evaluation, filled from its run and the training run."""
 
 from datetime import UTC, datetime
+from shlex import quote
 
 from ich_mlflow import __version__
 from ich_mlflow.dataset.split import split_counts
@@ -31,7 +32,7 @@ def log_report(run: Run, evaluated: Evaluated) -> None:
     limits = limits_of(evaluated, model)
     report = Report(
         title=f"Evaluation of {model_name(evaluated)}",
-        subtitle=f"on {describe(evaluated.scored.stored)}; {evaluated.model_uri}",
+        subtitle=f"on the test split of {describe(evaluated.scored.stored)}; {evaluated.model_uri}",
         notice=f"{NOTICE} Nothing here may decide about a patient.",
         headline=_headline(evaluated),
         sections=_sections(run, evaluated, model),
@@ -45,7 +46,9 @@ def log_report(run: Run, evaluated: Evaluated) -> None:
     run.text(report_html(report), "report.html")
     card = model_card(card_of(evaluated, model, limits))
     run.text(card, CARD_FILE)
-    run.text(claim_checklist(title=report.title, run_id=evaluated.run_id), "claim_checklist.md")
+    sections = [section.title for section in report.sections]
+    checklist = claim_checklist(title=report.title, run_id=evaluated.run_id, sections=sections)
+    run.text(checklist, "claim_checklist.md")
     if is_own_data(evaluated):
         describe_versions(evaluated.trained_run, as_description(card, run_id=evaluated.run_id))
 
@@ -219,8 +222,8 @@ def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> 
         paragraphs=[
             f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are the "
             "middle 95 % over "
-            f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure stands what a "
-            "predictor scores that "
+            f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure, or in the last "
+            "rows, stands what a predictor scores that "
             "doesn't look at the image: how often the label was in training"
             + (", and how often at that height of the head." if unit == SLICES else ".")
         ],
@@ -237,8 +240,10 @@ def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> 
 def _looked_section(evaluated: Evaluated, pictures: list[Picture]) -> Section:
     pointing = evaluated.pointing
     if pointing is None:
-        said = "There are no lesion masks for these slices, so the maps are for looking at: nothing says "
-        "that they are right."
+        said = (
+            "There are no lesion masks for these slices, so the maps are for looking at: nothing says that they "
+            "are right."
+        )
         return Section(
             anchor="looked", title="Where the network looked", paragraphs=[said], pictures=pictures
         )
@@ -262,13 +267,13 @@ def _pictures(run: Run, name: str) -> list[Picture]:
 
 
 def _command(evaluated: Evaluated) -> str:
-    parts = [
-        "mlflow run . -e evaluate",
-        f"-P model={evaluated.model_uri}",
-        f"-P data={evaluated.scored.stored.path}",
-        f"-P operating_point={evaluated.rule}",
-        f"-P resamples={evaluated.num_resamples}",
-    ]
+    """What makes the same again, as a shell takes it: a path may have spaces."""
+    told = {
+        "model": evaluated.model_uri,
+        "data": evaluated.scored.stored.path,
+        "operating_point": evaluated.rule,
+        "resamples": evaluated.num_resamples,
+    }
     if evaluated.baseline_uri:
-        parts.append(f"-P baseline={evaluated.baseline_uri}")
-    return " ".join(parts)
+        told["baseline"] = evaluated.baseline_uri
+    return " ".join(["mlflow run . -e evaluate", *(f"-P {quote(f'{k}={v}')}" for k, v in told.items())])

@@ -143,7 +143,7 @@ def difference_table(table: pd.DataFrame, *, unit: str) -> Table:
         title=f"Model minus baseline, {unit}",
         columns=["metric", "model", "baseline", "difference (95 % interval, paired)"],
         rows=rows,
-        note="Both were resampled by the same draws of patients. An interval that holds 0 shows no difference.",
+        note="Both were resampled by the same draws of patients. An interval that holds 0 leaves open which is better.",
     )
 
 
@@ -209,4 +209,11 @@ def _metric_table(assessment: Assessment, metrics: Sequence[str], *, title: str,
             digits = _DIGITS.get(metric, 2)
             row.append(with_interval(found["value"], found["low"], found["high"], digits=digits))
         rows.append(row)
+    for floor in assessment.floors:
+        means_of_floor = [table.loc[(metric, "macro")][f"floor_{floor}"] for metric in metrics]
+        said = [
+            shown(mean, digits=_DIGITS.get(metric, 2))
+            for metric, mean in zip(metrics, means_of_floor, strict=True)
+        ]
+        rows.append([f"macro of {floor} alone", *said])
     return Table(title=title, columns=["label", *(NAMES[metric] for metric in metrics)], rows=rows, note=note)

@@ -23,6 +23,8 @@ from ich_mlflow.workflows.specify import columns
 BATCH_SIZE = 32
 #: What the labels of a stored set are of, as its manifest says.
 OF_SLICES, OF_STUDIES, NO_LABELS = "slice", "study", "none"
+#: What tells that a patient was seen: a copy of the data may have its patients renamed, and its studies not.
+_PATIENT_COLUMNS = {"patient_id": "patients", "study_uid": "studies", "series_uid": "series"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +150,10 @@ def expect_unseen(
     *,
     say: Callable[[str], None] = print,
 ) -> bool:
-    """Whether it was checked that no patient of the test split was trained or validated on.
+    """Whether it was checked that no patient, study or series of the test split was trained or validated on.
 
     The set that was trained on keeps its own test split, so nothing has to be looked up there. trained_path: of the
-    stored set that was trained on. Raises ModelError where patients are shared.
+    stored set that was trained on. Raises ModelError where any is shared.
     """
     if specification.data_digest == stored.digest:
         return True
@@ -167,13 +169,13 @@ def expect_unseen(
     if trained.digest != specification.data_digest:
         say(f"note: {path} has changed since the model was trained, so shared patients can't be ruled out")
         return False
-    seen = set(trained.table.loc[trained.table["split"] != TEST, "patient_id"])
-    shared = seen & set(stored.table["patient_id"].to_numpy()[stored.rows(TEST)])
-    if shared:
-        raise ModelError(
-            f"{len(shared)} patients of the test split of {stored.path} were in the training or validation "
-            "split of the "
-            f"model ({path}), such as {sorted(shared)[0]}: expected none; evaluate on the model's own set "
-            f"(-P data={path}), or on other patients"
-        )
+    seen, test = trained.table[trained.table["split"] != TEST], stored.table.iloc[stored.rows(TEST)]
+    for column, things in _PATIENT_COLUMNS.items():
+        shared = set(seen[column]) & set(test[column])
+        if shared:
+            raise ModelError(
+                f"{len(shared)} {things} of the test split of {stored.path} were in the training or validation "
+                f"split of the model ({path}), such as {min(shared)}: expected none; evaluate on the model's own set "
+                f"(-P data={path}), or on other patients"
+            )
     return True

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ich_mlflow.dataset.split import group_patients
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.aggregate import Exams, to_exams
 from ich_mlflow.evaluation.assess import Predictions
@@ -67,10 +68,13 @@ def from_validation(
 
 
 def columns(stored: StoredSet, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Patient, study and position in the head (0 to 1) of those rows, each [N]."""
+    """Patient, study and position in the head (0 to 1) of those rows, each [N].
+
+    Patients that share a study or a series count as one, as they do where the set is split.
+    """
     table = stored.table.iloc[rows]
     return (
-        table["patient_id"].to_numpy(),
+        group_patients(table["patient_id"], table["study_uid"], table["series_uid"]),
         table["study_uid"].to_numpy(),
         table["position_fraction"].to_numpy(),
     )

@@ -86,6 +86,20 @@ def test_two_patients_of_either_kind_are_too_few_for_an_interval():
         assert not np.isnan(table.loc[("auc", LABELS[1 - column]), "low"])
 
 
+def test_two_patients_in_all_are_too_few_for_any_interval():
+    predictions = _predictions()
+    predictions.targets[:, 0] = False
+    for patients, enough in ((2, False), (3, True)):
+        table = assess(predictions.where(predictions.patients < patients), num_resamples=100).table()
+        table = table.set_index(["metric", "label"])
+        # of a label without positives too: its specificity would be that of the same two again and again
+        for name in (("specificity", "epidural"), ("accuracy", "mean"), ("log_loss", "mean")):
+            assert not np.isnan(table.loc[name, "value"])
+            assert np.isnan(table.loc[name, "low"]) != enough
+    one = predictions.where(predictions.patients < 1)
+    assert difference(one, one, num_resamples=100)[["low", "high"]].isna().all(axis=None)
+
+
 def test_a_worse_model_is_worse_by_an_interval_without_zero():
     model, worse = _predictions(), _predictions(shift=0.3)
     table = difference(model, worse, num_resamples=200).set_index(["metric", "label"])

@@ -46,6 +46,15 @@ def test_weights_give_what_building_each_resample_gives(ties):
                 assert np.isnan(ours), name
 
 
+def test_a_label_without_positives_is_no_part_of_a_resampled_mean():
+    targets, probabilities, patients = _slices()
+    targets[:, 0] = False
+    samples = resample_patients(
+        targets, probabilities, THRESHOLDS, patients, LABELS, num_resamples=40
+    ).samples
+    np.testing.assert_array_equal(samples["specificity/macro"], samples["specificity/subdural"])
+
+
 def test_the_draws_do_not_depend_on_how_many_are_held_at_a_time(monkeypatch):
     arguments = (*_slices()[:2], THRESHOLDS, _slices()[2], LABELS)
     whole = resample_patients(*arguments, num_resamples=20)

@@ -122,12 +122,15 @@ def test_macro_means_are_over_the_estimable_labels():
     assert metrics.num_estimable == 1
     assert metrics.macro_auc == 0.75
     assert metrics.macro_f1 == pytest.approx(2 / 3)
+    # epidural, without a positive, has a specificity of its own (.75), that is no part of the mean
+    assert metrics.macro("specificity") == metrics.per_label[0].specificity == 1
 
 
 def test_a_macro_mean_over_no_label_is_nan():
     metrics = score(targets=np.zeros((4, 2)))
     assert metrics.num_estimable == 0
     assert np.isnan(metrics.macro_auc)
+    assert np.isnan(metrics.macro("specificity"))
 
 
 def test_accuracies_by_hand():

@@ -101,6 +101,11 @@ def test_a_long_card_is_cut_between_paragraphs_to_what_the_registry_holds():
 
 
 def test_the_checklist_names_the_run_and_is_a_table():
-    text = claim_checklist(title="Evaluation", run_id="abc")
+    text = claim_checklist(title="Evaluation", run_id="abc", sections=["Data", "Subgroups"])
     assert "run abc" in text
+    assert "| 30 | Evaluation | robustness | report.html, Subgroups |" in text
+    assert (
+        "| 37 | Results | failure analysis | **for the authors**: this report has no section Failures |"
+        in text
+    )
     assert "| 29 | Evaluation | uncertainty | report.html, Results" in text

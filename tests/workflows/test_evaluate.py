@@ -1,5 +1,7 @@
 import base64
 import re
+import shlex
+from html import unescape
 
 import mlflow
 import numpy as np
@@ -221,7 +223,8 @@ def test_patients_that_were_trained_on_are_refused(trained, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def test_external_data_of_a_source_is_all_test_and_says_so(trained, tmp_path):
+def test_external_data_of_a_source_is_all_test_and_says_so(trained, registry, tmp_path):
+    promote(PromoteOptions(num_classes=5, run=trained.run_id, replace="true"))
     root = write_ctich(tmp_path / "ctich", ["49,1,0,0,0,0,0,1,0", "49,2,0,0,0,0,1,0,0"])
     found = evaluate(
         EvaluateOptions(
@@ -236,9 +239,15 @@ def test_external_data_of_a_source_is_all_test_and_says_so(trained, tmp_path):
     assert found.unseen_checked
     html = _artifact(found.run_id, "report.html")
     assert "This is external data" in html
-    assert "Not estimable, for want of positives or negatives: epidural" in html
+    assert "on the test split of ctich, 2 slices of 1 patients" in html
+    assert "nothing says that they are right." in html
+    # the only exam shows a subdural bleed, one of its two slices does not
+    others = "epidural, intraparenchymal, intraventricular, subarachnoid"
+    assert f"for want of positive or negative slices: {others}." in html
+    assert f"for want of positive or negative exams: {others}, subdural." in html
     # the card of a version is of its own test split
     version = mlflow.MlflowClient().search_model_versions(f"tags.`ich.run_id` = '{trained.run_id}'")
+    assert version
     assert all("ctich" not in (one.description or "") for one in version)
 
 
@@ -261,10 +270,32 @@ def test_labels_of_studies_are_scored_as_exams_only(trained, tmp_path):
     metrics = _run(found.run_id).data.metrics
     assert "test/exam/auc/subdural" in metrics
     assert not [name for name in metrics if name.startswith("test/auc")]
-    assert "Labels are of each study" in _artifact(found.run_id, "report.html")
+    html = _artifact(found.run_id, "report.html")
+    assert "Labels are of each study" in html
+    # what is shown of slices alone is not claimed of such a report
+    checklist = _artifact(found.run_id, "claim_checklist.md")
+    for section in ("Subgroups", "Failures", "Where the network looked"):
+        assert f"<h2>{section}</h2>" not in html
+        assert f"report.html, {section}" not in checklist
+        assert f"**for the authors**: this report has no section {section} |" in checklist
 
 
-def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_path):
+def test_exams_with_bleeds_of_no_label_are_counted_as_exams(four_classes, tmp_path):
+    root = tmp_path / "cq 500"
+    epidural = ("ICH", "EDH")
+    write_reads(root, [read_row(1, (), epidural, epidural), read_row(2, (), (), ())])
+    for exam in (1, 2):
+        write_series(root, exam, "CT Plain")
+    told = {"model": four_classes.serving_uri, "resamples": 100, "heat_maps": 0, "source": "cq500"}
+    found = evaluate(EvaluateOptions(**told, data=str(root), out=str(root / "set"), workers=1))
+    html = _artifact(found.run_id, "report.html")
+    assert "1 exams show only bleeds that this model has no label for" in html
+    # and the command that makes the same again is one for a shell, though the path has a space
+    command = re.search(r"<pre>(.*)</pre>", html).group(1)
+    assert f"data={root / 'set'}" in shlex.split(unescape(command))
+
+
+def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_path, monkeypatch):
     cohort = write_cohort(
         tmp_path / "cohort",
         CohortOptions(exams=3, seed=3, exam_rate=0.7, rows=128),
@@ -290,6 +321,11 @@ def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_p
     assert table["chance"].between(0.5, 1).all()
     assert "area of the bleed, third" in set(found.subgroups["grouping"])
     assert "Pointing game" in _artifact(found.run_id, "report.html")
+    # the surest are shown beside the choice that the game is played on, and don't count
+    monkeypatch.setattr("ich_mlflow.workflows.heat_maps.MAX_POINTED", 1)
+    told = {"model": trained.serving_uri, "data": str(tmp_path / "set"), "resamples": 100}
+    found = evaluate(EvaluateOptions(**told, heat_maps=16))
+    assert (found.pointing.table["slices"] == 1).all()
 
 
 def test_a_submission_has_the_rows_of_the_sample_in_their_order(trained, tmp_path):
@@ -340,6 +376,7 @@ def test_a_submission_needs_all_five_subtypes(four_classes, tmp_path):
     [
         ({"source": "ctich"}, "data is 'auto', expected the folder"),
         ({"source": "liver"}, "source is 'liver'"),
+        ({"out": "results"}, "out is 'results', expected auto without source="),
         ({"source": "rsna-test", "data": "x"}, "rsna with submission=true"),
         ({"operating_point": "best"}, "operating_point is 'best'"),
         ({"resamples": 5}, "resamples is 5, expected 100"),
