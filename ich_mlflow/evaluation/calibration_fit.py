@@ -43,7 +43,10 @@ def _fit(label: str, targets: np.ndarray, probabilities: np.ndarray, method: str
     if method == NONE or rarer == 0:
         return Calibration(label=label)
     if method == ISOTONIC:
-        steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(probabilities, targets)
+        # A step of exactly 0 or 1 would cost without bound where it is wrong.
+        lowest, highest = _smoothed(targets)
+        steps = IsotonicRegression(y_min=lowest, y_max=highest, out_of_bounds="clip")
+        steps.fit(probabilities, targets)
         return Calibration(
             label=label,
             method=ISOTONIC,
@@ -54,13 +57,19 @@ def _fit(label: str, targets: np.ndarray, probabilities: np.ndarray, method: str
     return Calibration(label=label, method=method, scale=scale, shift=shift)
 
 
+def _smoothed(targets: np.ndarray) -> tuple[float, float]:
+    """What Platt (1999) puts for 0 and 1, of slices without and with the label."""
+    positive, negative = int(targets.sum()), int((~targets).sum())
+    return 1 / (negative + 2), (positive + 1) / (positive + 2)
+
+
 def _least_loss(logits: np.ndarray, targets: np.ndarray, *, shifted: bool) -> tuple[float, float]:
     """Scale and shift of the logits with the least cross-entropy; the targets are smoothed as Platt does.
 
     The scale is fitted by its logarithm, so it stays positive, and held to 1/50 … 50: on separable data it has no end.
     """
-    positive, negative = int(targets.sum()), int((~targets).sum())
-    y = np.where(targets, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    lowest, highest = _smoothed(targets)
+    y = np.where(targets, highest, lowest)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scale, shift = np.exp(parameters[0]), parameters[1] if shifted else 0.0

@@ -20,7 +20,7 @@ from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
-from ich_mlflow.phantom.lesions import LESIONS_FOLDER, write_lesions
+from ich_mlflow.phantom.lesions import write_lesions
 from ich_mlflow.processes import behave, interrupts_ignored, locked, num_cores
 
 #: Changes whenever the same options would make other pixels.
@@ -62,9 +62,9 @@ def write_cohort(
 ) -> Path:
     """Write the cohort into `folder`, or find it there made before with the same options; return the folder.
 
-    It is written to `<folder>.partial` and renamed when whole; a call that was cut off is gone on with. workers: processes, None for one a core, 1 for
-    this process. Raises DataError where the folder holds anything else, OptionError where quirks need an encoder
-    that is not there.
+    It is written to `<folder>.partial` and renamed when whole; a call that was cut off is gone on with. workers:
+    processes, None for one a core, 1 for this process. Raises DataError where the folder holds anything else,
+    OptionError where quirks need an encoder that is not there.
     """
     folder = Path(folder)
     if folder.exists():

@@ -107,7 +107,7 @@ def test_what_was_cut_off_is_gone_on_with_and_ends_the_same(cohort, tmp_path, mo
 
     monkeypatch.setattr(module, "make_exam", until_the_last)
     folder = tmp_path / "cohort"
-    with pytest.raises(DataError, match="No space left.*goes on from what is in"):
+    with pytest.raises(DataError, match=r"No space left.*goes on from what is in"):
         write_cohort(folder, OPTIONS, workers=1, progress=False)
     assert not folder.exists()
     write_cohort(folder, OPTIONS, workers=1, progress=False)
