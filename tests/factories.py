@@ -225,6 +225,21 @@ def tiny_network(
 
 
 TINY = replace(BACKBONES["efficientnet-b0"], build=tiny_network)
+
+
+def tiny_pyramid(*, include_top, weights, input_shape):
+    """Four convolutions by half, named as taps: for pretraining in seconds."""
+    assert weights is None
+    x = pixels = keras.Input(input_shape)
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="stem_conv")(x)
+    for tap in _TAPS:
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name=tap)(x)
+    return keras.Model(pixels, x, name="tiny_pyramid")
+
+
+_TAPS = ("quarter", "eighth", "sixteenth", "last")
+TINY_PYRAMID = replace(BACKBONES["efficientnet-b0"], build=tiny_pyramid, taps=_TAPS)
 #: A training of the tiny network in a process of its own: options as JSON, then prints the run's id.
 TRAIN_SCRIPT = """
 import json, sys
@@ -242,12 +257,35 @@ print("RUN", train(TrainOptions(**json.loads(sys.argv[2]))).run_id, flush=True)
 
 def training_process(folder: Path, tracking_uri: str, options: dict[str, str]) -> subprocess.Popen[str]:
     """Start TRAIN_SCRIPT in that folder; its output comes through stdout."""
+    return _process(TRAIN_SCRIPT, folder, tracking_uri, options)
+
+
+def _process(script: str, folder: Path, tracking_uri: str, options: dict[str, Any]) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN_SCRIPT, tracking_uri, json.dumps(options)],
+        [sys.executable, "-c", script, tracking_uri, json.dumps(options)],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+PRETRAIN_SCRIPT = """
+import json, sys
+import mlflow
+from ich_mlflow.model.backbones import BACKBONES
+from ich_mlflow.options import PretrainOptions
+from ich_mlflow.workflows.pretrain import pretrain_weights
+from tests.factories import TINY_PYRAMID
+BACKBONES["efficientnet-b0"] = TINY_PYRAMID
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment("tests")
+pretrain_weights(PretrainOptions(**json.loads(sys.argv[2])))
+"""
+
+
+def pretraining_process(folder: Path, tracking_uri: str, options: dict[str, Any]) -> subprocess.Popen[str]:
+    """Pretrain the tiny pyramid in a process of its own, in that folder; its output comes through stdout."""
+    return _process(PRETRAIN_SCRIPT, folder, tracking_uri, options)

@@ -1,0 +1,167 @@
+"""The smallest real pretraining, kill -9 in the middle of one, and the demonstration models made from it."""
+
+import os
+import signal
+from dataclasses import asdict
+
+import mlflow
+import numpy as np
+import pytest
+
+from ich_mlflow.errors import ModelError, OptionError
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.model.backbones import BACKBONES
+from ich_mlflow.model.shipped import read_weights
+from ich_mlflow.options import DemonstrateOptions, PretrainOptions
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.package import load_classifier
+from ich_mlflow.training.weights import start_backbone
+from ich_mlflow.workflows import demonstrate as demonstrate_module
+from ich_mlflow.workflows.demonstrate import demonstrate
+from ich_mlflow.workflows.pretrain import pretrain_weights
+from tests.factories import TINY_PYRAMID, pretraining_process
+
+EPOCHS = 3
+OPTIONS = {
+    "exams": 40,
+    "epochs": EPOCHS,
+    "weights": "random",
+    "image_sizes": "32,64",
+    "batch_size": 8,
+    "seed": 5,
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny_pyramid(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "efficientnet-b0", TINY_PYRAMID)
+
+
+@pytest.fixture(scope="module")
+def pretrained(workspace):
+    """The file of weights of a pretraining of 40 exams, and its run."""
+    before = BACKBONES["efficientnet-b0"]
+    BACKBONES["efficientnet-b0"] = TINY_PYRAMID
+    try:
+        path = pretrain_weights(PretrainOptions(**OPTIONS, out="pretrained", checkpoints="checkpoints-whole"))
+    finally:
+        BACKBONES["efficientnet-b0"] = before
+    run = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`ich.stage` = 'pretrain'")
+    return workspace / path, run.iloc[0]["run_id"]
+
+
+def test_the_file_says_how_it_was_made_and_starts_a_backbone(pretrained):
+    path, run_id = pretrained
+    weights = read_weights(path)
+    about = weights.about
+    assert {name: about[name] for name in OPTIONS} == OPTIONS
+    assert about["made_from"] == "weights: EfficientNet-B0 starts at random"
+    assert len(about["cohort_digest"]) == 64
+    assert about["demonstration_image_size"] == 64
+    figures = mlflow.get_run(run_id).data.metrics
+    assert about["test/auc/macro"] == pytest.approx(figures["test/auc/macro"], abs=1e-4)
+    # the lesion head is dropped
+    layers = {name.split("/")[0] for name in weights.arrays}
+    assert layers == {"stem_conv", *TINY_PYRAMID.taps, "dense", "probabilities"}
+    start = start_backbone(str(path), image_size=32)
+    np.testing.assert_array_equal(start.backbone.get_layer("last").get_weights()[0], weights.arrays["last/0"])
+
+
+def test_the_run_has_a_curve_its_data_and_the_files(pretrained):
+    path, run_id = pretrained
+    run = mlflow.get_run(run_id)
+    points = mlflow.MlflowClient().get_metric_history(run_id, "epoch/val_dice")
+    assert [point.step for point in points] == list(range(EPOCHS))
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["phantom-pretraining"]
+    artifacts = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id)}
+    assert {
+        path.name,
+        "about.json",
+        *(f"efficientnet-b0-phantom-{n}class.json" for n in (4, 5, 6)),
+    } <= artifacts
+    assert not list((path.parents[1] / "checkpoints-whole").iterdir())
+
+
+def test_after_kill_9_the_same_command_goes_on_in_the_same_run_and_ends_the_same(
+    workspace, pretrained, tmp_path
+):
+    _, whole = pretrained
+    options = {**OPTIONS, "out": str(tmp_path / "out"), "checkpoints": str(tmp_path / "checkpoints")}
+    uri = mlflow.get_tracking_uri()
+    killed = pretraining_process(workspace, uri, options)
+    for line in killed.stdout:
+        if line.startswith(f"epoch 1/{EPOCHS}  loss"):
+            os.kill(killed.pid, signal.SIGKILL)
+            break
+    assert killed.wait() == -signal.SIGKILL
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    again = pretraining_process(workspace, uri, options)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert f"goes on with run {folder.name}" in output
+    client = mlflow.MlflowClient()
+    assert client.get_run(folder.name).info.status == "FINISHED"
+    for metric in ("epoch/loss", "epoch/val_loss"):
+        ours, theirs = (client.get_metric_history(run, metric) for run in (folder.name, whole))
+        assert [point.step for point in ours] == list(range(EPOCHS))
+        np.testing.assert_allclose([p.value for p in ours], [p.value for p in theirs], rtol=1e-3)
+    assert (tmp_path / "out" / "efficientnet-b0-phantom.npz").exists()
+
+
+@pytest.fixture
+def shipped(pretrained, monkeypatch):
+    """The package comes with what was just pretrained."""
+    path, _ = pretrained
+    monkeypatch.setattr(demonstrate_module, "shipped_path", lambda name: path.with_name(f"{name}.npz"))
+    return path
+
+
+@pytest.mark.parametrize("num_classes", [4, 5, 6])
+def test_a_demonstration_model_answers_as_the_pretrained_network(shipped, num_classes, capsys):
+    uri = demonstrate(DemonstrateOptions(num_classes=num_classes))
+    said = capsys.readouterr().out
+    assert uri == f"models:/ich-{num_classes}class-phantom-demo/1"
+    assert f"mlflow models serve -m {uri} -p 5001 --env-manager local" in said
+    assert "not for patients" in said
+    classifier = load_classifier(uri)
+    labels = class_scheme(num_classes).labels
+    assert classifier.specification.labels == labels
+    assert classifier.specification.weights == "phantom"
+    weights = read_weights(shipped).arrays
+    hu = np.random.default_rng(0).integers(0, 80, size=(2, 256, 256)).astype(np.int16)
+    everything = demonstrate_module.demonstration_model(read_weights(shipped), class_scheme(6).labels)
+    expected = np.asarray(everything(hu[..., None].astype(np.float32)))
+    places = [class_scheme(6).labels.index(label) for label in labels]
+    np.testing.assert_allclose(classifier.uncalibrated(hu), expected[:, places], atol=1e-4)
+    assert weights["probabilities/0"].shape == (128, 6)
+    version = mlflow.MlflowClient().get_model_version(f"ich-{num_classes}class-phantom-demo", "1")
+    assert "not a medical device" in version.description
+    assert "Trained on phantoms" in version.description
+
+
+def test_a_specification_that_is_missing_is_one_line(shipped):
+    path = shipped.with_name("efficientnet-b0-phantom-4class.json")
+    kept = path.read_text()
+    assert Specification.read(path).labels == class_scheme(4).labels
+    path.unlink()
+    try:
+        with pytest.raises(ModelError, match=r"4class\.json is missing: install ich_mlflow again"):
+            demonstrate(DemonstrateOptions(num_classes=4))
+    finally:
+        path.write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"backbone": "convnext-tiny"}, "expected one of efficientnet-b0, efficientnet-lite0"),
+        ({"weights": "phantom"}, "expected lite0, imagenet, random or a file"),
+        ({"image_sizes": "96,100"}, "multiples of 32 from 32 to 512"),
+        ({"exams": 10}, "expected 40 to 100000"),
+        ({"lesion_weight": -1.0}, "expected 0 or more"),
+    ],
+)
+def test_options_out_of_range_are_refused(said, expected):
+    with pytest.raises(OptionError, match=expected):
+        PretrainOptions(**said)
+    assert asdict(PretrainOptions())["seed"] == 4_000_000_007
