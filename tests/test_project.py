@@ -18,6 +18,8 @@ ENTRY_POINTS = {
     "train": options.TrainOptions,
     "evaluate": options.EvaluateOptions,
     "promote": options.PromoteOptions,
+    "pretrain": options.PretrainOptions,
+    "demonstrate": options.DemonstrateOptions,
 }
 
 

@@ -388,7 +388,7 @@ class _Job:
         if start.name == "random":
             print(
                 "note: the backbone started at random, so these figures say that the pipeline works, not how well "
-                "haemorrhage can be found; pass -P weights=<path> or let Keras reach ImageNet"
+                "haemorrhage can be found; pass -P weights=auto, imagenet, phantom or a path"
             )
         return TrainedModel(
             run_id=run.run_id,
