@@ -92,6 +92,8 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
     assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
     keras.utils.set_random_seed(options.seed % 2**32)
     network, start = _network(options, goes_on=unfinished.state_path.exists())
+    start = start or unfinished.notes["start"]
+    unfinished.note(start=start)
     print(start)
     train, validation, test = (_batches(stored, options, split) for split in ("train", "validation", "test"))
     logged = run.steps("epoch/loss") if run.resumed else set()
@@ -142,10 +144,10 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
 
 
 def _network(options: PretrainOptions, *, goes_on: bool) -> tuple[keras.Model, str]:
-    """The network with the weights that pretraining starts from, and what it says of them."""
+    """The network with the weights that pretraining starts from, and what is said of them: nothing where it goes on."""
     name = options.backbone
     if goes_on:  # its checkpoint brings them
-        return build_pretraining(name=name), "goes on from its checkpoint"
+        return build_pretraining(name=name), ""
     if options.weights == "lite0":
         backbone = build_backbone(name=name, image_size=None)
         weights = read_weights(shipped_path("efficientnet-lite0-imagenet"))

@@ -105,7 +105,9 @@ def test_after_kill_9_the_same_command_goes_on_in_the_same_run_and_ends_the_same
         ours, theirs = (client.get_metric_history(run, metric) for run in (folder.name, whole))
         assert [point.step for point in ours] == list(range(EPOCHS))
         np.testing.assert_allclose([p.value for p in ours], [p.value for p in theirs], rtol=1e-3)
-    assert (tmp_path / "out" / "efficientnet-b0-phantom.npz").exists()
+    about = read_weights(tmp_path / "out" / "efficientnet-b0-phantom.npz").about
+    assert about["made_from"] == "weights: EfficientNet-B0 starts at random"
+    assert about["hours"] >= 0
 
 
 @pytest.fixture
