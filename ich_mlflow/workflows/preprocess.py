@@ -17,7 +17,7 @@ from ich_mlflow.errors import OptionError, QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.labels import ANY, SUBTYPES
-from ich_mlflow.options import AUTO, PreprocessOptions, is_true
+from ich_mlflow.options import AUTO, PRETRAINING_SEED, PreprocessOptions, is_true
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
 from ich_mlflow.sources.registry import open_source
@@ -85,6 +85,11 @@ def source_folder(options: PreprocessOptions) -> Path | str:
         raise OptionError(
             f"source={options.source} needs the folder of its files: pass -P data=<folder> (only the phantom "
             "source makes its own)"
+        )
+    if options.seed == PRETRAINING_SEED:
+        raise OptionError(
+            f"seed is {options.seed}, which is that of the phantoms that weights=phantom have seen: pass -P seed= with "
+            "any other number"
         )
     from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 

@@ -222,6 +222,13 @@ def test_too_few_patients_are_refused(workspace, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+def test_the_patients_that_pretraining_saw_are_not_made_again(workspace):
+    with pytest.raises(
+        OptionError, match="seed is 4000000007, which is that of the phantoms that weights=phantom"
+    ):
+        preprocess(PreprocessOptions(source="phantom", exams=3, seed=4_000_000_007))
+
+
 def test_a_source_that_needs_a_folder_says_so(workspace, tmp_path):
     with pytest.raises(OptionError, match="-P data="):
         preprocess(PreprocessOptions(source="ctich"))
