@@ -5,8 +5,8 @@
 
 Every start trains the same network on the same folds by the same recipe, with six classes (the subtypes and any); for
 each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the floor of
-slice position and a linear probe: logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
-rest. Differences are paired by patient. Finished trainings are not run again, and one that was killed goes on. Ends
+slice position; a linear probe, logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
+rest; and the demonstration model, which has learned from phantoms alone. Differences are paired by patient. Finished trainings are not run again, and one that was killed goes on. Ends
 with the tables of docs/weights.md.
 """
 
@@ -32,6 +32,7 @@ from ich_mlflow.options import TrainOptions
 
 EXPERIMENT = "benchmark-starts"
 PROBE = "linear probe"
+AS_IS = "demonstration model, no CT seen"
 #: Name -> backbone, weights
 STARTS = {
     "random": ("efficientnet-lite0", "random"),
@@ -116,6 +117,26 @@ def probe(arguments: argparse.Namespace) -> None:
         )
 
 
+def as_it_is(arguments: argparse.Namespace) -> None:
+    """What the demonstration model says of every slice, at its own image size."""
+    from ich_mlflow.model.shipped import read_weights, shipped_path
+    from ich_mlflow.workflows.demonstrate import BACKBONE, demonstration_model
+
+    began = time.perf_counter()
+    sets = sets_of(arguments)
+    model = demonstration_model(read_weights(shipped_path(f"{BACKBONE}-phantom")), SCHEME.labels)
+    chunks = np.array_split(np.arange(len(sets[0].table)), len(sets[0].table) // 32)
+    everything = np.concatenate(
+        [np.asarray(model(sets[0].hu(rows)[..., None].astype(np.float32), training=False)) for rows in chunks]
+    )
+    for fold, stored in enumerate(sets):
+        rows = {split: stored.rows(split) for split in (TRAIN, VALIDATION, TEST)}
+        given = {split: everything[rows[split]] for split in (VALIDATION, TEST)}
+        _save(
+            fold_file(arguments, AS_IS, fold), rows, given, seconds=(time.perf_counter() - began) / len(sets)
+        )
+
+
 def _frozen_features(stored: StoredSet) -> np.ndarray:
     from ich_mlflow.ct.resample import resize_weights
     from ich_mlflow.ct.window import apply_windows, parse_windows
@@ -170,7 +191,9 @@ def report(arguments: argparse.Namespace, names: list[str]) -> None:
         pairs += [
             (f"{name} - {other}", by_name[name].slices, by_name[other].slices)
             for name in by_name
-            if other in by_name and name not in (other, PROBE)
+            if other in by_name
+            and name != other
+            and (name, other) not in {(PROBE, "random"), (PROBE, "ImageNet")}
         ]
     for name, first, second in pairs:
         table = difference(first, second)
@@ -197,15 +220,16 @@ def main() -> None:
     if arguments.one:
         train_fold(arguments, arguments.one[0], int(arguments.one[1]))
         return
-    if not all(fold_file(arguments, PROBE, fold).exists() for fold in range(arguments.folds)):
-        probe(arguments)
+    for name, predict in ((PROBE, probe), (AS_IS, as_it_is)):
+        if not all(fold_file(arguments, name, fold).exists() for fold in range(arguments.folds)):
+            predict(arguments)
     for fold in range(arguments.folds):
         for start in arguments.starts:
             if not fold_file(arguments, start, fold).exists():
                 subprocess.run(
                     [sys.executable, *sys.argv, "--one", start, str(fold)], env=dict(os.environ), check=True
                 )
-    report(arguments, [PROBE, *arguments.starts])
+    report(arguments, [PROBE, AS_IS, *arguments.starts])
 
 
 if __name__ == "__main__":
