@@ -4,10 +4,10 @@
     python benchmarks/starts.py --data data/ctich
 
 Every start trains the same network on the same folds by the same recipe, with six classes (the subtypes and any); for
-each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the floor of
-slice position; a linear probe, logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
-rest; and the demonstration model, which has learned from phantoms alone. Differences are paired by patient. Finished trainings are not run again, and one that was killed goes on. Ends
-with the tables of docs/weights.md.
+each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the floor
+of slice position; a linear probe, logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
+rest; and the demonstration model, which has learned from phantoms alone. Differences are paired by patient. Finished
+trainings are not run again, and one that was killed goes on. Ends with the tables of docs/weights.md.
 """
 
 import argparse
