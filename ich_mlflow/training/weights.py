@@ -84,6 +84,8 @@ class _Starter:
     def imagenet(self) -> Start:
         try:
             return self._imagenet()
+        except ModelError:  # of a file that comes with the package: nothing to fetch
+            raise
         except Exception as error:  # as above
             raise ModelError(
                 f"weights=imagenet can't be had ({_first_line(error)}): put {BACKBONES[self.name].file} into "
@@ -132,8 +134,12 @@ class _Starter:
         )
 
     def _read_npz(self, path: Path) -> keras.Model:
-        alone = self.build(num_slices=1)
-        put_weights(alone, read_weights(path).arrays)
+        alone, found = self.build(num_slices=1), read_weights(path)
+        # Lite0's layers are among those of B0, so its shapes alone would let B0's weights in.
+        of = found.about.get("backbone", self.name)
+        if of != self.name:
+            raise ModelError(f"{path} holds weights of {of}: pass -P backbone={of}")
+        put_weights(alone, found.arrays)
         return alone if self.num_slices == 1 else inflate(alone, self.num_slices)
 
     def _read(self, path: Path) -> keras.Model:

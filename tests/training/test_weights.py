@@ -90,6 +90,21 @@ def test_a_file_that_pretrain_wrote_is_a_start(phantom_weights):
         start_backbone(str(path), image_size=SIZE, name="convnext-tiny")
 
 
+def test_weights_of_b0_are_refused_for_lite0_whose_layers_are_among_b0s(tmp_path):
+    path = tmp_path / "b0.npz"
+    write_weights(path, build_backbone(image_size=SIZE), {"backbone": "efficientnet-b0"}, half=True)
+    assert start_backbone(str(path), image_size=SIZE).name == "file:b0.npz"
+    with pytest.raises(
+        ModelError, match="holds weights of efficientnet-b0: pass -P backbone=efficientnet-b0"
+    ):
+        start_backbone(str(path), image_size=SIZE, name="efficientnet-lite0")
+
+
+def test_a_missing_file_of_the_package_is_not_to_be_fetched_for_keras(phantom_weights):
+    with pytest.raises(ModelError, match=r"^.*lite0-imagenet.npz is missing: install ich_mlflow again$"):
+        start_backbone("imagenet", image_size=SIZE, name="efficientnet-lite0")
+
+
 def test_auto_takes_imagenet_where_keras_has_it(monkeypatch):
     asked = []
 
