@@ -109,6 +109,8 @@ def _begin(partial_folder: Path, options: CohortOptions) -> None:
     """Go on in the folder where a cohort of these options was begun in it; else empty it."""
     description = _description(options)
     if _described(partial_folder) == description:
+        # Cut off after the notes were removed, and before the folder was renamed, it has none.
+        (partial_folder / _NOTES).mkdir(exist_ok=True)
         return
     for left_over in partial_folder.iterdir():
         if left_over.is_dir():

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,3 +126,11 @@ def test_what_other_options_left_is_not_gone_on_with(tmp_path, monkeypatch):
     (left / "ID_1.dcm").write_bytes(b"old")
     folder = write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
     assert not (folder / "stage_2_train" / "ID_1.dcm").exists()
+
+
+def test_what_was_cut_off_before_its_last_rename_is_gone_on_with(cohort, tmp_path):
+    # The notes were removed, and the folder kept its name.
+    shutil.copytree(cohort, tmp_path / "cohort.partial")
+    folder = write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
+    assert (folder / "stage_2_train.csv").read_bytes() == (cohort / "stage_2_train.csv").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
