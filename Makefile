@@ -27,6 +27,14 @@ test: setup  ## the tests
 demo: setup  ## the main job on phantoms: preprocess, train, evaluate, promote
 	. $(BIN)/activate && mlflow run .
 
-pretrain: setup  ## the weights that come with the package, made again into data/pretrained: hours, goes on when cut off
+# A stamp each: what was cut off in the second must not begin the first anew. Remove the folder to make both again.
+PRETRAINED := data/pretrained
+pretrain: $(PRETRAINED)/.b0-made $(PRETRAINED)/.lite0-made  ## the package's weights, made again into data/pretrained: hours, goes on when cut off
+
+$(PRETRAINED)/.b0-made: | setup
 	. $(BIN)/activate && mlflow run . -e pretrain
+	touch $@
+
+$(PRETRAINED)/.lite0-made: | setup $(PRETRAINED)/.b0-made
 	. $(BIN)/activate && mlflow run . -e pretrain -P backbone=efficientnet-lite0 -P weights=imagenet -P learning_rate=5e-4
+	touch $@

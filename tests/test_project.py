@@ -1,6 +1,8 @@
 """The promises outside Python: MLproject, conda.yaml, pyproject.toml and README say what the code does."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -44,6 +46,19 @@ def test_mlproject_hands_every_parameter_on(name):
     passed = re.findall(r"--(\w+) \{(\w+)\}", command)
     assert all(flag == parameter for flag, parameter in passed)
     assert {flag for flag, _ in passed} == {field.name for field in fields(ENTRY_POINTS[name])}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_pretrain_does_not_begin_anew_what_it_had_finished(tmp_path):
+    def told():
+        command = ["make", "-n", "pretrain", f"PRETRAINED={tmp_path}"]
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    runs = re.findall(r"mlflow run \. -e pretrain(.*)", told())
+    assert [("lite0" in run) for run in runs] == [False, True]
+    (tmp_path / ".b0-made").touch()
+    (left,) = re.findall(r"mlflow run \. -e pretrain(.*)", told())
+    assert "-P backbone=efficientnet-lite0 -P weights=imagenet" in left
 
 
 def test_conda_and_pyproject_read_the_same_pins():
