@@ -42,6 +42,7 @@ STARTS = {
     "EfficientNet-B0, phantom": ("efficientnet-b0", "phantom"),
 }
 WINDOWS = "brain,subdural,bone"
+WARMUP_EPOCHS, LEARNING_RATE = 5, 3e-4
 PROBE_SIZE = 224
 PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SCHEME = class_scheme(6)
@@ -79,11 +80,19 @@ def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
     classifier = load_classifier(trained.serving_uri)
     rows = {split: stored.rows(split) for split in (TRAIN, VALIDATION, TEST)}
     _save(
-        fold_file(arguments, start, fold),
+        fold_file(arguments, kept_as(arguments, start), fold),
         rows,
         {split: score_rows(classifier, stored, rows[split]) for split in (VALIDATION, TEST)},
         seconds=time.perf_counter() - began,
     )
+
+
+def kept_as(arguments: argparse.Namespace, name: str) -> str:
+    """The name that predictions are kept under: another recipe's must not be taken for this one's."""
+    changed = (arguments.warmup_epochs, arguments.learning_rate) != (WARMUP_EPOCHS, LEARNING_RATE)
+    if name not in STARTS or not changed:
+        return name
+    return f"{name}-{arguments.warmup_epochs}wu-{arguments.learning_rate:g}"
 
 
 def probe(arguments: argparse.Namespace) -> None:
@@ -169,9 +178,10 @@ def report(arguments: argparse.Namespace, names: list[str]) -> None:
     sets = sets_of(arguments)
     found = []
     for name in names:
-        files = [fold_file(arguments, name, fold) for fold in range(arguments.folds)]
+        kept = kept_as(arguments, name)
+        files = [fold_file(arguments, kept, fold) for fold in range(arguments.folds)]
         seconds = sum(float(np.load(file)["seconds"]) for file in files)
-        found.append(Found(name=name, pooled=pool(arguments, sets, name), minutes=seconds / 60))
+        found.append(Found(name=name, pooled=pool(arguments, sets, kept), minutes=seconds / 60))
     print(f"| start | {' | '.join(SCHEME.labels)} | macro | exams: any | minutes |")
     print(f"|---|{'---|' * (len(SCHEME.labels) + 3)}")
     for one in found:
@@ -210,8 +220,8 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--warmup_epochs", type=int, default=5)
-    parser.add_argument("--learning_rate", type=float, default=3e-4)
+    parser.add_argument("--warmup_epochs", type=int, default=WARMUP_EPOCHS)
+    parser.add_argument("--learning_rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--image_size", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", nargs=2, metavar=("START", "FOLD"), help=argparse.SUPPRESS)
@@ -225,7 +235,7 @@ def main() -> None:
             predict(arguments)
     for fold in range(arguments.folds):
         for start in arguments.starts:
-            if not fold_file(arguments, start, fold).exists():
+            if not fold_file(arguments, kept_as(arguments, start), fold).exists():
                 subprocess.run(
                     [sys.executable, *sys.argv, "--one", start, str(fold)], env=dict(os.environ), check=True
                 )
