@@ -268,7 +268,7 @@ class PretrainOptions:
     weights: str = option(
         "lite0",
         "what pretraining itself starts from: lite0 (the convolutions of EfficientNet-Lite0, of ImageNet, which come "
-        "with the package), imagenet, random, or a .keras or .weights.h5 file",
+        "with the package), imagenet, random, or a .keras, .weights.h5 or .npz file",
     )
     exams: int = option(2000, "phantom exams")
     bleeds: float = option(0.35, "share of the exams that show each subtype")
@@ -286,7 +286,9 @@ class PretrainOptions:
 
     def __post_init__(self) -> None:
         _expect("backbone", self.backbone, self.backbone in PRETRAINABLE, f"one of {', '.join(PRETRAINABLE)}")
-        _expect("weights", self.weights, self.weights != "phantom", "lite0, imagenet, random or a file")
+        # auto may end at the phantom weights, too: what the package comes with would be made from itself.
+        taught = self.weights in ("phantom", AUTO)
+        _expect("weights", self.weights, not taught, "lite0, imagenet, random or a file")
         _expect("exams", self.exams, 40 <= self.exams <= 100_000, "40 to 100000")
         _expect("bleeds", self.bleeds, 0 < self.bleeds <= 1, "above 0, at most 1")
         _expect("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
@@ -294,11 +296,13 @@ class PretrainOptions:
         _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
         sizes = self.image_sizes.split(",")
         valid = all(size.isdecimal() and int(size) % 32 == 0 and 32 <= int(size) <= 512 for size in sizes)
+        # Keras takes the shape of all batches from the first two.
+        once = len(set(sizes)) == len(sizes)
         _expect(
             "image_sizes",
             self.image_sizes,
-            valid,
-            "multiples of 32 from 32 to 512 with commas, as 96,128,160",
+            valid and once,
+            "multiples of 32 from 32 to 512, each once, with commas, as 96,128,160",
         )
         _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
         _expect("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "0 or more")

@@ -1,5 +1,6 @@
 """Make weights that start ahead: pretrain a backbone on a large phantom cohort, with its blood as a second target."""
 
+import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +13,13 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.evaluation.operating_point import MAX_F1
-from ich_mlflow.labels import SCHEMES, class_scheme
+from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme
 from ich_mlflow.model.backbones import build_backbone
 from ich_mlflow.model.pretraining import LABELS_OUTPUT, build_pretraining
 from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path, write_weights
 from ich_mlflow.options import AUTO, PreprocessOptions, PretrainOptions
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
-from ich_mlflow.phantom.lesions import read_lesions
+from ich_mlflow.phantom.lesions import has_lesions, read_lesions
 from ich_mlflow.provenance import git_commit, versions
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.tracking.run import Run, start_run
@@ -44,6 +45,7 @@ def pretrain_weights(options: PretrainOptions) -> Path:
 
     With resume=true, which is the default, it goes on with the unfinished pretraining of the same options.
     """
+    _expect_writable(Path(options.out))
     with ExitStack() as locks:
         before = to_resume(options, locks)
         with start_run("pretrain", resume=before.run_id if before else None, system_metrics=True) as run:
@@ -60,9 +62,7 @@ def pretrain_weights(options: PretrainOptions) -> Path:
 def pretraining_set(options: PretrainOptions) -> StoredSet:
     """The cohort as a stored set: made, or found made before."""
     cohort = CohortOptions(exams=options.exams, seed=options.seed, exam_rate=options.bleeds, rows=ROWS)
-    folder = write_cohort(
-        DATA_FOLDER / f"pretraining-{options.exams}-{options.seed}-{options.bleeds:g}", cohort
-    )
+    folder = write_cohort(cohort_folder(options), cohort)
     return preprocess(
         PreprocessOptions(
             source="phantom",
@@ -76,11 +76,28 @@ def pretraining_set(options: PretrainOptions) -> StoredSet:
     )
 
 
+def cohort_folder(options: PretrainOptions) -> Path:
+    """Where the cohort and its masks are. Not what the stored set says of that: it may have been moved since."""
+    return DATA_FOLDER / f"pretraining-{options.exams}-{options.seed}-{options.bleeds:g}"
+
+
 def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Path:
     run.params(asdict(options), prefix="pretrain")
     run.params(versions(), prefix="version")
     run.tags({"ich.git_commit": git_commit()})
+    # The network first: a mistake in weights= shows before the cohort is made.
+    keras.utils.set_random_seed(options.seed % 2**32)
+    network, start = _network(options, goes_on=unfinished.state_path.exists())
+    start = start or unfinished.notes["start"]
+    unfinished.note(start=start)
+    print(start)
     stored = pretraining_set(options)
+    _expect_bleeds(stored)
+    if not has_lesions(cohort_folder(options)):
+        raise DataError(
+            f"{cohort_folder(options)} has no masks of the blood, which its cohort came with: remove the folder, and "
+            "the same command makes it again"
+        )
     _expect_same_data(unfinished, stored)
     run.dataset(
         stored.table,
@@ -90,11 +107,6 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
         context="pretraining",
     )
     assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
-    keras.utils.set_random_seed(options.seed % 2**32)
-    network, start = _network(options, goes_on=unfinished.state_path.exists())
-    start = start or unfinished.notes["start"]
-    unfinished.note(start=start)
-    print(start)
     train, validation, test = (_batches(stored, options, split) for split in ("train", "validation", "test"))
     logged = run.steps("epoch/loss") if run.resumed else set()
 
@@ -160,7 +172,7 @@ def _network(options: PretrainOptions, *, goes_on: bool) -> tuple[keras.Model, s
 
 
 def _batches(stored: StoredSet, options: PretrainOptions, split: str) -> PretrainingBatches:
-    training, folder = split == "train", Path(stored.manifest["source_path"])
+    training, folder = split == "train", cohort_folder(options)
     sizes = options.parsed_image_sizes
     return PretrainingBatches(
         stored,
@@ -208,6 +220,31 @@ def _write_specifications(
         path = folder / specification_name(options.backbone, scheme.num_classes)
         specification.write(path)
         run.file(path)
+
+
+def _expect_writable(folder: Path) -> None:
+    """Raises DataError now, not after hours, where the weights can't be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{folder} can't be written ({error.strerror}): pass -P out=<a folder that can>"
+        ) from None
+
+
+def _expect_bleeds(stored: StoredSet) -> None:
+    """Raises DataError where the cohort is too small or too healthy to learn from, or to tell what was learned."""
+    for split in ("train", "validation", "test"):
+        targets = stored.subtypes[stored.rows(split)].astype(bool)
+        told_apart = targets.any(axis=0) & ~targets.all(axis=0)
+        if not (told_apart.all() if split == "train" else told_apart.any()):
+            without = [name for name, can in zip(SUBTYPES, told_apart, strict=True) if not can]
+            raise DataError(
+                f"the {split} split of {stored.path} has no slices with and without {', '.join(without)}: pass more "
+                "-P exams= or higher -P bleeds="
+            )
 
 
 def _expect_same_data(unfinished: Unfinished, stored: StoredSet) -> None:

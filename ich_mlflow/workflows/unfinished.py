@@ -20,6 +20,8 @@ _NOTE = "training.json"
 _LOCK = "lock"
 #: Options that change where or how fast a training runs, not what it learns.
 _ANYHOW = ("resume", "checkpoints", "jit", "engine", "spark_master", "workers")
+#: Where pretraining puts its files; the `out` of a training decides which stored set it makes.
+_ANYHOW_PRETRAINING = (*_ANYHOW, "out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,8 @@ def _held(folder: Path) -> Iterator[None]:
 
 def what_counts(options: Options) -> dict[str, Any]:
     """The options that decide what is learned."""
-    return {name: value for name, value in asdict(options).items() if name not in _ANYHOW}
+    anyhow = _ANYHOW_PRETRAINING if isinstance(options, PretrainOptions) else _ANYHOW
+    return {name: value for name, value in asdict(options).items() if name not in anyhow}
 
 
 def _newest_first(folder: Path) -> list[Path]:

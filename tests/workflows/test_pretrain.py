@@ -2,23 +2,31 @@
 
 import os
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
+import keras
 import mlflow
 import numpy as np
 import pytest
 
-from ich_mlflow.errors import ModelError, OptionError
+from ich_mlflow.ct.resample import resize_weights
+from ich_mlflow.ct.window import BRAIN
+from ich_mlflow.errors import DataError, ModelError, OptionError
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.model.backbones import BACKBONES
-from ich_mlflow.model.shipped import read_weights
-from ich_mlflow.options import DemonstrateOptions, PretrainOptions
+from ich_mlflow.model.pretraining import build_pretraining
+from ich_mlflow.model.shipped import put_weights, read_weights
+from ich_mlflow.options import DemonstrateOptions, PretrainOptions, TrainOptions
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.package import load_classifier
+from ich_mlflow.training.pretraining_batches import windowed
 from ich_mlflow.training.weights import start_backbone
 from ich_mlflow.workflows import demonstrate as demonstrate_module
+from ich_mlflow.workflows import pretrain as pretrain_module
 from ich_mlflow.workflows.demonstrate import demonstrate
-from ich_mlflow.workflows.pretrain import pretrain_weights
+from ich_mlflow.workflows.pretrain import pretrain_weights, pretraining_set
+from ich_mlflow.workflows.unfinished import what_counts
 from tests.factories import TINY_PYRAMID, pretraining_process
 
 EPOCHS = 3
@@ -131,8 +139,11 @@ def test_a_demonstration_model_answers_as_the_pretrained_network(shipped, num_cl
     assert classifier.specification.weights == "phantom"
     weights = read_weights(shipped).arrays
     hu = np.random.default_rng(0).integers(0, 80, size=(2, 256, 256)).astype(np.int16)
-    everything = demonstrate_module.demonstration_model(read_weights(shipped), class_scheme(6).labels)
-    expected = np.asarray(everything(hu[..., None].astype(np.float32)))
+    network = build_pretraining(name="efficientnet-b0")
+    put_weights(keras.Model(network.input, network.output["labels"]), weights)
+    smaller = resize_weights(256, 64)
+    pixels = windowed(smaller @ hu.astype(np.float32) @ smaller.T, [(BRAIN,)] * 2)
+    expected = np.asarray(network(pixels)["labels"])
     places = [class_scheme(6).labels.index(label) for label in labels]
     np.testing.assert_allclose(classifier.uncalibrated(hu), expected[:, places], atol=1e-4)
     assert weights["probabilities/0"].shape == (128, 6)
@@ -153,12 +164,58 @@ def test_a_specification_that_is_missing_is_one_line(shipped):
         path.write_text(kept)
 
 
+def test_mistakes_show_before_the_hours(workspace, tmp_path, monkeypatch):
+    def hours(options):
+        raise AssertionError("the cohort was made")
+
+    monkeypatch.setattr(pretrain_module, "pretraining_set", hours)
+    (tmp_path / "file").write_text("")
+    places = {"checkpoints": str(tmp_path / "checkpoints")}
+    with pytest.raises(DataError, match=r"file/out can't be written \(Not a directory\): pass -P out="):
+        pretrain_weights(PretrainOptions(**OPTIONS, **places, out=str(tmp_path / "file" / "out")))
+    assert not (tmp_path / "checkpoints").exists()
+    nowhere = {**OPTIONS, **places, "out": str(tmp_path), "weights": "nowhere.keras"}
+    with pytest.raises(ModelError, match=r"weights file nowhere\.keras does not exist"):
+        pretrain_weights(PretrainOptions(**nowhere))
+
+
+def test_a_pretraining_goes_on_with_another_out_and_a_training_does_not():
+    here, there = ({"out": folder} for folder in ("here", "there"))
+    assert what_counts(PretrainOptions(**here)) == what_counts(PretrainOptions(**there))
+    assert what_counts(TrainOptions(**here)) != what_counts(TrainOptions(**there))
+
+
+def test_a_cohort_without_a_subtype_is_refused(pretrained):
+    stored = pretraining_set(PretrainOptions(**OPTIONS))
+    subtypes = np.array(stored.subtypes)
+    subtypes[stored.rows("train"), 0] = 0
+    without = SimpleNamespace(path="set", subtypes=subtypes, rows=stored.rows)
+    with pytest.raises(DataError, match="train split of set has no slices with and without epidural: pass"):
+        pretrain_module._expect_bleeds(without)
+    subtypes[:] = stored.subtypes
+    subtypes[stored.rows("test")] = 0
+    with pytest.raises(
+        DataError, match="the test split of set has no slices with and without epidural, intra"
+    ):
+        pretrain_module._expect_bleeds(without)
+
+
+def test_masks_are_found_where_the_project_was_moved(pretrained):
+    options = PretrainOptions(**OPTIONS)
+    stored = pretraining_set(options)
+    moved = replace(stored, manifest={**stored.manifest, "source_path": "/where/it/was"})
+    batches = pretrain_module._batches(moved, options, "train")
+    assert sum(batches[number][1][1].sum() for number in range(3)) > 0
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
         ({"backbone": "convnext-tiny"}, "expected one of efficientnet-b0, efficientnet-lite0"),
         ({"weights": "phantom"}, "expected lite0, imagenet, random or a file"),
+        ({"weights": "auto"}, "expected lite0, imagenet, random or a file"),
         ({"image_sizes": "96,100"}, "multiples of 32 from 32 to 512"),
+        ({"image_sizes": "96,96,128"}, "each once"),
         ({"exams": 10}, "expected 40 to 100000"),
         ({"lesion_weight": -1.0}, "expected 0 or more"),
     ],
