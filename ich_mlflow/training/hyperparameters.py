@@ -143,8 +143,7 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
 
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
-#: phantom cohort and two cores: a small
-#: image and a learning rate for weights that start at random.
+#: phantom cohort and two cores: a small image, and few steps from weights that start ahead.
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),
@@ -154,7 +153,7 @@ RECIPES: dict[str, Hyperparameters] = {
         image_size=96,
         epochs=5,
         batch_size=16,
-        learning_rate=1.5e-3,
+        learning_rate=3e-4,
         batch_norm_momentum=0.9,
         sampling="class_balanced",
         monitor="val_auc",

@@ -1,7 +1,7 @@
 """The pretraining loop: labels and lesions at once, one validation and one checkpoint a part of a pass."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def pretrain(
     on_epoch: OnEpoch,
     checkpoint: Path,
 ) -> list[dict[str, float]]:
-    """Train the network in place; return the figures of every epoch.
+    """Train the network in place; return the figures of every epoch: loss is that of the labels, lesion_loss the other.
 
     checkpoint: file of the state, written after each epoch; where it exists the training goes on from it, and ends as
     it would have. Raises TrainingError where the loss stops being finite.
@@ -124,6 +124,13 @@ def labels_said(network: keras.Model, batches: PretrainingBatches) -> np.ndarray
     return np.concatenate([np.asarray(one) for one in said])
 
 
+def lesions_said(network: keras.Model, batches: PretrainingBatches, rows: Sequence[int]) -> np.ndarray:
+    """The network's shares of blood of any subtype float32 [n, S/4, S/4], of some slices of batches as they are."""
+    size = batches.batch_size
+    said = [network(batches[row // size][0][row % size][None], training=False) for row in rows]
+    return np.concatenate([np.asarray(one[LESIONS_OUTPUT]).sum(axis=-1).clip(0, 1) for one in said])
+
+
 def _expect_finite(loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
@@ -154,7 +161,8 @@ class _Epochs(keras.callbacks.Callback):
         assert logs is not None
         _expect_finite(float(logs["loss"]), epoch)
         figures = {
-            "loss": float(logs["loss"]),
+            "loss": float(logs[f"{LABELS_OUTPUT}_loss"]),
+            "lesion_loss": float(logs[f"{LESIONS_OUTPUT}_loss"]),
             "seconds": logs["seconds"],
             "slices_per_second": logs["slices_per_second"],
             **figures_of(self.model, self._validation, self._score),

@@ -50,7 +50,7 @@ class PretrainingBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self._stored, self._rows, self._masks = stored, np.asarray(rows), masks
-        self._batch_size, self.image_sizes, self._seed = batch_size, image_sizes, seed
+        self.batch_size, self.image_sizes, self._seed = batch_size, image_sizes, seed
         self._parts, self._augment = parts, augment
         self._uids = stored.table["sop_uid"].to_numpy()
         self.targets = class_scheme(6).targets(stored.subtypes[self._rows])
@@ -72,17 +72,17 @@ class PretrainingBatches(keras.utils.PyDataset):
         return len(self.order)
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self._batch_size)
+        return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, len(self.order)))
+        places = np.arange(index * self.batch_size, min((index + 1) * self.batch_size, len(self.order)))
         chosen = self.order[places]
         rows = self._rows[chosen]
         size = self.image_sizes[index % len(self.image_sizes)]
         # Resampled before it is warped, unlike in training a classifier: that costs a quarter, and sizes differ anyhow.
         weights = resize_weights(STORED_SIZE, size)
         hu = weights @ self._stored.hu(rows).astype(np.float32) @ weights.T
-        bits = np.stack([self._bits(row) for row in rows])
+        bits = np.stack([self.mask(row) for row in rows])
         windows: list[tuple[Window, ...]] = [(BRAIN,)] * len(rows)
         if self._augment:
             generators = [np.random.default_rng((self._seed, self.epoch, int(place), 2)) for place in places]
@@ -93,7 +93,8 @@ class PretrainingBatches(keras.utils.PyDataset):
             windows = [_windows(generator) for generator in generators]
         return windowed(hu, windows), (self.targets[chosen], lesion_cells(bits, size // CELL))
 
-    def _bits(self, row: int) -> np.ndarray:
+    def mask(self, row: int) -> np.ndarray:
+        """The blood of a row of the set, uint8 [256, 256], bit i set where that of SUBTYPES[i] is."""
         masks = self._masks(str(self._uids[row]))
         if masks is None:
             return np.zeros((STORED_SIZE, STORED_SIZE), np.uint8)

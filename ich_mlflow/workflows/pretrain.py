@@ -7,12 +7,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.evaluation.operating_point import MAX_F1
+from ich_mlflow.figures.curves import training_curves
+from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme
 from ich_mlflow.model.backbones import build_backbone
 from ich_mlflow.model.pretraining import LABELS_OUTPUT, build_pretraining
@@ -23,11 +26,17 @@ from ich_mlflow.phantom.lesions import has_lesions, read_lesions
 from ich_mlflow.provenance import git_commit, versions
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.tracking.run import Run, start_run
-from ich_mlflow.training.pretrain import PretrainSettings, figures_of, labels_said, pretrain
+from ich_mlflow.training.pretrain import (
+    PretrainSettings,
+    figures_of,
+    labels_said,
+    lesions_said,
+    pretrain,
+)
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
 from ich_mlflow.training.weights import start_backbone
 from ich_mlflow.workflows.demonstrate import IMAGE_SIZE_NOTE, specification_name
-from ich_mlflow.workflows.preprocess import DATA_FOLDER, describe, preprocess
+from ich_mlflow.workflows.preprocess import DATA_FOLDER, data_note, describe, preprocess
 from ich_mlflow.workflows.specify import from_validation
 from ich_mlflow.workflows.unfinished import Unfinished, begin, to_resume
 
@@ -37,6 +46,7 @@ ROWS = 256
 HELD_OUT = 0.06
 #: An epoch is this part of a pass over the cohort, so that a crash loses little.
 PARTS = 10
+_PICTURED = 12
 _LABELS = class_scheme(6).labels
 
 
@@ -127,6 +137,7 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
         checkpoint=unfinished.state_path,
     )
     figures = figures_of(network, test, lambda targets, said: _aucs(targets, said, "test"))
+    _log_pictures(run, stored, network, test, history)
     tested = {name: value for name, value in figures.items() if name.startswith("test/")}
     run.metrics(tested)
     print(f"unseen phantom patients: mean AUC {tested['test/auc/macro']:.3f}")
@@ -184,6 +195,35 @@ def _batches(stored: StoredSet, options: PretrainOptions, split: str) -> Pretrai
         parts=PARTS if training else 1,
         augment=training,
     )
+
+
+def _log_pictures(
+    run: Run,
+    stored: StoredSet,
+    network: keras.Model,
+    test: PretrainingBatches,
+    history: list[dict[str, float]],
+) -> None:
+    """The curves, and twelve bleeding slices of unseen patients with the blood that is there and that was found."""
+    frame = pd.DataFrame(history).assign(epoch=lambda table: table["epoch"] + 1)
+    run.table(frame, "history.json")
+    note = data_note(stored)
+    curves = training_curves(frame, best_epoch=len(frame), title="Pretraining", note=note)
+    run.figure(curves, "figures/training_curves.png")
+    rows = stored.rows("test")
+    bleeding = np.flatnonzero(stored.subtypes[rows].any(axis=1))
+    places = bleeding[:: max(1, len(bleeding) // _PICTURED)][:_PICTURED]
+    if not len(places):
+        return
+    sheet = overlay_figure(
+        stored.hu(rows[places]),
+        lesions_said(network, test, places.tolist()),
+        [", ".join(np.array(SUBTYPES)[shown > 0]) for shown in stored.subtypes[rows[places]]],
+        lesions=np.stack([test.mask(int(row)) > 0 for row in rows[places]]),
+        title="Blood found on unseen phantoms (map) and there (outline)",
+        note=note,
+    )
+    run.figure(sheet, "figures/lesions.png")
 
 
 def _write_specifications(

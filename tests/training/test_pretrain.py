@@ -5,7 +5,7 @@ import pytest
 from ich_mlflow.ct.window import BONE, BRAIN, SUBDURAL
 from ich_mlflow.model.backbones import BACKBONES
 from ich_mlflow.model.pretraining import build_pretraining
-from ich_mlflow.training.pretrain import LesionLoss, PretrainSettings, pretrain
+from ich_mlflow.training.pretrain import LesionLoss, PretrainSettings, lesions_said, pretrain
 from ich_mlflow.training.pretraining_batches import PretrainingBatches, lesion_cells, windowed
 from tests.factories import TINY_PYRAMID
 
@@ -127,6 +127,15 @@ def test_the_network_takes_any_size_and_answers_for_cells_of_four_pixels():
         said = network(np.zeros((2, size, size, 3), np.float32))
         assert said["labels"].shape == (2, 6)
         assert said["lesions"].shape == (2, size // 4, size // 4, 5)
+
+
+def test_the_blood_that_is_said_is_that_of_the_slices_asked_for(stored_set):
+    network = build_pretraining(name="efficientnet-b0")
+    batches = _batches(stored_set, augment=False, image_sizes=(32,), batch_size=8)
+    found = lesions_said(network, batches, [0, 9])
+    second = np.asarray(network(batches[1][0])["lesions"])[1].sum(axis=-1).clip(0, 1)
+    assert found.shape == (2, 8, 8)
+    np.testing.assert_allclose(found[1], second, atol=1e-6)
 
 
 def test_what_was_cut_off_ends_as_what_was_not(stored_set, tmp_path):

@@ -87,6 +87,10 @@ def test_the_run_has_a_curve_its_data_and_the_files(pretrained):
         "about.json",
         *(f"efficientnet-b0-phantom-{n}class.json" for n in (4, 5, 6)),
     } <= artifacts
+    pictures = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "figures")}
+    assert pictures == {"figures/training_curves.png", "figures/lesions.png"}
+    table = mlflow.artifacts.load_dict(f"runs:/{run_id}/history.json")
+    assert {"loss", "lesion_loss", "val_loss", "val_dice"} <= set(table["columns"])
     assert not list((path.parents[1] / "checkpoints-whole").iterdir())
 
 
