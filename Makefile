@@ -36,5 +36,5 @@ $(PRETRAINED)/.b0-made: | setup
 	touch $@
 
 $(PRETRAINED)/.lite0-made: | setup $(PRETRAINED)/.b0-made
-	. $(BIN)/activate && mlflow run . -e pretrain -P backbone=efficientnet-lite0 -P weights=imagenet -P learning_rate=5e-4
+	. $(BIN)/activate && mlflow run . -e pretrain -P backbone=efficientnet-lite0 -P weights=imagenet -P learning_rate=5e-4 -P epochs=8
 	touch $@

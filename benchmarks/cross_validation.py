@@ -14,6 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions, assess, difference
 from ich_mlflow.evaluation.choose import choose
 from ich_mlflow.evaluation.floors import fit_floor
-from ich_mlflow.evaluation.metrics import EXAMS, evaluate_slices
+from ich_mlflow.evaluation.metrics import EXAMS, SliceMetrics, evaluate_slices
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.options import TrainOptions
@@ -77,7 +78,10 @@ def train_fold(arguments: argparse.Namespace, model: str, fold: int) -> None:
         stored=stored,
     )  # fmt: skip
     classifier = load_classifier(trained.serving_uri)
-    found = {"labels": np.array(class_scheme(trained.num_classes).labels), "run_id": np.array(trained.run_id)}
+    found: dict[str, Any] = {
+        "labels": np.array(class_scheme(trained.num_classes).labels),
+        "run_id": np.array(trained.run_id),
+    }
     for split in (TRAIN, VALIDATION, TEST):
         rows = stored.rows(split)
         found[f"{split}_rows"] = rows
@@ -101,13 +105,15 @@ class Pooled:
     decisions: Predictions
     exams: Predictions
     floor: Predictions
-    fold_aucs: list[float]
+    folds: list[SliceMetrics]
 
 
-def pool(arguments: argparse.Namespace, sets: list[StoredSet], model: str) -> Pooled:
-    """Put the predictions of the test folds together."""
+def pool(
+    arguments: argparse.Namespace, sets: list[StoredSet], model: str, *, calibrate: bool = True
+) -> Pooled:
+    """Put the predictions of the test folds together, calibrated fold by fold or as the networks gave them."""
     parts: dict[str, list[np.ndarray]] = {}
-    fold_aucs = []
+    folds = []
     for fold, stored in enumerate(sets):
         with np.load(fold_file(arguments, model, fold)) as found:
             labels = tuple(str(label) for label in found["labels"])
@@ -116,15 +122,15 @@ def pool(arguments: argparse.Namespace, sets: list[StoredSet], model: str) -> Po
         targets = scheme_of_labels(labels).targets(stored.subtypes).astype(bool)
         chosen = choose(targets[validation], chosen_on, labels)
         calibrated = chosen.calibrated(said)
+        probabilities = calibrated if calibrate else said
         position = stored.table["position_fraction"].to_numpy()
         train = stored.rows(TRAIN)
         floor = fit_floor(targets[train], position[train], targets[validation], position[validation], labels)
-        auc = evaluate_slices(targets[rows], calibrated, np.full(len(labels), 0.5), labels).macro_auc
-        fold_aucs.append(auc)
+        folds.append(evaluate_slices(targets[rows], probabilities, np.full(len(labels), 0.5), labels))
         for name, value in {
             "rows": rows,
             "targets": targets[rows],
-            "probabilities": calibrated,
+            "probabilities": probabilities,
             "decisions": (calibrated >= chosen.thresholds("max_f1")).astype(float),
             "floor": floor.probabilities(position[rows]),
         }.items():
@@ -157,7 +163,7 @@ def pool(arguments: argparse.Namespace, sets: list[StoredSet], model: str) -> Po
             unit=EXAMS,
         ),
         floor=of(whole["floor"]),
-        fold_aucs=fold_aucs,
+        folds=folds,
     )
 
 
@@ -186,7 +192,7 @@ def report(arguments: argparse.Namespace) -> None:
                 *(said(decided, metric, label) for metric in ("f1", "sensitivity", "specificity")),
             ]
             print(f"| {model} | {label} | {count} | {' | '.join(cells)} |")
-        folds = ", ".join(shown(auc) for auc in one.fold_aucs)
+        folds = ", ".join(shown(fold.macro_auc) for fold in one.folds)
         print(f"| {model} | mean AUC within each fold | | {folds} | | | | | |")
     print("\n| difference of AUC | label | difference (95 % interval, paired) |\n|---|---|---|")
     for name, first, second in (
@@ -197,6 +203,16 @@ def report(arguments: argparse.Namespace) -> None:
         found = found[(found["metric"] == "auc") & (found["label"] != "micro")]
         for row in found.itertuples():
             print(f"| {name} | {row.label} | {with_interval(row.difference, row.low, row.high)} |")
+
+
+def train_folds(arguments: argparse.Namespace, names: Iterable[str], kept_as: Callable[[str], str]) -> None:
+    """Run this script once for each fold and name that has no predictions yet, each in a process of its own."""
+    names = tuple(names)
+    for fold in range(arguments.folds):
+        for name in names:
+            if not fold_file(arguments, kept_as(name), fold).exists():
+                command = [sys.executable, *sys.argv, "--one", name, str(fold)]
+                subprocess.run(command, env=dict(os.environ), check=True)
 
 
 def said(table: pd.DataFrame, metric: str, label: str) -> str:
@@ -221,12 +237,7 @@ def main() -> None:
     if arguments.one:
         train_fold(arguments, arguments.one[0], int(arguments.one[1]))
         return
-    for fold in range(arguments.folds):
-        for model in MODELS:
-            if not fold_file(arguments, model, fold).exists():
-                subprocess.run(
-                    [sys.executable, *sys.argv, "--one", model, str(fold)], env=dict(os.environ), check=True
-                )
+    train_folds(arguments, MODELS, str)
     report(arguments)
 
 

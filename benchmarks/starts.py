@@ -6,14 +6,20 @@
 Every start trains the same network on the same folds by the same recipe, with six classes (the subtypes and any); for
 each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the floor
 of slice position; a linear probe, logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
-rest; and the demonstration model, which has learned from phantoms alone. Differences are paired by patient. Finished
+rest; and the demonstration model, which has learned from phantoms alone. The test folds are pooled as the networks
+gave them, without calibration, which the few patients of a fold can't carry; beside that, the mean of the AUCs within
+the folds, which no difference of scale between two networks can touch. Differences are paired by patient. Finished
 trainings are not run again, and one that was killed goes on. Ends with the tables of docs/weights.md.
+
+The start "phantom" is Lite0 that has not seen ImageNet, which the package does not have. It is made before, in about
+half an hour, by
+
+    mlflow run . -e pretrain -P backbone=efficientnet-lite0 -P weights=random -P learning_rate=5e-4 -P epochs=8 \
+        -P out=data/pretrained-random
 """
 
 import argparse
-import os
-import subprocess
-import sys
+import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +27,21 @@ from typing import Any
 
 import mlflow
 import numpy as np
-from cross_validation import Pooled, fold_file, fold_sets, pool, said
+from cross_validation import Pooled, fold_file, fold_sets, pool, said, train_folds
 
 from ich_mlflow.dataset.split import TEST, TRAIN, VALIDATION
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.assess import assess, difference
-from ich_mlflow.evaluation.text import with_interval
-from ich_mlflow.labels import class_scheme
+from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import ANY, class_scheme
+from ich_mlflow.model.shipped import read_weights, shipped_path
 from ich_mlflow.options import TrainOptions
+from ich_mlflow.workflows.demonstrate import BACKBONE
 
 EXPERIMENT = "benchmark-starts"
 PROBE = "linear probe"
 AS_IS = "demonstration model, no CT seen"
+AS_IS_WEIGHTS = (BACKBONE, "phantom")
 #: Name -> backbone, weights
 STARTS = {
     "random": ("efficientnet-lite0", "random"),
@@ -73,7 +82,7 @@ def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
             warmup_epochs=str(arguments.warmup_epochs), learning_rate=str(arguments.learning_rate), schedule="cosine",
             batch_size="16", batch_norm_momentum="0.95", rotation_degrees="15", monitor="val_auc",
             missing_labels="allow", resume="true", seed=arguments.seed * 100 + fold,
-            checkpoints=f"checkpoints/{Path(weights).stem}-{backbone}-{fold}",
+            checkpoints=f"checkpoints/{kept_as(arguments, start)}-{fold}",
         ),
         stored=stored,
     )  # fmt: skip
@@ -88,11 +97,15 @@ def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
 
 
 def kept_as(arguments: argparse.Namespace, name: str) -> str:
-    """The name that predictions are kept under: another recipe's must not be taken for this one's."""
-    changed = (arguments.warmup_epochs, arguments.learning_rate) != (WARMUP_EPOCHS, LEARNING_RATE)
-    if name not in STARTS or not changed:
-        return name
-    return f"{name}-{arguments.warmup_epochs}wu-{arguments.learning_rate:g}"
+    """The name that predictions are kept under: other weights' or another recipe's must not be taken for these."""
+    backbone, weights = STARTS.get(
+        name, ("efficientnet-lite0", "imagenet") if name == PROBE else AS_IS_WEIGHTS
+    )
+    recipe = f"-{arguments.warmup_epochs}wu-{arguments.learning_rate:g}" if name in STARTS else ""
+    if weights == "random":
+        return name + recipe
+    path = Path(weights) if weights.endswith(".npz") else shipped_path(f"{backbone}-{weights}")
+    return f"{name}{recipe}-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
 def probe(arguments: argparse.Namespace) -> None:
@@ -103,7 +116,7 @@ def probe(arguments: argparse.Namespace) -> None:
     from sklearn.preprocessing import StandardScaler
 
     began = time.perf_counter()
-    sets = sets_of(arguments)
+    kept, sets = kept_as(arguments, PROBE), sets_of(arguments)
     features = _frozen_features(sets[0])
     targets = SCHEME.targets(sets[0].subtypes)
     for fold, stored in enumerate(sets):
@@ -122,17 +135,19 @@ def probe(arguments: argparse.Namespace) -> None:
                     given[VALIDATION][:, number] = guess
                     given[TEST][:, number] = model.predict_proba(features[rows[TEST]])[:, 1]
         _save(
-            fold_file(arguments, PROBE, fold), rows, given, seconds=(time.perf_counter() - began) / len(sets)
+            fold_file(arguments, kept, fold),
+            rows,
+            given,
+            seconds=(time.perf_counter() - began) / len(sets),
         )
 
 
 def as_it_is(arguments: argparse.Namespace) -> None:
     """What the demonstration model says of every slice, at its own image size."""
-    from ich_mlflow.model.shipped import read_weights, shipped_path
-    from ich_mlflow.workflows.demonstrate import BACKBONE, demonstration_model
+    from ich_mlflow.workflows.demonstrate import demonstration_model
 
     began = time.perf_counter()
-    sets = sets_of(arguments)
+    kept, sets = kept_as(arguments, AS_IS), sets_of(arguments)
     model = demonstration_model(read_weights(shipped_path(f"{BACKBONE}-phantom")), SCHEME.labels)
     chunks = np.array_split(np.arange(len(sets[0].table)), len(sets[0].table) // 32)
     everything = np.concatenate(
@@ -142,7 +157,10 @@ def as_it_is(arguments: argparse.Namespace) -> None:
         rows = {split: stored.rows(split) for split in (TRAIN, VALIDATION, TEST)}
         given = {split: everything[rows[split]] for split in (VALIDATION, TEST)}
         _save(
-            fold_file(arguments, AS_IS, fold), rows, given, seconds=(time.perf_counter() - began) / len(sets)
+            fold_file(arguments, kept, fold),
+            rows,
+            given,
+            seconds=(time.perf_counter() - began) / len(sets),
         )
 
 
@@ -181,19 +199,22 @@ def report(arguments: argparse.Namespace, names: list[str]) -> None:
         kept = kept_as(arguments, name)
         files = [fold_file(arguments, kept, fold) for fold in range(arguments.folds)]
         seconds = sum(float(np.load(file)["seconds"]) for file in files)
-        found.append(Found(name=name, pooled=pool(arguments, sets, kept), minutes=seconds / 60))
-    print(f"| start | {' | '.join(SCHEME.labels)} | macro | exams: any | minutes |")
-    print(f"|---|{'---|' * (len(SCHEME.labels) + 3)}")
+        found.append(
+            Found(name=name, pooled=pool(arguments, sets, kept, calibrate=False), minutes=seconds / 60)
+        )
+    print(f"| start | {' | '.join(SCHEME.labels)} | macro | any, macro within folds | exams: any | minutes |")
+    print(f"|---|{'---|' * (len(SCHEME.labels) + 4)}")
     for one in found:
         table, exams = (
             assess(part).table().set_index(["metric", "label"])
             for part in (one.pooled.slices, one.pooled.exams)
         )
         cells = [said(table, "auc", label) for label in (*SCHEME.labels, "macro")]
-        print(f"| {one.name} | {' | '.join(cells)} | {said(exams, 'auc', 'any')} | {one.minutes:.0f} |")
+        cells += [within(one.pooled), said(exams, "auc", ANY)]
+        print(f"| {one.name} | {' | '.join(cells)} | {one.minutes:.0f} |")
     floor = assess(found[0].pooled.floor).table().set_index(["metric", "label"])
     cells = [said(floor, "auc", label) for label in (*SCHEME.labels, "macro")]
-    print(f"| position of the slice alone | {' | '.join(cells)} | | |")
+    print(f"| position of the slice alone | {' | '.join(cells)} | | | |")
     print("\n| difference of AUC | label | difference (95 % interval, paired) |\n|---|---|---|")
     by_name = {one.name: one.pooled for one in found}
     pairs = [(f"{name} - position", by_name[name].slices, by_name[name].floor) for name in by_name]
@@ -210,6 +231,13 @@ def report(arguments: argparse.Namespace, names: list[str]) -> None:
         table = table[(table["metric"] == "auc") & table["label"].isin(["any", "macro"])]
         for row in table.itertuples():
             print(f"| {name} | {row.label} | {with_interval(row.difference, row.low, row.high)} |")
+
+
+def within(pooled: Pooled) -> str:
+    """The mean over the folds of the AUC of any and of the macro AUC, where they are estimable."""
+    of_any = [scored.auc for fold in pooled.folds for scored in fold.per_label if scored.label == ANY]
+    macros = [fold.macro_auc for fold in pooled.folds]
+    return f"{shown(float(np.nanmean(of_any)))}, {shown(float(np.nanmean(macros)))}"
 
 
 def main() -> None:
@@ -231,14 +259,10 @@ def main() -> None:
         train_fold(arguments, arguments.one[0], int(arguments.one[1]))
         return
     for name, predict in ((PROBE, probe), (AS_IS, as_it_is)):
-        if not all(fold_file(arguments, name, fold).exists() for fold in range(arguments.folds)):
+        kept = kept_as(arguments, name)
+        if not all(fold_file(arguments, kept, fold).exists() for fold in range(arguments.folds)):
             predict(arguments)
-    for fold in range(arguments.folds):
-        for start in arguments.starts:
-            if not fold_file(arguments, kept_as(arguments, start), fold).exists():
-                subprocess.run(
-                    [sys.executable, *sys.argv, "--one", start, str(fold)], env=dict(os.environ), check=True
-                )
+    train_folds(arguments, arguments.starts, lambda start: kept_as(arguments, start))
     report(arguments, [PROBE, AS_IS, *arguments.starts])
 
 
