@@ -17,8 +17,11 @@ ENGINES = ("local", "spark")
 CALIBRATIONS = (AUTO, "none", "temperature", "platt", "isotonic")
 OPERATING_POINTS = ("max_f1", "sensitivity_95", "youden")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-#: Backbones that pretraining can teach, and the seed of its cohort: far from those that people type.
+#: Backbones that pretraining can teach.
 PRETRAINABLE = ("efficientnet-b0", "efficientnet-lite0")
+#: Seeds of the cohorts that pretraining sees, so that no phantom of another command is one of them; the shipped
+#: weights' own seed.
+PRETRAINING_SEEDS = range(4_000_000_000, 2**32)
 PRETRAINING_SEED = 4_000_000_007
 RECIPE_NAMES = (AUTO, "model-1", "model-2", "model-3", "reference", "demo")
 
@@ -273,7 +276,8 @@ class PretrainOptions:
     exams: int = option(2000, "phantom exams")
     bleeds: float = option(0.35, "share of the exams that show each subtype")
     seed: int = option(
-        PRETRAINING_SEED, "of cohort, split and network; a cohort of another seed has other patients"
+        PRETRAINING_SEED,
+        "of cohort, split and network, 4000000000 or more: seeds that no other command takes",
     )
     epochs: int = option(15, "each a tenth of a pass over the cohort")
     batch_size: int = option(32, "slices a step")
@@ -291,7 +295,7 @@ class PretrainOptions:
         _expect("weights", self.weights, not taught, "lite0, imagenet, random or a file")
         _expect("exams", self.exams, 40 <= self.exams <= 100_000, "40 to 100000")
         _expect("bleeds", self.bleeds, 0 < self.bleeds <= 1, "above 0, at most 1")
-        _expect("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
+        _expect("seed", self.seed, self.seed in PRETRAINING_SEEDS, "4000000000 to 4294967295")
         _expect("epochs", self.epochs, 1 <= self.epochs <= 10_000, "1 to 10000")
         _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
         sizes = self.image_sizes.split(",")

@@ -17,7 +17,7 @@ from ich_mlflow.errors import OptionError, QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.labels import ANY, SUBTYPES
-from ich_mlflow.options import AUTO, PRETRAINING_SEED, PreprocessOptions, is_true
+from ich_mlflow.options import AUTO, PRETRAINING_SEEDS, PreprocessOptions, is_true
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
 from ich_mlflow.sources.registry import open_source
@@ -86,10 +86,10 @@ def source_folder(options: PreprocessOptions) -> Path | str:
             f"source={options.source} needs the folder of its files: pass -P data=<folder> (only the phantom "
             "source makes its own)"
         )
-    if options.seed == PRETRAINING_SEED:
+    if options.seed in PRETRAINING_SEEDS:
         raise OptionError(
-            f"seed is {options.seed}, which is that of the phantoms that weights=phantom have seen: pass -P seed= with "
-            "any other number"
+            f"seed is {options.seed}: seeds from {PRETRAINING_SEEDS.start} up are those of phantoms that pretraining "
+            "sees; pass -P seed= with a lower one"
         )
     from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 

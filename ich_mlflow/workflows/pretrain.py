@@ -1,43 +1,30 @@
 """Make weights that start ahead: pretrain a backbone on a large phantom cohort, with its blood as a second target."""
 
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import keras
-import numpy as np
-import pandas as pd
 
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
-from ich_mlflow.evaluation.metrics import evaluate_slices
-from ich_mlflow.evaluation.operating_point import MAX_F1
-from ich_mlflow.figures.curves import training_curves
-from ich_mlflow.figures.overlay import overlay_figure
-from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme
+from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.model.backbones import build_backbone
-from ich_mlflow.model.pretraining import LABELS_OUTPUT, build_pretraining
-from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path, write_weights
-from ich_mlflow.options import AUTO, PreprocessOptions, PretrainOptions
+from ich_mlflow.model.pretraining import build_pretraining
+from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path
+from ich_mlflow.options import PreprocessOptions, PretrainOptions
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.phantom.lesions import has_lesions, read_lesions
 from ich_mlflow.provenance import git_commit, versions
-from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.tracking.run import Run, start_run
-from ich_mlflow.training.pretrain import (
-    PretrainSettings,
-    figures_of,
-    labels_said,
-    lesions_said,
-    pretrain,
-)
+from ich_mlflow.training.pretrain import PretrainSettings, pretrain
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
 from ich_mlflow.training.weights import start_backbone
-from ich_mlflow.workflows.demonstrate import IMAGE_SIZE_NOTE, specification_name
-from ich_mlflow.workflows.preprocess import DATA_FOLDER, data_note, describe, preprocess
-from ich_mlflow.workflows.specify import from_validation
+from ich_mlflow.workflows.preprocess import DATA_FOLDER, preprocess
+from ich_mlflow.workflows.pretrained import Pretrained, label_aucs
 from ich_mlflow.workflows.unfinished import Unfinished, begin, to_resume
 
 #: Pixels a side of a pretraining phantom: the stored set's, at a fifth of the time that 512 take.
@@ -46,8 +33,6 @@ ROWS = 256
 HELD_OUT = 0.06
 #: An epoch is this part of a pass over the cohort, so that a crash loses little.
 PARTS = 10
-_PICTURED = 12
-_LABELS = class_scheme(6).labels
 
 
 def pretrain_weights(options: PretrainOptions) -> Path:
@@ -96,19 +81,12 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
     run.params(versions(), prefix="version")
     run.tags({"ich.git_commit": git_commit()})
     # The network first: a mistake in weights= shows before the cohort is made.
-    keras.utils.set_random_seed(options.seed % 2**32)
+    keras.utils.set_random_seed(options.seed)
     network, start = _network(options, goes_on=unfinished.state_path.exists())
     start = start or unfinished.notes["start"]
     unfinished.note(start=start)
     print(start)
-    stored = pretraining_set(options)
-    _expect_bleeds(stored)
-    if not has_lesions(cohort_folder(options)):
-        raise DataError(
-            f"{cohort_folder(options)} has no masks of the blood, which its cohort came with: remove the folder, and "
-            "the same command makes it again"
-        )
-    _expect_same_data(unfinished, stored)
+    stored = _expected(pretraining_set(options), options, unfinished)
     run.dataset(
         stored.table,
         source=stored.path,
@@ -116,15 +94,7 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
         digest=stored.digest,
         context="pretraining",
     )
-    assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
     train, validation, test = (_batches(stored, options, split) for split in ("train", "validation", "test"))
-    logged = run.steps("epoch/loss") if run.resumed else set()
-
-    def on_epoch(epoch: int, figures: dict[str, float]) -> None:
-        if epoch not in logged:
-            run.metrics({f"epoch/{name}": value for name, value in figures.items()}, step=epoch)
-            print(_line(epoch, options.epochs, figures), flush=True)
-
     history = pretrain(
         network,
         train=train,
@@ -132,38 +102,46 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
         settings=PretrainSettings(
             epochs=options.epochs, learning_rate=options.learning_rate, lesion_weight=options.lesion_weight
         ),
-        score=lambda targets, said: _aucs(targets, said, "val"),
-        on_epoch=on_epoch,
+        score=lambda targets, said: label_aucs(targets, said, "val"),
+        on_epoch=_on_epoch(run, options),
         checkpoint=unfinished.state_path,
     )
-    figures = figures_of(network, test, lambda targets, said: _aucs(targets, said, "test"))
-    _log_pictures(run, stored, network, test, history)
-    tested = {name: value for name, value in figures.items() if name.startswith("test/")}
-    run.metrics(tested)
-    print(f"unseen phantom patients: mean AUC {tested['test/auc/macro']:.3f}")
-    about = {
-        "start": "phantom",
-        "made_from": start,
-        **{
-            name: value
-            for name, value in asdict(options).items()
-            if name not in ("out", "resume", "checkpoints")
-        },
-        "cohort_digest": stored.digest,
-        IMAGE_SIZE_NOTE: validation.image_sizes[0],
-        "hours": round(sum(figures["seconds"] for figures in history) / 3600, 2),
-        "git_commit": git_commit(),
-        **{name: round(value, 4) for name, value in tested.items()},
-    }
-    path = Path(options.out) / f"{options.backbone}-phantom.npz"
-    write_weights(path, keras.Model(network.input, network.output[LABELS_OUTPUT]), about, half=True)
-    run.file(path)
-    run.dictionary(about, "about.json")
-    _write_specifications(run, path.parent, network, validation, stored, options)
+    pretrained = Pretrained(
+        run=run, options=options, stored=stored, network=network, start=start, history=history
+    )
+    pretrained.log_pictures(test)
+    tested = pretrained.log_tested(test)
+    path = pretrained.write_weights(tested, image_size=validation.image_sizes[0])
+    pretrained.write_specifications(validation)
     print(
         f"weights written: {path} ({path.stat().st_size / 1e6:.1f} MB); train takes them as -P weights={path}"
     )
     return path
+
+
+def _on_epoch(run: Run, options: PretrainOptions) -> Callable[[int, dict[str, float]], None]:
+    """What logs and prints an epoch; those that the run has already are passed over."""
+    logged = run.steps("epoch/loss") if run.resumed else set()
+
+    def on_epoch(epoch: int, figures: dict[str, float]) -> None:
+        if epoch not in logged:
+            run.metrics({f"epoch/{name}": value for name, value in figures.items()}, step=epoch)
+            print(_line(epoch, options.epochs, figures), flush=True)
+
+    return on_epoch
+
+
+def _expected(stored: StoredSet, options: PretrainOptions, unfinished: Unfinished) -> StoredSet:
+    """The cohort, as it has to be to learn from. Raises DataError where it isn't."""
+    _expect_bleeds(stored)
+    if not has_lesions(cohort_folder(options)):
+        raise DataError(
+            f"{cohort_folder(options)} has no masks of the blood, which its cohort came with: remove the folder, and "
+            "the same command makes it again"
+        )
+    _expect_same_data(unfinished, stored)
+    assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
+    return stored
 
 
 def _network(options: PretrainOptions, *, goes_on: bool) -> tuple[keras.Model, str]:
@@ -195,71 +173,6 @@ def _batches(stored: StoredSet, options: PretrainOptions, split: str) -> Pretrai
         parts=PARTS if training else 1,
         augment=training,
     )
-
-
-def _log_pictures(
-    run: Run,
-    stored: StoredSet,
-    network: keras.Model,
-    test: PretrainingBatches,
-    history: list[dict[str, float]],
-) -> None:
-    """The curves, and twelve bleeding slices of unseen patients with the blood that is there and that was found."""
-    frame = pd.DataFrame(history).assign(epoch=lambda table: table["epoch"] + 1)
-    run.table(frame, "history.json")
-    note = data_note(stored)
-    curves = training_curves(frame, best_epoch=len(frame), title="Pretraining", note=note)
-    run.figure(curves, "figures/training_curves.png")
-    rows = stored.rows("test")
-    bleeding = np.flatnonzero(stored.subtypes[rows].any(axis=1))
-    places = bleeding[:: max(1, len(bleeding) // _PICTURED)][:_PICTURED]
-    if not len(places):
-        return
-    sheet = overlay_figure(
-        stored.hu(rows[places]),
-        lesions_said(network, test, places.tolist()),
-        [", ".join(np.array(SUBTYPES)[shown > 0]) for shown in stored.subtypes[rows[places]]],
-        lesions=np.stack([test.mask(int(row)) > 0 for row in rows[places]]),
-        title="Blood found on unseen phantoms (map) and there (outline)",
-        note=note,
-    )
-    run.figure(sheet, "figures/lesions.png")
-
-
-def _write_specifications(
-    run: Run,
-    folder: Path,
-    network: keras.Model,
-    validation: PretrainingBatches,
-    stored: StoredSet,
-    options: PretrainOptions,
-) -> None:
-    """What a demonstration model of each class scheme is packed with: chosen on the validation split, as train does."""
-    said = labels_said(network, validation)
-    for scheme in SCHEMES.values():
-        chosen = from_validation(
-            stored,
-            said[:, [_LABELS.index(label) for label in scheme.labels]],
-            scheme,
-            calibration=AUTO,
-            rule=MAX_F1,
-        )
-        specification = Specification(
-            labels=scheme.labels,
-            slices=chosen.slices,
-            exams=chosen.exams,
-            aggregation=chosen.aggregation,
-            floors=chosen.floors,
-            exam_floor=chosen.exam_floor,
-            run_id=run.run_id,
-            trained_on=describe(stored),
-            data_digest=stored.digest,
-            weights="phantom",
-            recipe="pretrain",
-        )
-        path = folder / specification_name(options.backbone, scheme.num_classes)
-        specification.write(path)
-        run.file(path)
 
 
 def _expect_writable(folder: Path) -> None:
@@ -295,17 +208,6 @@ def _expect_same_data(unfinished: Unfinished, stored: StoredSet) -> None:
             f"{stored.digest[:12]}): pass -P resume=false to begin anew"
         )
     unfinished.note(digest=stored.digest)
-
-
-def _aucs(targets: np.ndarray, said: np.ndarray, prefix: str) -> dict[str, float]:
-    """AUC of each label and their mean, those that are estimable."""
-    scored = evaluate_slices(targets, said, np.full(len(_LABELS), 0.5), _LABELS)
-    wanted = f"{prefix}/auc/"
-    return {
-        name: value
-        for name, value in scored.as_metrics(prefix).items()
-        if name.startswith(wanted) and name != f"{wanted}micro"
-    }
 
 
 def _line(epoch: int, epochs: int, figures: dict[str, float]) -> str:

@@ -12,7 +12,10 @@ from ich_mlflow.evaluation.choose import choose, choose_aggregation
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.floors import POSITION, PREVALENCE, Floor, fit_floor
 from ich_mlflow.evaluation.metrics import EXAMS
+from ich_mlflow.evaluation.operating_point import MAX_F1
 from ich_mlflow.labels import ClassScheme
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.workflows.preprocess import describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,33 @@ class FromValidation:
     exam_floor: Floor
     slice_predictions: Predictions
     exam_predictions: Predictions
+
+    def specification(
+        self,
+        stored: StoredSet,
+        *,
+        run_id: str,
+        weights: str,
+        recipe: str,
+        decides_by: str = MAX_F1,
+        context: int = 0,
+    ) -> Specification:
+        """What a model of that run, trained on `stored` from `weights` by `recipe`, is packed with."""
+        return Specification(
+            labels=self.slice_predictions.labels,
+            slices=self.slices,
+            exams=self.exams,
+            aggregation=self.aggregation,
+            floors=self.floors,
+            exam_floor=self.exam_floor,
+            decides_by=decides_by,
+            run_id=run_id,
+            trained_on=describe(stored),
+            data_digest=stored.digest,
+            weights=weights,
+            recipe=recipe,
+            context=context,
+        )
 
 
 def from_validation(

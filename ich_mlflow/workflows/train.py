@@ -25,7 +25,6 @@ from ich_mlflow.model.loss import make_loss, prior_logits
 from ich_mlflow.options import AUTO, TrainOptions, is_true, preprocess_options
 from ich_mlflow.provenance import git_commit, versions
 from ich_mlflow.quiet import native_stderr_muted
-from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.package import log_models
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
 from ich_mlflow.tracking.run import Run, start_run
@@ -354,19 +353,12 @@ class _Job:
             calibration=self.options.calibration,
             rule=self.options.operating_point,
         )
-        specification = Specification(
-            labels=scheme.labels,
-            slices=chosen.slices,
-            exams=chosen.exams,
-            aggregation=chosen.aggregation,
-            floors=chosen.floors,
-            exam_floor=chosen.exam_floor,
-            decides_by=self.options.operating_point,
+        specification = chosen.specification(
+            stored,
             run_id=run.run_id,
-            trained_on=describe(stored),
-            data_digest=stored.digest,
             weights=start.name,
             recipe=self.recipe,
+            decides_by=self.options.operating_point,
             context=self.hyperparameters.context,
         )
         results = self._log_validation(chosen, stored)

@@ -224,7 +224,7 @@ def test_too_few_patients_are_refused(workspace, tmp_path):
 
 def test_the_patients_that_pretraining_saw_are_not_made_again(workspace):
     with pytest.raises(
-        OptionError, match="seed is 4000000007, which is that of the phantoms that weights=phantom"
+        OptionError, match="seed is 4000000007: seeds from 4000000000 up are those of phantoms"
     ):
         preprocess(PreprocessOptions(source="phantom", exams=3, seed=4_000_000_007))
 
