@@ -309,7 +309,7 @@ class PretrainOptions:
             "multiples of 32 from 32 to 512, each once, with commas, as 96,128,160",
         )
         _expect("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "above 0, at most 1")
-        _expect("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "0 or more")
+        _expect("lesion_weight", self.lesion_weight, 0 <= self.lesion_weight <= 1000, "0 to 1000")
         _expect_flag("resume", self.resume)
 
     @property

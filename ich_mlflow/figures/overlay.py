@@ -47,13 +47,15 @@ def overlay_figure(
     columns: int = 2,
     window: Window = BRAIN,
     title: str = "Saliency",
+    shown: str = "saliency",
     note: str = "",
 ) -> Figure:
     """Up to 16 slices, each in its window and again under its map, `columns` pairs a row, captions below.
 
     hu [n, H, W] in Hounsfield units; maps [n, h, w], 0 or more, each resized to its slice and scaled to its own
     maximum, low values transparent; lesions bool [n, H, W], outlined; peaks [n, 2], row and column in pixels
-    of hu, a cross, none where NaN; hits, whether the peak lies in the lesion, None where it can't be said.
+    of hu, a cross, none where NaN; hits, whether the peak lies in the lesion, None where it can't be said;
+    shown, what the legend calls the maps.
     Raises ValueError for no slices or more, other shapes, or a map with a negative number or NaN.
     """
     hu, maps = np.asarray(hu), np.asarray(maps, dtype=np.float64)
@@ -62,7 +64,7 @@ def overlay_figure(
     hits = [None] * len(hu) if hits is None else hits
     _check(hu, maps, captions, lesions, peaks, hits, columns)
     sheet = _Sheet.of(hu, captions, hits, columns=columns, top=head_px(title))
-    legend = _legend(lesions, peaks)
+    legend = _legend(lesions, peaks, shown)
     height = sheet.bottom + legend_px(legend) + foot_px(note) + 4
     figure = new_figure(title, note, height_px=height, constrained=False)
     for i, grey in enumerate(apply_windows(hu, (window,))[..., 0]):
@@ -147,14 +149,14 @@ def _draw_marks(axes: Axes, lesion: np.ndarray | None, peak: np.ndarray | None) 
     axes.set_ylim(height - 0.5, -0.5)
 
 
-def _legend(lesions: np.ndarray | None, peaks: np.ndarray | None) -> list[Entry]:
+def _legend(lesions: np.ndarray | None, peaks: np.ndarray | None, shown: str) -> list[Entry]:
     colours = mpl.colormaps[COLOUR_MAP](np.linspace(0.1, 1, 8))
     scale = tuple(Patch(facecolor=colour, linewidth=0) for colour in colours)
-    entries: list[Entry] = [(scale, "saliency, low to the slice's highest")]
+    entries: list[Entry] = [(scale, f"{shown}, low to the slice's highest")]
     if lesions is not None and lesions.any():
         entries.append((Line2D([], [], color=OUTLINE, linewidth=2), "lesion"))
     if peaks is not None and not np.isnan(peaks).all():
-        entries.append((Line2D([], [], **_PEAK), "peak of the saliency"))
+        entries.append((Line2D([], [], **_PEAK), f"peak of the {shown}"))
     return entries
 
 

@@ -87,6 +87,7 @@ class Pretrained:
             [", ".join(np.array(SUBTYPES)[shown > 0]) for shown in self.stored.subtypes[rows[places]]],
             lesions=np.stack([test.mask(int(row)) > 0 for row in rows[places]]),
             title="Blood found on unseen phantoms (map) and there (outline)",
+            shown="blood found",
             note=note,
         )
         self.run.figure(sheet, "figures/lesions.png")

@@ -78,6 +78,9 @@ def test_the_legend_tells_only_what_is_drawn():
     assert len(legend_of(overlay_figure(HU, MAPS, CAPTIONS))) == 1
     figure = overlay_figure(HU, MAPS, CAPTIONS, lesions=LESIONS, peaks=PEAKS)
     assert legend_of(figure)[1:] == ["lesion", "peak of the saliency"]
+    assert legend_of(overlay_figure(HU, MAPS, CAPTIONS, shown="blood found")) == [
+        "blood found, low to the slice's highest"
+    ]
     assert len(legend_of(overlay_figure(HU, MAPS, CAPTIONS, lesions=LESIONS & False))) == 1
 
 

@@ -223,7 +223,9 @@ def test_masks_are_found_where_the_project_was_moved(pretrained):
         ({"image_sizes": "96,100"}, "multiples of 32 from 32 to 512"),
         ({"image_sizes": "96,96,128"}, "each once"),
         ({"exams": 10}, "expected 40 to 100000"),
-        ({"lesion_weight": -1.0}, "expected 0 or more"),
+        ({"lesion_weight": -1.0}, "expected 0 to 1000"),
+        ({"lesion_weight": float("inf")}, "expected 0 to 1000"),
+        ({"seed": 7}, "expected 4000000000 to 4294967295"),
     ],
 )
 def test_options_out_of_range_are_refused(said, expected):
