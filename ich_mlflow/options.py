@@ -4,6 +4,7 @@ The dataclass is the truth: cli.py builds the flags from it, and a test holds ML
 to it. `auto` stands for "not said": the docstring of the field says what happens then.
 """
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -39,6 +40,11 @@ def _expect(name: str, value: object, valid: bool, expected: str) -> None:
 def is_true(value: str) -> bool:
     """Whether a flag says true. Options of that kind are text: `mlflow run` passes no bare flags."""
     return value.lower() == "true"
+
+
+def is_own_recipe(text: str) -> bool:
+    """Whether the text names a recipe's file, or a run by its id."""
+    return text.endswith(".json") or bool(re.fullmatch(r"[0-9a-f]{32}", text))
 
 
 def _expect_operating_point(value: str) -> None:
@@ -145,8 +151,8 @@ class TrainOptions(PreprocessOptions):
     )
     recipe: str = option(
         AUTO,
-        "model-1, model-2, model-3, reference (the three's common setting, free to vary) or demo; auto: demo on "
-        "the phantom cohort made here, else reference",
+        "model-1, model-2, model-3, reference (the three's common setting, free to vary), demo, a recipe's .json "
+        "file, or the id of a tune or train run; auto: demo on the phantom cohort made here, else reference",
     )
     num_classes: str = option(
         AUTO, "4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any); auto: the recipe's, which is 5"
@@ -209,12 +215,19 @@ class TrainOptions(PreprocessOptions):
         AUTO, "true augments in them; false computes features once, much faster; auto: the recipe's (false)"
     )
     clip_norm: str = option(AUTO, "largest norm of the gradients, 0 for none; auto: the recipe's (0)")
+    weight_decay: str = option(
+        AUTO,
+        "share of each kernel taken off a step, times the learning rate; 0: none; auto: the recipe's (0)",
+    )
     ema: str = option(
         AUTO,
         "momentum of the moving average of weights that is kept, as 0.999; 0: none; auto: the recipe's (0)",
     )
     loss: str = option(
         AUTO, "bce, weighted_bce, focal, or log_loss_rsna (any weighs 2; 6 classes); auto: the recipe's (bce)"
+    )
+    focal_gamma: str = option(
+        AUTO, "with loss=focal, how much less what is right already counts, 0 to 10; auto: the recipe's (2)"
     )
     label_smoothing: str = option(AUTO, "draws targets to one half by this share; auto: the recipe's (0)")
     prior_bias: str = option(
@@ -246,7 +259,10 @@ class TrainOptions(PreprocessOptions):
         )
         fold = self.fold
         _expect("fold", fold, fold == AUTO or fold.isdecimal(), "auto or a fold's number, 0 or more")
-        _expect("recipe", self.recipe, self.recipe in RECIPE_NAMES, f"one of {', '.join(RECIPE_NAMES)}")
+        known = self.recipe in RECIPE_NAMES or is_own_recipe(self.recipe)
+        _expect(
+            "recipe", self.recipe, known, f"one of {', '.join(RECIPE_NAMES)}, a .json file or the id of a run"
+        )
         _expect("epidural_only", self.epidural_only, self.epidural_only in ("drop", "keep"), "drop or keep")
         missing = self.missing_labels
         _expect("missing_labels", missing, missing in ("refuse", "allow"), "refuse or allow")

@@ -11,8 +11,6 @@ from ich_mlflow.labels import ANY
 
 #: Where a label is so rare that its balancing weight would be larger, one slice must not outweigh a batch.
 MAX_POSITIVE_WEIGHT = 20.0
-#: Source: Lin et al., ICCV 2017 (the value they found best).
-FOCAL_GAMMA = 2.0
 _EPSILON = 1e-7
 
 
@@ -56,18 +54,24 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
 
 
 def make_loss(
-    name: str, *, labels: Sequence[str], targets: np.ndarray, label_smoothing: float = 0.0
+    name: str,
+    *,
+    labels: Sequence[str],
+    targets: np.ndarray,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 2.0,
 ) -> keras.losses.Loss:
     """The loss of that name: bce, weighted_bce, focal or log_loss_rsna.
 
-    targets: of the training slices [N, L], 0 or 1; weighted_bce takes its weights from them.
+    targets: of the training slices [N, L], 0 or 1; weighted_bce takes its weights from them. focal_gamma: of focal,
+    0 or more (Lin et al., ICCV 2017).
     log_loss_rsna is RSNA 2019's metric: `any` weighs 2, each subtype 1. Raises ValueError for another name.
     """
     ones = [1.0] * len(labels)
     if name == "bce":
         return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
     if name == "focal":
-        return keras.losses.BinaryFocalCrossentropy(gamma=FOCAL_GAMMA, label_smoothing=label_smoothing)
+        return keras.losses.BinaryFocalCrossentropy(gamma=focal_gamma, label_smoothing=label_smoothing)
     if name == "weighted_bce":
         return WeightedBinaryCrossentropy(
             positive_weights=positive_weights(targets).tolist(),

@@ -94,14 +94,27 @@ def data_errors_carried(*batches: OrderedBatches) -> Iterator[None]:
 
 
 def make_optimizer(hyperparameters: Hyperparameters, *, num_steps: int) -> keras.optimizers.Optimizer:
-    """Adam with the schedule, clipping and moving average of the hyperparameters. num_steps: of all epochs."""
+    """Adam with the hyperparameters' schedule, clipping, weight decay and moving average. num_steps: of all epochs."""
     rate: Any = hyperparameters.learning_rate
     if hyperparameters.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=num_steps, alpha=COSINE_END)
     averaged: dict[str, Any] = (
         {"use_ema": True, "ema_momentum": hyperparameters.ema} if hyperparameters.ema else {}
     )
-    return keras.optimizers.Adam(rate, global_clipnorm=hyperparameters.clip_norm or None, **averaged)
+    return _adam(rate, hyperparameters, **averaged)
+
+
+def _adam(rate: Any, hyperparameters: Hyperparameters, **options: Any) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(
+        rate,
+        global_clipnorm=hyperparameters.clip_norm or None,
+        weight_decay=hyperparameters.weight_decay or None,
+        **options,
+    )
+    if hyperparameters.weight_decay:
+        # Only kernels decay: a bias or a normalisation drawn to zero is not a simpler network.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 def mean_binary_crossentropy(targets: np.ndarray, probabilities: np.ndarray) -> float:
@@ -135,8 +148,7 @@ def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss
                 )
             )
             learner = head_of(model)
-        rate = hyperparameters.warmup_learning_rate
-        optimizer = keras.optimizers.Adam(rate, global_clipnorm=hyperparameters.clip_norm or None)
+        optimizer = _adam(hyperparameters.warmup_learning_rate, hyperparameters)
         learner.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
         training.run(learner, batches, validation, until=hyperparameters.warmup_epochs)
     finally:

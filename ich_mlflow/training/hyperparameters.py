@@ -12,6 +12,8 @@ MONITORS = ("val_loss", "val_auc")
 LOSSES = ("bce", "weighted_bce", "focal", "log_loss_rsna")
 SCHEDULES = ("constant", "cosine")
 WARMUP_RATE = 1e-3
+#: Source: Lin et al., ICCV 2017 (the value they found best).
+FOCAL_GAMMA = 2.0
 BACKBONES = ("efficientnet-b0", "efficientnet-lite0", "efficientnetv2-b0", "convnext-tiny")
 
 
@@ -33,10 +35,13 @@ class Hyperparameters:
     warmup_augment     whether they see augmented slices; where not, the backbone's features are computed once and
                        each further epoch costs next to nothing
     clip_norm          largest norm of all gradients together, 0 or more; 0 doesn't clip
+    weight_decay       share of each kernel taken off a step, times the learning rate, 0 to below 1; biases and
+                       normalisations keep theirs. Source: Loshchilov and Hutter, ICLR 2019 (AdamW)
     ema                momentum of the moving average of the weights that is validated and kept, 0 to below 1; 0:
                        the weights themselves
     loss               bce; weighted_bce: positives of a label weigh as its negatives; focal; log_loss_rsna: `any`
                        weighs 2 (6 classes only). val_loss is plain cross-entropy whatever the loss
+    focal_gamma        with loss=focal, how much less what is right already counts, 0 to 10
     label_smoothing    share by which targets are drawn to one half, 0 to below 1
     prior_bias         whether the output starts at the prevalences that training sees, not at one half
     dropout            share of the head's units dropped, 0 to below 1
@@ -66,8 +71,10 @@ class Hyperparameters:
     warmup_learning_rate: float = WARMUP_RATE
     warmup_augment: bool = False
     clip_norm: float = 0.0
+    weight_decay: float = 0.0
     ema: float = 0.0
     loss: str = "bce"
+    focal_gamma: float = FOCAL_GAMMA
     label_smoothing: float = 0.0
     prior_bias: bool = False
     dropout: float = 0.3
@@ -114,12 +121,17 @@ class Hyperparameters:
             )
         _expect("schedule", self.schedule, self.schedule in SCHEDULES, " or ".join(SCHEDULES))
         _expect("clip_norm", self.clip_norm, self.clip_norm >= 0, "0 (none) or more")
+        _expect("weight_decay", self.weight_decay, 0 <= self.weight_decay < 1, "0 (none) or more, below 1")
         _expect("ema", self.ema, 0 <= self.ema < 1, "0 (none) or more, below 1")
 
     def _check_loss(self) -> None:
         _expect("loss", self.loss, self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
         fits = self.loss != "log_loss_rsna" or self.num_classes == 6
         _expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
+        gamma = self.focal_gamma
+        _expect("focal_gamma", gamma, 0 <= gamma <= 10, "0 to 10")
+        used = gamma == FOCAL_GAMMA or self.loss == "focal"
+        _expect("focal_gamma", gamma, used, f"with loss=focal, or {FOCAL_GAMMA:g}")
         _expect("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more, below 1")
 
     def _check_samples(self) -> None:
@@ -167,16 +179,18 @@ FIXED_BY_RECIPE: dict[str, tuple[str, ...]] = {
 }
 
 
-def resolve(recipe: str, overrides: dict[str, Any]) -> Hyperparameters:
-    """The recipe's hyperparameters with `overrides` (name -> value) put over them.
+def resolve(
+    recipe: str, overrides: dict[str, Any], *, base: Hyperparameters | None = None
+) -> Hyperparameters:
+    """The recipe's hyperparameters with `overrides` (name -> value) put over them. base: of a recipe of one's own.
 
     Raises OptionError for an unknown recipe, a value out of range, or an override of what makes the recipe.
     """
-    if recipe not in RECIPES:
+    if base is None and recipe not in RECIPES:
         raise OptionError(
             f"recipe is {recipe!r}, expected one of {', '.join(RECIPES)}: pass -P recipe=model-1"
         )
-    base = RECIPES[recipe]
+    base = base or RECIPES[recipe]
     for name in FIXED_BY_RECIPE.get(recipe, ()):
         fixed = getattr(base, name)
         if overrides.get(name, fixed) != fixed:

@@ -8,7 +8,8 @@ from ich_mlflow.tracking.registry import CHAMPION, champion_version
 from ich_mlflow.tracking.run import start_run
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import promote
-from ich_mlflow.workflows.train import chosen_hyperparameters, open_stored_set, train
+from ich_mlflow.workflows.recipes import chosen_hyperparameters
+from ich_mlflow.workflows.train import open_stored_set, train
 
 SERVE_PORT = 5001
 

@@ -37,6 +37,9 @@ def test_weighted_bce_by_hand():
 def test_focal_by_hand():
     # (1 - p)^2 in front: -(0.2^2 ln 0.8 + 0.5^2 ln 0.5) / 2
     assert value("focal", [[1, 0]], [[0.8, 0.5]]) == pytest.approx(0.0911, abs=1e-4)
+    # gamma 1: -(0.2 ln 0.8 + 0.5 ln 0.5) / 2; gamma 0 is bce
+    assert value("focal", [[1, 0]], [[0.8, 0.5]], focal_gamma=1.0) == pytest.approx(0.1956, abs=1e-4)
+    assert value("focal", [[1, 0]], [[0.8, 0.5]], focal_gamma=0.0) == pytest.approx(0.4581, abs=1e-4)
 
 
 def test_the_log_loss_of_rsna_weighs_any_twice_and_gives_the_known_value_for_the_prevalences():

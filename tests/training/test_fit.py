@@ -109,3 +109,15 @@ def test_the_loss_that_is_given_is_trained_and_val_loss_stays_cross_entropy(tiny
     # weights of zero give one half everywhere: ln 2
     assert result.history["loss"][0] == pytest.approx(6.931, abs=1e-2)
     assert result.history["val_loss"][0] == pytest.approx(0.6931, abs=1e-3)
+
+
+@pytest.mark.parametrize(("weight_decay", "kernel"), [(0.0, 1.0), (0.5, 0.95)])
+def test_weight_decay_draws_kernels_to_zero_and_leaves_biases(weight_decay, kernel):
+    # no gradient: a step takes off 0.1 * 0.5 of each kernel
+    layer = keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones")
+    layer.build((None, 1))
+    hyperparameters = Hyperparameters(learning_rate=0.1, weight_decay=weight_decay)
+    optimizer = make_optimizer(hyperparameters, num_steps=1)
+    optimizer.apply([np.zeros((1, 1), np.float32), np.zeros(1, np.float32)], layer.trainable_variables)
+    assert float(layer.kernel[0, 0]) == pytest.approx(kernel)
+    assert float(layer.bias[0]) == 1.0

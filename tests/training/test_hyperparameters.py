@@ -55,6 +55,10 @@ def test_an_unknown_recipe_is_refused():
         ("dropout", 1.0),
         ("schedule", "linear"),
         ("clip_norm", -1.0),
+        ("weight_decay", 1.0),
+        ("weight_decay", float("nan")),
+        ("focal_gamma", 11.0),
+        ("focal_gamma", 1.0),  # bce has none
         ("loss", "hinge"),
         ("loss", "log_loss_rsna"),  # 5 classes have no `any`
         ("label_smoothing", 1.0),
