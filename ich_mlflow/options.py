@@ -17,6 +17,8 @@ TRAINABLE_SOURCES = ("rsna", "ctich", "phantom")
 ENGINES = ("local", "spark")
 CALIBRATIONS = (AUTO, "none", "temperature", "platt", "isotonic")
 OPERATING_POINTS = ("max_f1", "sensitivity_95", "youden")
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("median", "hyperband", "none")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 #: Backbones that pretraining can teach.
 PRETRAINABLE = ("efficientnet-b0", "efficientnet-lite0")
@@ -274,6 +276,51 @@ class TrainOptions(PreprocessOptions):
             _expect_flag(name, getattr(self, name))
         both = is_true(self.jit) and is_true(self.deterministic)
         _expect("jit", self.jit, not both, "false with deterministic=true: XLA promises no equal bits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(TrainOptions):
+    """Search for a better setting: trials on training and validation split, the best one as a recipe for train.
+
+    What train takes is said as there and then fixed; `a|b` or `low..high` instead of a value lets it vary. What is not
+    said varies if it is one of learning_rate, dropout, dense_units, windows, context, loss, focal_gamma, sampling,
+    sampling_rate, augmentation, weight_decay, backbone, and is the recipe's otherwise. The same command goes on with a
+    search that was stopped or killed.
+    """
+
+    trials: int = option(20, "settings to try; more than before goes on with a finished search")
+    workers: int = option(1, "processes that try them, which share cores and GPUs")
+    search: str = option(AUTO, "name of the search; auto: one made of the options that count")
+    storage: str = option(
+        AUTO,
+        "where trials are kept: a file, or for several machines postgresql://user:password@host:port/name; auto: a "
+        "file beside the checkpoints",
+    )
+    sampler: str = option("tpe", f"how settings are drawn: {' or '.join(SAMPLERS)}")
+    pruner: str = option("median", f"how a bad trial is stopped early: {', '.join(PRUNERS)}")
+    augmentation: str = option(
+        AUTO,
+        "factor of the recipe's rotation, shift and zoom, as 0..2; auto: that, unless one of them is said",
+    )
+    trial_epochs: str = option(AUTO, "most epochs of a trial; auto: as many as training has")
+    train_best: str = option("false", "true trains the best setting in full at the end, as train does")
+    monitor: str = option(
+        AUTO, "what trials are compared by, and early stopping goes by: val_auc or val_loss; auto: val_auc"
+    )
+    resume: str = option("true", "true goes on with the search of these options; false begins another")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _expect("trials", self.trials, 1 <= self.trials <= 100_000, "1 to 100000")
+        _expect("workers", self.workers, 1 <= self.workers <= 256, "1 to 256")
+        _expect("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}")
+        _expect("pruner", self.pruner, self.pruner in PRUNERS, f"one of {', '.join(PRUNERS)}")
+        _expect_flag("train_best", self.train_best)
+        named = self.search == AUTO or bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", self.search))
+        _expect("search", self.search, named, "letters, digits, dots, hyphens and underscores, 81 at most")
+        epochs = self.trial_epochs
+        valid = epochs == AUTO or (epochs.isdecimal() and 1 <= int(epochs) <= 1000)
+        _expect("trial_epochs", epochs, valid, "auto, or 1 to 1000")
 
 
 @dataclass(frozen=True, kw_only=True)

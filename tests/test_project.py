@@ -18,6 +18,7 @@ ENTRY_POINTS = {
     "main": options.MainOptions,
     "preprocess": options.PreprocessOptions,
     "train": options.TrainOptions,
+    "tune": options.TuneOptions,
     "evaluate": options.EvaluateOptions,
     "promote": options.PromoteOptions,
     "pretrain": options.PretrainOptions,

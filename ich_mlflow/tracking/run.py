@@ -28,7 +28,7 @@ class Run:
     """What a workflow logs. Metrics that are not estimable are left out by whoever makes the mapping.
 
     resumed: whether the run was there before; what it was told then stays, and tables are replaced.
-    pictures: PNG of each figure logged, by path.
+    pictures: PNG of each figure logged, by path. status: what MLflow calls the run where no error ends it.
     """
 
     def __init__(self, active: Any, *, resumed: bool = False) -> None:
@@ -36,6 +36,8 @@ class Run:
         self.experiment_id: str = active.info.experiment_id
         self.resumed = resumed
         self.pictures: dict[str, bytes] = {}
+        self._tables: set[str] = set()
+        self.status = "FINISHED"
         self._told = dict(active.data.params) if resumed else {}
 
     def params(self, values: Mapping[str, Any], *, prefix: str) -> None:
@@ -56,6 +58,10 @@ class Run:
 
     def tags(self, values: Mapping[str, Any]) -> None:
         mlflow.set_tags({name: str(value) for name, value in values.items()})
+
+    def tag(self, name: str) -> str | None:
+        """The run's tag of that name, None without one."""
+        return mlflow.MlflowClient().get_run(self.run_id).data.tags.get(name)
 
     @property
     def has_datasets(self) -> bool:
@@ -82,9 +88,10 @@ class Run:
 
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a frame as JSON that the MLflow UI shows as a table."""
-        if self.resumed:  # MLflow would append
+        if self.resumed or path in self._tables:  # MLflow would append
             get_artifact_repository(mlflow.get_artifact_uri()).delete_artifacts(path)
         mlflow.log_table(frame, path)
+        self._tables.add(path)
 
     def frame(self, frame: pd.DataFrame, path: str) -> None:
         """Log a frame as CSV, for other programs."""
@@ -118,23 +125,29 @@ def start_run(
     tags: Mapping[str, Any] | None = None,
     resume: str | None = None,
     system_metrics: bool = False,
+    name: str | None = None,
+    parent: str | None = None,
 ) -> Iterator[Run]:
     """A run of that stage: FINISHED at the end, FAILED with its reason as a tag where an error leaves it.
 
     Under `mlflow run` the outermost call joins the run that MLflow has already started. resume: id of a run to go
     on in instead; then MLflow's own one only points to it. system_metrics: log CPU, memory, disk, network and GPU.
+    name: the stage's where None. parent: id of a run of another process that this one is a child of; the tags are
+    there from the run's first moment.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
     with mlflow.start_run(
         run_id=resume,
-        run_name=None if resume else stage,
-        nested=nested,
+        run_name=None if resume else name or stage,
+        nested=nested or parent is not None,
+        parent_run_id=None if resume else parent,
+        tags=None if resume else dict(tags or {}),
         log_system_metrics=system_metrics,
     ) as active:
         if resume:
             _point_to(resume)
         # A run that was joined has a made-up name.
-        mlflow.MlflowClient().update_run(active.info.run_id, name=stage)
+        mlflow.MlflowClient().update_run(active.info.run_id, name=name or stage)
         run = Run(active, resumed=resume is not None)
         run.tags({STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **(tags or {})})
         try:
@@ -144,17 +157,36 @@ def start_run(
             raise
         if "ich.error" in active.data.tags:  # of the attempt before
             mlflow.delete_tag("ich.error")
+    if run.status != "FINISHED":
+        mlflow.MlflowClient().set_terminated(run.run_id, run.status)
 
 
-def why_not_resumable(run_id: str) -> str | None:
-    """Why nothing can go on in that run, in a few words; None where it can."""
+def join_tracking(uri: str, experiment_id: str) -> None:
+    """In a worker process: log where the parent logs, and into runs of one's own, not into the parent's."""
+    os.environ.pop("MLFLOW_RUN_ID", None)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment(experiment_id=experiment_id)
+
+
+def child_run(parent: str, experiment_id: str, *, tag: str, value: object) -> str | None:
+    """The id of the child run that bears the tag with that value; None where there is none."""
+    found = mlflow.MlflowClient().search_runs(
+        [experiment_id],
+        filter_string=f"tags.`mlflow.parentRunId` = '{parent}' AND tags.`{tag}` = '{value}'",
+        max_results=1,
+    )
+    return found[0].info.run_id if found else None
+
+
+def why_not_resumable(run_id: str, *, finished: bool = False) -> str | None:
+    """Why nothing can go on in that run, in a few words; None where it can. finished: a finished one may too."""
     try:
         run = mlflow.MlflowClient().get_run(run_id)
     except MlflowException:
         return f"is not in {mlflow.get_tracking_uri()}"
     if run.info.lifecycle_stage != "active":
         return "was deleted"
-    if run.info.status == "FINISHED":
+    if run.info.status == "FINISHED" and not finished:
         return "is finished"
     if run.info.experiment_id != _get_experiment_id():
         return "belongs to another experiment"

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from ich_mlflow.errors import TrainingError
+from ich_mlflow.processes import num_cores
 from ich_mlflow.training.hyperparameters import Hyperparameters
 
 _GIB = 2**30
@@ -42,6 +43,17 @@ def computing_in(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def share_machine(worker: int, num_workers: int) -> None:
+    """Give this process its part of the cores, and one of the GPUs in turn. Before TensorFlow computes anything."""
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, num_cores() // num_workers))
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        # Without it the first process takes a GPU's whole memory.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus and num_workers > 1:
+        tf.config.set_visible_devices([gpus[worker % len(gpus)]], "GPU")
 
 
 def demand_equal_bits() -> None:

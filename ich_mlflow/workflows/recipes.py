@@ -1,6 +1,7 @@
 """Which hyperparameters a training gets: a recipe's, by name, file or run, under what was said."""
 
 import json
+from collections.abc import Container
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,19 @@ class Recipe:
             ) from None
 
 
-def chosen_hyperparameters(options: TrainOptions) -> tuple[str, Hyperparameters]:
-    """The recipe's name and its hyperparameters under what was said. Raises OptionError for a contradiction."""
+def chosen_hyperparameters(
+    options: TrainOptions, *, without: Container[str] = ()
+) -> tuple[str, Hyperparameters]:
+    """The recipe's name and its hyperparameters under what was said, of names but those in `without`.
+
+    Raises OptionError for a contradiction, or a value that is none.
+    """
+    overrides = _overrides(options, without)
     recipe = recipe_name(options)
     if not is_own_recipe(recipe):
-        return recipe, resolve(recipe, _overrides(options))
+        return recipe, resolve(recipe, overrides)
     own = _own_recipe(recipe)
-    return own.name, resolve(own.name, _overrides(options), base=own.hyperparameters)
+    return own.name, resolve(own.name, overrides, base=own.hyperparameters)
 
 
 def _own_recipe(text: str) -> Recipe:
@@ -95,10 +102,12 @@ def recipe_name(options: TrainOptions) -> str:
     return "reference" if own_data else "demo"
 
 
-def _overrides(options: TrainOptions) -> dict[str, Any]:
+def _overrides(options: TrainOptions, without: Container[str]) -> dict[str, Any]:
     """The hyperparameters that were said, converted to their types."""
     said = {name: getattr(options, name) for name in HYPERPARAMETER_NAMES if hasattr(options, name)}
-    return {name: converted(name, text) for name, text in said.items() if text != AUTO}
+    return {
+        name: converted(name, text) for name, text in said.items() if text != AUTO and name not in without
+    }
 
 
 def converted(name: str, text: str) -> Any:

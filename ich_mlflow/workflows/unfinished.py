@@ -10,7 +10,7 @@ from typing import Any
 
 from ich_mlflow.dataset.whole import write_text
 from ich_mlflow.errors import DataError
-from ich_mlflow.options import PretrainOptions, TrainOptions, is_true
+from ich_mlflow.options import PretrainOptions, TrainOptions, TuneOptions, is_true
 from ich_mlflow.processes import locked
 from ich_mlflow.tracking.run import why_not_resumable
 from ich_mlflow.training.checkpoint import STATE_FILE
@@ -20,6 +20,8 @@ _NOTE = "training.json"
 _LOCK = "lock"
 #: Options that change where or how fast a training runs, not what it learns.
 _ANYHOW = ("resume", "checkpoints", "jit", "engine", "spark_master", "workers")
+#: What may change while a search goes on: how far, by whom and where, and what comes after it.
+_ANYHOW_TUNING = (*(*_ANYHOW, "trials", "search", "storage", "train_best", "calibration", "operating_point"),)
 #: Where pretraining puts its files; the `out` of a training decides which stored set it makes.
 _ANYHOW_PRETRAINING = (*_ANYHOW, "out")
 
@@ -47,6 +49,16 @@ class Unfinished:
         # The note first: without it the rest is no training to go on with.
         (self.folder / _NOTE).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def kept_in(folder: Path, run_id: str) -> Unfinished:
+    """The training of that run that keeps its checkpoint in the folder, which is made; its notes where it has been
+    cut off. For one that no other process may take."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _read(folder / _NOTE)
+    except (OSError, ValueError, KeyError):
+        return Unfinished(run_id=run_id, folder=folder, notes={})
 
 
 def begin(options: Options, run_id: str, locks: ExitStack) -> Unfinished:
@@ -81,7 +93,7 @@ def to_resume(options: Options, locks: ExitStack) -> Unfinished | None:
                 unfinished = _read(note)
             except (OSError, ValueError, KeyError, DataError):  # damaged, or being trained by another process
                 continue
-            differs = _differences(unfinished.notes.get("options", {}), wanted)
+            differs = differences(unfinished.notes.get("options", {}), wanted)
             reason = f"differs in {differs}" if differs else why_not_resumable(unfinished.run_id)
             if reason is None:
                 locks.push(attempt.pop_all())
@@ -102,7 +114,11 @@ def _held(folder: Path) -> Iterator[None]:
 
 def what_counts(options: Options) -> dict[str, Any]:
     """The options that decide what is learned."""
-    anyhow = _ANYHOW_PRETRAINING if isinstance(options, PretrainOptions) else _ANYHOW
+    anyhow: tuple[str, ...] = _ANYHOW
+    if isinstance(options, PretrainOptions):
+        anyhow = _ANYHOW_PRETRAINING
+    elif isinstance(options, TuneOptions):
+        anyhow = _ANYHOW_TUNING
     return {name: value for name, value in asdict(options).items() if name not in anyhow}
 
 
@@ -119,7 +135,8 @@ def _read(note: Path) -> Unfinished:
     return Unfinished(run_id=values.pop("run_id"), folder=note.parent, notes=values)
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The options in which two trainings differ, as a user may read them."""
     return ", ".join(
         f"{name} ({found.get(name, 'not said')}, here {value})"
         for name, value in wanted.items()

@@ -11,7 +11,7 @@ import pytest
 from ich_mlflow.errors import DataError, ModelError, TrainingError
 from ich_mlflow.options import TrainOptions
 from ich_mlflow.processes import locked
-from ich_mlflow.workflows import train as module
+from ich_mlflow.workflows import training_job as job_module
 from ich_mlflow.workflows.train import train
 from ich_mlflow.workflows.unfinished import what_counts
 from tests.factories import training_process
@@ -132,7 +132,7 @@ def test_changed_data_are_not_gone_on_with(workspace, tiny_backbone, options, tm
 def test_a_training_that_fails_keeps_its_best_weights_and_says_where(
     workspace, tiny_backbone, options, monkeypatch
 ):
-    whole_fit = module.fit
+    whole_fit = job_module.fit
 
     def fails(*args, on_epoch, **kwargs):
         def then(epoch, figures):
@@ -142,7 +142,7 @@ def test_a_training_that_fails_keeps_its_best_weights_and_says_where(
 
         return whole_fit(*args, on_epoch=then, **kwargs)
 
-    monkeypatch.setattr(module, "fit", fails)
+    monkeypatch.setattr(job_module, "fit", fails)
     with pytest.raises(ModelError, match=r"is nan\. The best epoch's weights are kept: -P weights=") as error:
         train(TrainOptions(**options))
     path = str(error.value).split("-P weights=")[1]
@@ -151,7 +151,7 @@ def test_a_training_that_fails_keeps_its_best_weights_and_says_where(
     assert [item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "checkpoint")] == [
         "checkpoint/best.keras"
     ]
-    monkeypatch.setattr(module, "fit", whole_fit)
+    monkeypatch.setattr(job_module, "fit", whole_fit)
     again = train(TrainOptions(**{**options, "weights": path, "epochs": "1"}))
     assert mlflow.get_run(again.run_id).data.params["weights.start"] == "file:best.keras"
 

@@ -1,0 +1,1 @@
+"""The search over hyperparameters. The only importer of Optuna."""

@@ -1,0 +1,307 @@
+"""Search for a better setting of the hyperparameters, and write the best one as a recipe."""
+
+import hashlib
+import json
+import shutil
+import socket
+import uuid
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from os import getpid
+from pathlib import Path
+from typing import Any
+
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import DataError, OptionError, TrainingError
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.options import AUTO, TrainOptions, TuneOptions, is_true
+from ich_mlflow.processes import locked
+from ich_mlflow.quiet import native_stderr_muted
+from ich_mlflow.tracking.registry import tracking_uri
+from ich_mlflow.tracking.run import Run, start_run, why_not_resumable
+from ich_mlflow.training.hyperparameters import FIXED_BY_RECIPE, HYPERPARAMETER_NAMES, Hyperparameters
+from ich_mlflow.training.weights import start_backbone
+from ich_mlflow.tuning.search import Search, SearchOptions, first_number, open_storage
+from ich_mlflow.tuning.space import AUGMENTATION, Choice, Space, is_lever, parse_lever
+from ich_mlflow.workflows.found import log_found
+from ich_mlflow.workflows.recipes import RECIPE_FILE, Recipe, chosen_hyperparameters, converted, recipe_name
+from ich_mlflow.workflows.train import open_stored_set, train
+from ich_mlflow.workflows.training_data import check_labels, training_rows
+from ich_mlflow.workflows.trial import MONITORED, WorkerOptions
+from ich_mlflow.workflows.unfinished import differences, what_counts
+from ich_mlflow.workflows.workers import Workers
+
+JOURNAL_FILE = "search.journal"
+_TRAINED_TAG = "ich.trained_best"
+
+
+def tune(options: TuneOptions) -> Recipe:
+    """Run the search to its end, or on from where it was stopped; return the best setting as a recipe."""
+    plan = Plan(options)
+    with ExitStack() as locks:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        locks.enter_context(locked(plan.folder, "lock", by="another tune of the same search"))
+        search = Search(open_storage(plan.storage), plan.search_options)
+        notes = _notes(search, plan)
+        with start_run("tune", resume=notes.get("run_id")) as run:
+            _say_begin(search, plan, run)
+            if not notes:
+                search.begin({"run_id": run.run_id, "options": what_counts(options)}, plan.space.of_base())
+            run.params(asdict(options), prefix="tune")
+            run.params(plan.space.describe(), prefix="lever")
+            stored = open_stored_set(options)
+            _check(plan, stored, search)
+            if not search.has_heartbeat:  # this process holds the lock, so who ran trials is dead
+                search.give_back_all()
+            Workers(_told(plan, stored, run), options.workers).run(search, run)
+            shutil.rmtree(plan.folder / "trials", ignore_errors=True)
+            return _finish(plan, search, stored, run)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the options mean: the space, the search's name, and where it is kept. Raises OptionError."""
+
+    options: TuneOptions
+
+    def __post_init__(self) -> None:
+        assert self.space
+
+    @cached_property
+    def _base(self) -> tuple[str, Hyperparameters]:
+        """The recipe and what is fixed, trained in full."""
+        options = self.options
+        name, base = chosen_hyperparameters(
+            replace(options, monitor="val_auc" if options.monitor == AUTO else options.monitor),
+            without=self._levers_said,
+        )
+        if options.augmentation != AUTO and not is_lever(options.augmentation):
+            factor = _converted(AUGMENTATION, options.augmentation)
+            base = Space(base=base, levers={}).setting({AUGMENTATION: factor})
+        return name, base
+
+    @property
+    def recipe(self) -> str:
+        return self._base[0]
+
+    @property
+    def base(self) -> Hyperparameters:
+        return self._base[1]
+
+    @cached_property
+    def _levers_said(self) -> dict[str, str]:
+        return {name: text for name, text in self._said.items() if is_lever(text)}
+
+    @property
+    def _said(self) -> dict[str, str]:
+        said = {name: getattr(self.options, name) for name in (*HYPERPARAMETER_NAMES, AUGMENTATION)}
+        return {name: text for name, text in said.items() if text != AUTO}
+
+    @cached_property
+    def space(self) -> Space:
+        """What trials vary."""
+        levers = {name: parse_lever(name, text, _converted) for name, text in self._levers_said.items()}
+        made_of = FIXED_BY_RECIPE.get(recipe_name(self.options), ())
+        for name in made_of:
+            if name in levers:
+                raise OptionError(
+                    f"{name} is {levers[name]}, but it makes recipe={self.recipe}: leave out one of the two"
+                )
+        base = self.base
+        if self.options.trial_epochs != AUTO:
+            if "epochs" in levers:
+                raise OptionError(
+                    "epochs varies and trial_epochs is said, expected one of the two: leave out one"
+                )
+            base = replace(base, epochs=int(self.options.trial_epochs))
+        space = Space.of(base, levers, fixed=(*made_of, *self._said))
+        if not space.levers:
+            raise OptionError(
+                "every hyperparameter is fixed, expected one that varies: leave one out, or say a..b"
+            )
+        return space
+
+    @cached_property
+    def name(self) -> str:
+        """Of the search."""
+        options = self.options
+        if options.search != AUTO:
+            return options.search
+        text = json.dumps(what_counts(options), sort_keys=True)
+        name = f"{self.base.num_classes}class-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return name if is_true(options.resume) else f"{name}-{uuid.uuid4().hex[:6]}"
+
+    @property
+    def folder(self) -> Path:
+        """What the search keeps on this machine: journal, workers' logs, checkpoints, the recipe."""
+        return Path(self.options.checkpoints) / "searches" / self.name
+
+    @property
+    def storage(self) -> str:
+        """A file or a URL."""
+        return str(self.folder / JOURNAL_FILE) if self.options.storage == AUTO else self.options.storage
+
+    @property
+    def search_options(self) -> SearchOptions:
+        options, base = self.options, self.space.base
+        epochs = max((base.epochs, *(int(end) for end in self._ends("epochs"))))
+        warmup = max((base.warmup_epochs, *(int(end) for end in self._ends("warmup_epochs"))))
+        return SearchOptions(
+            name=self.name,
+            direction=MONITORED[base.monitor][1],  # type: ignore[arg-type]
+            sampler=options.sampler,
+            pruner=options.pruner,
+            num_trials=options.trials,
+            num_steps=warmup + epochs,
+            first_step=warmup + 1,
+            seed=options.seed,
+        )
+
+    def _ends(self, name: str) -> tuple[Any, ...]:
+        lever = self.space.levers.get(name)
+        return () if lever is None else lever.ends
+
+    @cached_property
+    def train_options(self) -> TrainOptions:
+        """The part that train takes; hyperparameters are told apart."""
+        said = {field.name: getattr(self.options, field.name) for field in fields(TrainOptions)}
+        for name in HYPERPARAMETER_NAMES:
+            said[name] = AUTO
+        return TrainOptions(**{**said, "workers": 0, "resume": "true"})
+
+
+def _converted(name: str, text: str) -> Any:
+    if name != AUGMENTATION:
+        return converted(name, text)
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"{name} is {text!r}, expected a number, or a range as 0..2: pass -P {name}=…"
+        ) from None
+
+
+def _notes(search: Search, plan: Plan) -> dict[str, Any]:
+    """What the search's founder noted, checked against what is asked for now; empty for a new search."""
+    notes = search.notes(wait=plan.options.storage != AUTO)
+    if not notes:
+        return {}
+    if not is_true(plan.options.resume):
+        raise OptionError(
+            f"search {plan.name} is there already: leave out -P resume=false, or pass another -P search="
+        )
+    differs = differences(notes["options"], what_counts(plan.options))
+    if differs:
+        raise OptionError(
+            f"search {plan.name} was begun with another {differs}: expected the same, or another -P search="
+        )
+    reason = why_not_resumable(notes["run_id"], finished=True)
+    if reason:
+        raise OptionError(
+            f"search {plan.name} can't go on, its run {notes['run_id']} {reason}: pass -P resume=false, or another "
+            "-P search="
+        )
+    return notes
+
+
+def _say_begin(search: Search, plan: Plan, run: Run) -> None:
+    ended = len(search.ended())
+    goes_on = f"goes on after {ended} trials" if run.resumed else "begins"
+    print(f"search {plan.name} {goes_on}, run {run.run_id}; trials are kept in {_shown(plan.storage)}")
+    print("\n".join(f"  {name:<18}{text}" for name, text in plan.space.describe().items()))
+
+
+def _shown(storage: str) -> str:
+    return storage.rpartition("@")[2] if "://" in storage else storage
+
+
+def _check(plan: Plan, stored: StoredSet, search: Search) -> None:
+    """What would end every trial ends the search before the first."""
+    began_with = search.notes(wait=False).get("digest", stored.digest)
+    if began_with != stored.digest:
+        raise DataError(
+            f"{stored.path} has changed since search {plan.name} began (digest {began_with[:12]}, now "
+            f"{stored.digest[:12]}): pass -P resume=false to begin another"
+        )
+    search.note(digest=stored.digest)
+    options = plan.options
+    data = stored if options.fold == AUTO else stored.with_fold(int(options.fold))
+    scheme = class_scheme(plan.base.num_classes)
+    rows, _ = training_rows(data, scheme, epidural_only=options.epidural_only)
+    check_labels(data, rows, scheme, missing=options.missing_labels)
+    lever = plan.space.levers.get("backbone")
+    for name in lever.values if isinstance(lever, Choice) else (plan.base.backbone,):
+        with native_stderr_muted():
+            start = start_backbone(options.weights, name=name, image_size=plan.base.image_size)
+        print(start.said)
+
+
+def _told(plan: Plan, stored: StoredSet, run: Run) -> WorkerOptions:
+    # Of several machines no two workers may bear one name; of one machine the names make the draws repeatable.
+    name = "" if plan.options.storage == AUTO else f"{socket.gethostname()}-{getpid()}-"
+    return WorkerOptions(
+        number=0,
+        name=name,
+        num_workers=plan.options.workers,
+        search=plan.search_options,
+        storage=plan.storage,
+        space=plan.space,
+        recipe=plan.recipe,
+        options=plan.train_options,
+        stored_path=stored.path,
+        folder=plan.folder,
+        parent=run.run_id,
+        experiment_id=run.experiment_id,
+        tracking_uri=tracking_uri(),
+    )
+
+
+def _finish(plan: Plan, search: Search, stored: StoredSet, run: Run) -> Recipe:
+    """Log the search whole; write the recipe, and train it where that was asked for."""
+    log_found(run, search, plan.space, monitor=plan.base.monitor, stored=stored)
+    best = search.best
+    if best is None:
+        why = search.why_given_up or "no trial is complete: every one was pruned or failed"
+        raise TrainingError(f"search {plan.name} found nothing, {why}: see {plan.folder}/worker-0.log")
+    found = plan.space.setting(best.params)
+    recipe = Recipe(
+        name=f"tuned-{plan.name}",
+        hyperparameters=replace(found, epochs=plan.base.epochs)
+        if plan.options.trial_epochs != AUTO
+        else found,
+        about={
+            "search": plan.name,
+            "run_id": run.run_id,
+            "trial": first_number(best),
+            "monitor": plan.base.monitor,
+            "value": best.value,
+            "trials": len(search.ended()),
+            "data_digest": stored.digest,
+            "weights": plan.options.weights,
+        },
+    )
+    recipe.write(plan.folder / RECIPE_FILE)
+    run.file(plan.folder / RECIPE_FILE)
+    run.tags({"ich.best_trial": first_number(best), "ich.search": plan.name})
+    said = "" if plan.options.weights == AUTO else f" -P weights={plan.options.weights}"
+    print(
+        f"best: trial {first_number(best)}, {MONITORED[plan.base.monitor][2]} {best.value:.4f}\n"
+        f"recipe: {plan.folder / RECIPE_FILE}\n"
+        f"train it:  mlflow run . -e train -P recipe={run.run_id} -P data={stored.path}{said}"
+    )
+    if is_true(plan.options.train_best):
+        _train_best(plan, stored, run, trial=first_number(best))
+    return recipe
+
+
+def _train_best(plan: Plan, stored: StoredSet, run: Run, *, trial: int) -> None:
+    """Train the recipe as train does, in a child run; once for a best trial."""
+    if run.tag(_TRAINED_TAG) == str(trial):
+        print(f"trial {trial} has been trained in full before")
+        return
+    options = replace(
+        plan.train_options, recipe=str(plan.folder / RECIPE_FILE), source=AUTO, data=str(stored.path)
+    )
+    trained = train(options, nested=True, stored=stored)
+    run.tags({_TRAINED_TAG: trial, "ich.trained_run": trained.run_id})
