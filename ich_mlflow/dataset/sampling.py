@@ -62,6 +62,12 @@ def balanced(targets: np.ndarray, *, rate: float) -> Balanced:
     return Balanced(groups=groups, counts=_whole_counts(shares, len(targets)))
 
 
+def reachable_rates(targets: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest rate that `balanced` can reach with those targets [N, L]; 1, 0 where there is none."""
+    targets = np.asarray(targets).astype(bool)
+    return _reachable(np.unique(targets[:, targets.any(axis=0)], axis=0))
+
+
 def seen(
     targets: np.ndarray, order: np.ndarray, patients: np.ndarray, labels: tuple[str, ...]
 ) -> dict[str, float]:

@@ -98,7 +98,7 @@ def timeline_figure(trials: pd.DataFrame, *, note: str = "") -> Figure:
             color="white",
         )
     axes.set_yticks(range(len(workers)), [f"worker {worker}" for worker in workers])
-    axes.set_ylim(len(workers) - 0.5, -0.5)
+    axes.set_ylim(max(len(workers), 1) - 0.5, -0.5)
     style_axes(axes, xlabel=f"{unit} since the search began")
     axes.legend(
         handles=_state_handles(trials),

@@ -1,5 +1,6 @@
 """The search itself: an Optuna study that several processes, or machines, work off together."""
 
+import copy
 import math
 import time
 import warnings
@@ -114,6 +115,8 @@ class Search:
     ) -> None:
         self.options = options
         self.founded = False
+        #: Whether the storage itself tells which worker is dead.
+        self.has_heartbeat = isinstance(storage, RDBStorage)
         self._worker = worker
         self._number = -1
         with warnings.catch_warnings():
@@ -149,10 +152,13 @@ class Search:
             waited += _WAIT_S
         return dict(self.study.user_attrs.get("notes", {}))
 
-    def begin(self, notes: dict[str, Any], first: dict[str, Any]) -> None:
-        """Found the search. first: values of levers that are tried before any is drawn."""
-        self.study.enqueue_trial(first, skip_if_exists=True)
+    def begin(self, notes: dict[str, Any]) -> None:
+        """Found the search."""
         self.study.set_user_attr("notes", notes)
+
+    def try_first(self, values: dict[str, Any]) -> None:
+        """Have these values of levers tried before any is drawn, if they have not been."""
+        self.study.enqueue_trial(values, skip_if_exists=True)
 
     def note(self, **values: Any) -> None:
         """Keep something for the next who opens the search."""
@@ -208,7 +214,9 @@ class Search:
         self._queue_again(number)
 
     def _queue_again(self, number: int) -> None:
-        RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(self.study, self._trials()[number])
+        # A copy: the callback writes into the trial that it is given.
+        trial = copy.deepcopy(self._trials()[number])
+        RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(self.study, trial)
 
     def give_back_all(self, worker: str | None = None) -> int:
         """Give back the running trials of that worker, which is dead; of all workers where None. Returns how many."""
@@ -220,11 +228,6 @@ class Search:
                     self.give_back(trial.number)
                     given += 1
         return given
-
-    @property
-    def has_heartbeat(self) -> bool:
-        """Whether the storage itself tells which worker is dead."""
-        return isinstance(self.study._storage, RDBStorage)
 
     def _fail_stale(self) -> None:
         if self.has_heartbeat:

@@ -141,6 +141,19 @@ class Space:
                 )
         return cls(base=base, levers={name: one for name, one in space.levers.items() if name not in idle})
 
+    def sampling_within(self, low: float, high: float) -> "Space":
+        """The same space with sampling rates that data allow; without class-balanced sampling where there is none."""
+        rates = self.levers.get("sampling_rate")
+        if not isinstance(rates, Range):
+            return self
+        low, high = max(low, rates.low), min(high, rates.high)
+        if low < high:
+            return replace(self, levers={**self.levers, "sampling_rate": replace(rates, low=low, high=high)})
+        levers = {
+            name: lever for name, lever in self.levers.items() if name not in ("sampling", "sampling_rate")
+        }
+        return Space(base=replace(self.base, sampling="natural", sampling_rate=0.0), levers=levers)
+
     def suggest(self, trial: optuna.Trial) -> Hyperparameters:
         """The setting of a trial."""
         values: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from ich_mlflow.dataset.pipeline import NUM_DRAWS, Order, SliceBatches
-from ich_mlflow.dataset.sampling import balanced, natural_order
+from ich_mlflow.dataset.sampling import balanced, natural_order, reachable_rates
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
@@ -110,9 +110,18 @@ def training_batches(
 def _order(targets: np.ndarray, scheme: ClassScheme, hyperparameters: Hyperparameters, *, seed: int) -> Order:
     if hyperparameters.sampling == "natural":
         return lambda epoch: natural_order(len(targets), seed=seed, epoch=epoch)
-    subtypes = targets[:, [label != ANY for label in scheme.labels]]
+    subtypes = _subtypes(targets, scheme)
     sampler = balanced(subtypes, rate=hyperparameters.sampling_rate or 1 / (subtypes.shape[1] + 1))
     return lambda epoch: sampler.order(seed=seed, epoch=epoch)
+
+
+def reachable_sampling(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme) -> tuple[float, float]:
+    """The lowest and highest sampling_rate that those rows allow; 1, 0 where they allow none."""
+    return reachable_rates(_subtypes(scheme.targets(stored.subtypes[rows]), scheme))
+
+
+def _subtypes(targets: np.ndarray, scheme: ClassScheme) -> np.ndarray:
+    return targets[:, [label != ANY for label in scheme.labels]]
 
 
 def validation_batches(

@@ -3,6 +3,7 @@
 import gc
 import shutil
 import sys
+import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -109,10 +110,12 @@ class Trials:
                     run.tags({STATE_TAG: "failed"})
                     raise
         except TrainingError as error:
+            print(f"trial {first} failed: {error}")
             raise TrialFailed(str(error)) from None
         except IchError:
             raise
         except Exception as error:  # whatever breaks one setting leaves the others
+            traceback.print_exc()
             raise TrialFailed(f"{type(error).__name__}: {error}".splitlines()[0]) from error
         finally:
             keras.backend.clear_session()

@@ -27,7 +27,7 @@ from ich_mlflow.tuning.space import AUGMENTATION, Choice, Space, is_lever, parse
 from ich_mlflow.workflows.found import log_found
 from ich_mlflow.workflows.recipes import RECIPE_FILE, Recipe, chosen_hyperparameters, converted, recipe_name
 from ich_mlflow.workflows.train import open_stored_set, train
-from ich_mlflow.workflows.training_data import check_labels, training_rows
+from ich_mlflow.workflows.training_data import check_labels, reachable_sampling, training_rows
 from ich_mlflow.workflows.trial import MONITORED, WorkerOptions
 from ich_mlflow.workflows.unfinished import differences, what_counts
 from ich_mlflow.workflows.workers import Workers
@@ -47,16 +47,18 @@ def tune(options: TuneOptions) -> Recipe:
         with start_run("tune", resume=notes.get("run_id")) as run:
             _say_begin(search, plan, run)
             if not notes:
-                search.begin({"run_id": run.run_id, "options": what_counts(options)}, plan.space.of_base())
+                search.begin({"run_id": run.run_id, "options": what_counts(options)})
             run.params(asdict(options), prefix="tune")
-            run.params(plan.space.describe(), prefix="lever")
             stored = open_stored_set(options)
-            _check(plan, stored, search)
+            space = _checked(plan, stored, search)
+            run.params(space.describe(), prefix="lever")
+            print("\n".join(f"  {name:<18}{text}" for name, text in space.describe().items()))
+            search.try_first(space.of_base())
             if not search.has_heartbeat:  # this process holds the lock, so who ran trials is dead
                 search.give_back_all()
-            Workers(_told(plan, stored, run), options.workers).run(search, run)
+            Workers(_told(plan, space, stored, run), options.workers).run(search, run)
             shutil.rmtree(plan.folder / "trials", ignore_errors=True)
-            return _finish(plan, search, stored, run)
+            return _finish(plan, space, search, stored, run)
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,9 @@ def _notes(search: Search, plan: Plan) -> dict[str, Any]:
         raise OptionError(
             f"search {plan.name} is there already: leave out -P resume=false, or pass another -P search="
         )
-    differs = differences(notes["options"], what_counts(plan.options))
+    # The same data may lie elsewhere on another machine: its digest is compared.
+    wanted = {name: value for name, value in what_counts(plan.options).items() if name not in ("data", "out")}
+    differs = differences(notes["options"], wanted)
     if differs:
         raise OptionError(
             f"search {plan.name} was begun with another {differs}: expected the same, or another -P search="
@@ -209,15 +213,14 @@ def _say_begin(search: Search, plan: Plan, run: Run) -> None:
     ended = len(search.ended())
     goes_on = f"goes on after {ended} trials" if run.resumed else "begins"
     print(f"search {plan.name} {goes_on}, run {run.run_id}; trials are kept in {_shown(plan.storage)}")
-    print("\n".join(f"  {name:<18}{text}" for name, text in plan.space.describe().items()))
 
 
 def _shown(storage: str) -> str:
     return storage.rpartition("@")[2] if "://" in storage else storage
 
 
-def _check(plan: Plan, stored: StoredSet, search: Search) -> None:
-    """What would end every trial ends the search before the first."""
+def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
+    """The space that the data allow. What would end every trial ends the search before the first."""
     began_with = search.notes(wait=False).get("digest", stored.digest)
     if began_with != stored.digest:
         raise DataError(
@@ -235,9 +238,12 @@ def _check(plan: Plan, stored: StoredSet, search: Search) -> None:
         with native_stderr_muted():
             start = start_backbone(options.weights, name=name, image_size=plan.base.image_size)
         print(start.said)
+    lowest, highest = reachable_sampling(data, rows, scheme)
+    # At the very end a mixture is found slowly, and shows a few slices again and again.
+    return plan.space.sampling_within(lowest, 0.95 * highest)
 
 
-def _told(plan: Plan, stored: StoredSet, run: Run) -> WorkerOptions:
+def _told(plan: Plan, space: Space, stored: StoredSet, run: Run) -> WorkerOptions:
     # Of several machines no two workers may bear one name; of one machine the names make the draws repeatable.
     name = "" if plan.options.storage == AUTO else f"{socket.gethostname()}-{getpid()}-"
     return WorkerOptions(
@@ -246,7 +252,7 @@ def _told(plan: Plan, stored: StoredSet, run: Run) -> WorkerOptions:
         num_workers=plan.options.workers,
         search=plan.search_options,
         storage=plan.storage,
-        space=plan.space,
+        space=space,
         recipe=plan.recipe,
         options=plan.train_options,
         stored_path=stored.path,
@@ -257,14 +263,14 @@ def _told(plan: Plan, stored: StoredSet, run: Run) -> WorkerOptions:
     )
 
 
-def _finish(plan: Plan, search: Search, stored: StoredSet, run: Run) -> Recipe:
+def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Run) -> Recipe:
     """Log the search whole; write the recipe, and train it where that was asked for."""
-    log_found(run, search, plan.space, monitor=plan.base.monitor, stored=stored)
+    log_found(run, search, space, monitor=plan.base.monitor, stored=stored)
     best = search.best
     if best is None:
         why = search.why_given_up or "no trial is complete: every one was pruned or failed"
         raise TrainingError(f"search {plan.name} found nothing, {why}: see {plan.folder}/worker-0.log")
-    found = plan.space.setting(best.params)
+    found = space.setting(best.params)
     recipe = Recipe(
         name=f"tuned-{plan.name}",
         hyperparameters=replace(found, epochs=plan.base.epochs)

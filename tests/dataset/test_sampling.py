@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ich_mlflow.dataset.sampling import balanced, natural_order, seen
+from ich_mlflow.dataset.sampling import balanced, natural_order, reachable_rates, seen
 from ich_mlflow.errors import DataError
 
 
@@ -97,3 +97,11 @@ def test_what_an_epoch_shows_is_counted():
     patients = np.array(["a", "b", "b", "c"])
     shown = seen(targets, np.array([0, 0, 1, 2]), patients, ("epidural", "subdural"))
     assert shown == {"epidural": 0.5, "subdural": 0.25, "distinct_slices": 0.75, "patients": 2.0}
+
+
+def test_the_reachable_rates_of_slices_with_one_label_each_end_at_one_part_in_labels():
+    # of three labels that exclude each other none can be on more than a third of the slices
+    targets = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    assert reachable_rates(targets) == pytest.approx((0, 1 / 3))
+    # two labels that never part, on every slice: all or nothing is all
+    assert reachable_rates(np.array([[1, 1], [1, 1]])) == pytest.approx((1, 1))
