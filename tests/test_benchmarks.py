@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 
@@ -24,3 +25,23 @@ def test_results_of_another_recipe_are_not_taken_for_those_that_are_asked_for(st
     assert len({starts.kept_as(one, "random") for one in (usual, faster, shorter)}) == 3
     # The probe has no such options.
     assert starts.kept_as(usual, starts.PROBE) == starts.kept_as(faster, starts.PROBE)
+
+
+def test_a_value_counts_as_reached_by_the_first_complete_trial_that_has_it(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import tune
+
+    trials = pd.DataFrame(
+        {
+            "state": ["complete", "pruned", "complete", "complete"],
+            "value": [0.7, 0.9, 0.85, 0.95],
+            "steps": [4, 1, 4, 4],
+            "started": [0.0, 10.0, 12.0, 30.0],
+            "ended": [10.0, 12.0, 30.0, 50.0],
+        }
+    )
+    # the pruned one was at 0.9 for a moment, which is no result
+    assert tune.reached(trials, 0.8) == tune.Reached(3, 9, 30.0)
+    assert tune.reached(trials, 0.99) == tune.Reached(None, None, None)
+    assert tune.median([3, None, 5]) == 5
+    sys.modules.pop("tune")

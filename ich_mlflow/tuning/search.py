@@ -85,8 +85,8 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
         return _database(_with_driver(where))
     except Exception as error:  # SQLAlchemy and the drivers raise many kinds
         raise DataError(
-            f"storage {_without_password(where)} can't be opened ({_first_line(error)}): expected the URL of a running "
-            "database, as postgresql://user:password@host:5432/name"
+            f"storage {without_password(where)} can't be opened ({_first_line(error)}): expected the URL of a running "
+            "database, as postgresql://user@host:5432/name"
         ) from None
 
 
@@ -360,7 +360,10 @@ def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """The URL of a database as it may be shown; a file's path as it stands."""
+    if "://" not in url:
+        return url
     scheme, _, rest = url.partition("://")
     user, at, host = rest.rpartition("@")
     return f"{scheme}://{user.split(':')[0]}{at}{host}"

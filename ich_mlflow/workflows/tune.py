@@ -22,7 +22,7 @@ from ich_mlflow.tracking.registry import tracking_uri
 from ich_mlflow.tracking.run import Run, start_run, why_not_resumable
 from ich_mlflow.training.hyperparameters import FIXED_BY_RECIPE, HYPERPARAMETER_NAMES, Hyperparameters
 from ich_mlflow.training.weights import start_backbone
-from ich_mlflow.tuning.search import Search, SearchOptions, first_number, open_storage
+from ich_mlflow.tuning.search import Search, SearchOptions, first_number, open_storage, without_password
 from ich_mlflow.tuning.space import AUGMENTATION, Choice, Space, is_lever, parse_lever
 from ich_mlflow.workflows.found import log_found
 from ich_mlflow.workflows.recipes import RECIPE_FILE, Recipe, chosen_hyperparameters, converted, recipe_name
@@ -48,7 +48,7 @@ def tune(options: TuneOptions) -> Recipe:
             _say_begin(search, plan, run)
             if not notes:
                 search.begin({"run_id": run.run_id, "options": what_counts(options)})
-            run.params(asdict(options), prefix="tune")
+            run.params({**asdict(options), "storage": without_password(options.storage)}, prefix="tune")
             stored = open_stored_set(options)
             space = _checked(plan, stored, search)
             run.params(space.describe(), prefix="lever")
@@ -212,11 +212,9 @@ def _notes(search: Search, plan: Plan) -> dict[str, Any]:
 def _say_begin(search: Search, plan: Plan, run: Run) -> None:
     ended = len(search.ended())
     goes_on = f"goes on after {ended} trials" if run.resumed else "begins"
-    print(f"search {plan.name} {goes_on}, run {run.run_id}; trials are kept in {_shown(plan.storage)}")
-
-
-def _shown(storage: str) -> str:
-    return storage.rpartition("@")[2] if "://" in storage else storage
+    print(
+        f"search {plan.name} {goes_on}, run {run.run_id}; trials are kept in {without_password(plan.storage)}"
+    )
 
 
 def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:

@@ -98,7 +98,7 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     while time.time() < deadline and first.poll() is None:
         parents = mlflow.search_runs(["1"], filter_string="tags.`ich.stage` = 'tune'", output_format="list")
         runs = children(parents[0].info.run_id) if parents else []
-        ended = [run for run in runs if "ich.trial_state" in run.data.tags]
+        ended = [run for run in runs if run.info.status == "FINISHED"]
         if ended and list(folder.glob("trials/*/state.npz")):
             break
         time.sleep(0.2)
@@ -114,7 +114,7 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     assert second.returncode == 0, said
     assert re.search(r"search s goes on after \d trials", said)
     runs = children(parent)
-    assert sorted(int(run.data.tags["ich.trial"]) for run in runs) == [0, 1, 2, 3]
+    assert len({run.data.tags["ich.trial"] for run in runs}) == len(runs) == 4
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert begun <= {run.info.run_id for run in runs}
     assert all(sorted(epochs_of(run)) == list(range(12)) for run in runs)
@@ -137,7 +137,7 @@ def _expect_left(parent, runs):
     assert run.data.metrics["value"] == max(one.data.metrics["value"] for one in runs)
     assert run.data.metrics["trials/complete"] == len(runs)
     table = mlflow.load_table("tables/trials.json", run_ids=[parent])
-    assert table["trial"].tolist() == [0, 1, 2, 3]
+    assert table["trial"].tolist() == sorted(int(run.data.tags["ich.trial"]) for run in runs)
 
 
 def _expect_trainable(parent, folder, options):
@@ -210,7 +210,7 @@ def test_an_error_nobody_thought_of_is_one_failed_trial(objective, monkeypatch):
 
 def test_a_mistake_ends_the_search_before_its_first_trial(workspace, tiny_backbone, options):
     with pytest.raises(ModelError, match="not for EfficientNetV2-B0"):
-        tune(TuneOptions(**options | {"backbone": "efficientnet-b0|efficientnetv2-b0", "weights": "phantom"}))
+        tune(TuneOptions(**options | {"backbone": "efficientnetv2-b0|convnext-tiny", "weights": "phantom"}))
     assert newest_search().info.status == "FAILED"
     assert children(newest_search().info.run_id) == []
 
