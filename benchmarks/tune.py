@@ -1,7 +1,7 @@
 """Trials to a stated value: TPE with pruning against random search without, on phantoms, several seeds.
 
     mlflow run . -e preprocess -P exams=40 -P bleeds=0.3 -P out=data/tune-phantom
-    python benchmarks/tune.py --data data/tune-phantom --value 0.85
+    python benchmarks/tune.py --data data/tune-phantom --value 0.9
 
 Both search the same space (tune's own, but for the backbone, which is EfficientNet-Lite0 with its phantom weights) on
 the same stored set, one process, without the recipe's own setting as first trial, and are compared by the mean
@@ -57,7 +57,7 @@ def search_of(arguments: argparse.Namespace, method: str, seed: int) -> pd.DataF
             stored = StoredSet.open(Path(arguments.data))
             told = WorkerOptions(
                 number=0, name="0", num_workers=1, search=plan.search_options, storage=plan.storage,
-                space=plan.space.sampling_within(0.0, arguments.highest_rate), recipe=plan.recipe,
+                space=plan.allowed_by(stored), recipe=plan.recipe,
                 options=plan.train_options, stored_path=stored.path, folder=plan.folder,
                 parent=parent.info.run_id, experiment_id=parent.info.experiment_id,
                 tracking_uri=mlflow.get_tracking_uri(),
@@ -90,14 +90,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="a stored set with a validation split")
-    parser.add_argument("--value", type=float, default=0.85, help="mean validation AUC to reach")
-    parser.add_argument("--trials", type=int, default=16, help="most trials of a search")
+    parser.add_argument("--value", type=float, default=0.9, help="mean validation AUC to reach")
+    parser.add_argument("--trials", type=int, default=12, help="most trials of a search")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument(
-        "--highest_rate", type=float, default=0.3, help="of class-balanced sampling, as the data allow"
-    )
     parser.add_argument("--folder", default="checkpoints/benchmark-tune", help="where the searches are kept")
     arguments = parser.parse_args()
     mlflow.set_experiment(EXPERIMENT)

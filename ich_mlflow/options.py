@@ -293,8 +293,8 @@ class TuneOptions(TrainOptions):
     search: str = option(AUTO, "name of the search; auto: one made of the options that count")
     storage: str = option(
         AUTO,
-        "where trials are kept: a file, or for several machines postgresql://user@host:port/name (its password in ~/.pgpass); auto: a "
-        "file beside the checkpoints",
+        "where trials are kept: a file, or for several machines postgresql://user@host:port/name (its password in "
+        "~/.pgpass); auto: a file beside the checkpoints",
     )
     sampler: str = option("tpe", f"how settings are drawn: {' or '.join(SAMPLERS)}")
     pruner: str = option("median", f"how a bad trial is stopped early: {', '.join(PRUNERS)}")

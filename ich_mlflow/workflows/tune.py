@@ -95,6 +95,14 @@ class Plan:
     def _levers_said(self) -> dict[str, str]:
         return {name: text for name, text in self._said.items() if is_lever(text)}
 
+    def allowed_by(self, stored: StoredSet) -> Space:
+        """The space without sampling rates that the training rows do not allow."""
+        scheme = class_scheme(self.base.num_classes)
+        rows, _ = training_rows(stored, scheme, epidural_only=self.options.epidural_only)
+        lowest, highest = reachable_sampling(stored, rows, scheme)
+        # At the very end a mixture is found slowly, and shows a few slices again and again.
+        return self.space.sampling_within(lowest, 0.95 * highest)
+
     @property
     def _said(self) -> dict[str, str]:
         said = {name: getattr(self.options, name) for name in (*HYPERPARAMETER_NAMES, AUGMENTATION)}
@@ -236,9 +244,7 @@ def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
         with native_stderr_muted():
             start = start_backbone(options.weights, name=name, image_size=plan.base.image_size)
         print(start.said)
-    lowest, highest = reachable_sampling(data, rows, scheme)
-    # At the very end a mixture is found slowly, and shows a few slices again and again.
-    return plan.space.sampling_within(lowest, 0.95 * highest)
+    return plan.allowed_by(data)
 
 
 def _told(plan: Plan, space: Space, stored: StoredSet, run: Run) -> WorkerOptions:
