@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import PromoteOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PromoteOptions, "ich_mlflow.workflows.promote:promote"))
+    sys.exit(launch(PromoteOptions, "ich_mlflow.workflows.promote:command"))

@@ -48,7 +48,7 @@ def launch(options_class: type, workflow: str) -> int:
     """Parse sys.argv, call `module:function` with the options, and return the exit code.
 
     The workflow is imported after parsing, so that --help needs neither MLflow nor TensorFlow. An IchError
-    becomes one line on stderr and exit code 1; Ctrl-C becomes 130.
+    becomes one line on stderr and its exit code, mostly 1; Ctrl-C becomes 130.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -60,7 +60,7 @@ def launch(options_class: type, workflow: str) -> int:
         call(options)
     except IchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

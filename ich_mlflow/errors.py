@@ -9,6 +9,7 @@
     ├── ModelError           weights or a model can't be found, loaded or logged
     │   └── TrainingError    a training can't go on; what it has reached is kept
     └── PromotionError       there is nothing to promote, or the registry refuses
+        └── PromotionRefused the candidate failed a gate; the exit code is 3
 
 A message says what was found, what was expected and how to fix it, and names the file.
 """
@@ -16,6 +17,8 @@ A message says what was found, what was expected and how to fix it, and names th
 
 class IchError(Exception):
     """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""
+
+    exit_code = 1
 
 
 class OptionError(IchError, ValueError):
@@ -57,3 +60,9 @@ class TrainingError(ModelError):
 
 class PromotionError(IchError):
     """There is nothing to promote, or the registry refuses."""
+
+
+class PromotionRefused(PromotionError):
+    """The candidate did not pass every gate. No mistake: the exit code tells it from one."""
+
+    exit_code = 3

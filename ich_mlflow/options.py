@@ -466,16 +466,65 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteOptions:
-    """Register the best finished training run of a class scheme and move the alias champion to it."""
+    """Make a training run's model the champion of its class scheme, if it passes every gate; or say why not.
 
-    num_classes: int = option(5, "the class scheme: 4, 5 or 6")
-    run: str = option(AUTO, "id of the training run; auto: the finished one with the best val/auc/macro")
-    replace: str = option(
-        "false", "true moves the alias though the champion's figure is not beaten, say after a change of data"
+    Both are scored on the same test split now. Refused, the exit code is 3, and the model is registered with the alias
+    candidate. Every promotion, refusal and rollback is recorded: -P history=true lists them.
+    """
+
+    num_classes: str = option(
+        AUTO, "the class scheme: 4, 5 or 6; auto: the run's, else 5; with history=true all of them"
     )
+    run: str = option(AUTO, "id of the training run; auto: the finished one with the best metric")
+    metric: str = option(
+        "val/auc/macro",
+        "what auto goes by, a metric of the training run; of names with loss, brier or ece the lowest is best",
+    )
+    data: str = option(
+        AUTO, "the stored set whose test split both are scored on; auto: the one the candidate was trained on"
+    )
+    require: str = option(
+        "better",
+        "of the 95 % interval of the difference in mean AUC: better (all above 0), or not_worse (all above -margin)",
+    )
+    margin: float = option(0.01, "with require=not_worse, 0 to 1")
+    label_margin: float = option(0.05, "by how much one label's AUC may be lower, 0 to 1")
+    calibration_margin: float = option(
+        0.02, "by how much the expected calibration error may be higher, 0 to 1"
+    )
+    max_latency_ms: float = option(
+        200.0, "longest that one DICOM file may take on this machine, in milliseconds"
+    )
+    max_size_mb: float = option(200.0, "largest size of the model version, in MB")
+    same_data: str = option(
+        "true",
+        "true demands that the candidate was trained on this set, and that the champion is known not to have been "
+        "trained on its test patients",
+    )
+    smoke: str = option("true", "true starts the scoring server on the new version and sends it a DICOM file")
+    resamples: int = option(2000, "resamples of the patients that the interval comes from, 100 to 100000")
+    replace: str = option(
+        "false", "true promotes though gates that compare with the champion fail, say after a change of data"
+    )
+    reason: str = option(AUTO, "why, in your words, for the record; auto: nothing is said")
+    rollback: str = option("false", "true makes the champion before this one the champion again")
+    history: str = option("false", "true lists every promotion, refusal and rollback, and does nothing else")
 
     def __post_init__(self) -> None:
-        _expect_flag("replace", self.replace)
+        classes = self.num_classes
+        _expect("num_classes", classes, classes in (AUTO, "4", "5", "6"), "auto, 4, 5 or 6")
+        _expect("metric", self.metric, bool(re.fullmatch(r"[\w/.-]+", self.metric)), "a metric's name")
+        _expect("require", self.require, self.require in ("better", "not_worse"), "better or not_worse")
+        for name in ("margin", "label_margin", "calibration_margin"):
+            _expect(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "0 to 1")
+        for name in ("max_latency_ms", "max_size_mb"):
+            _expect(name, getattr(self, name), 0 < getattr(self, name) < 1e9, "above 0")
+        for name in ("same_data", "smoke", "replace", "rollback", "history"):
+            _expect_flag(name, getattr(self, name))
+        _expect("resamples", self.resamples, 100 <= self.resamples <= 100_000, "100 to 100000")
+        _expect("reason", self.reason, len(self.reason) <= 2000, "2000 characters at most")
+        alone = not (is_true(self.rollback) and (is_true(self.history) or self.run != AUTO))
+        _expect("rollback", self.rollback, alone, "false with run= or history=true")
 
 
 @dataclass(frozen=True, kw_only=True)

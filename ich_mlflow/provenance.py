@@ -1,5 +1,6 @@
-"""Which code and which versions made a result."""
+"""Who made a result, with which code and which versions."""
 
+import getpass
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,17 @@ def git_commit() -> str:
     if said is None:
         return "unknown"
     return f"{said}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else said
+
+
+def who() -> str:
+    """Who works here: git's user.name and user.email, else the account's name."""
+    name, email = _git("config", "user.name"), _git("config", "user.email")
+    if name or email:
+        return " ".join(part for part in (name, f"<{email}>" if email else "") if part)
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in some containers
+        return "unknown"
 
 
 def versions() -> dict[str, str]:

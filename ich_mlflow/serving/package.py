@@ -107,6 +107,41 @@ def keras_file(model_uri: str) -> Path:
     return found[0]
 
 
+def size_mb(model_uri: str) -> float:
+    """Size of a model version's files in MB, 10^6 bytes: what a serving machine downloads."""
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def signature_fault(model_uri: str, replaced_uri: str | None) -> str:
+    """'' where who sends requests to the replaced model may send them to this one, else what is wrong, in one line.
+
+    The columns that go in must be the same, and none that came out may be missing. Without a replaced model only
+    `dicom` is asked for.
+    """
+    inputs, outputs = _columns(model_uri)
+    if replaced_uri is None:
+        return "" if "dicom" in inputs else f"it takes {_listed(inputs)}, expected a column dicom"
+    old_inputs, old_outputs = _columns(replaced_uri)
+    if inputs != old_inputs:
+        return f"it takes {_listed(inputs)}, where the champion takes {_listed(old_inputs)}"
+    missing = old_outputs - outputs
+    return f"its answer lacks {_listed(missing)}, which the champion's has" if missing else ""
+
+
+def _columns(model_uri: str) -> tuple[set[str], set[str]]:
+    signature = mlflow.models.get_model_info(model_uri).signature
+    if signature is None:
+        return set(), set()
+    sides = (signature.inputs, signature.outputs)
+    inputs, outputs = (set(side.input_names()) if side else set() for side in sides)
+    return inputs, outputs
+
+
+def _listed(columns: set[str]) -> str:
+    return ", ".join(sorted(columns)) or "no column"
+
+
 def pinned(packages: tuple[str, ...]) -> list[str]:
     """`name==version` as installed here, so that serving has the versions of training."""
     return [f"{name}=={version(name)}" for name in packages]

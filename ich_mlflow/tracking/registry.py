@@ -1,6 +1,7 @@
-"""Finding runs and models, and moving the registry's aliases."""
+"""Finding runs and models, and registering versions."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,12 @@ class TrainedRun:
         return self.tags[MODEL_URI_TAG]
 
 
-def best_training_run(*, num_classes: int, metric: str) -> TrainedRun:
-    """The finished training run of that class scheme with the highest metric, over all experiments.
+def best_training_run(
+    *, num_classes: int, metric: str, lowest: bool = False, but: Container[str] = ()
+) -> TrainedRun:
+    """The finished training run of that class scheme with the highest metric (or lowest), over all experiments.
 
-    Raises PromotionError where there is none.
+    but: ids of runs to pass over. Raises PromotionError where there is none.
     """
     client = MlflowClient()
     found = client.search_runs(
@@ -43,15 +46,17 @@ def best_training_run(*, num_classes: int, metric: str) -> TrainedRun:
             f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'train' "
             f"AND params.`hp.num_classes` = '{num_classes}' AND metrics.`{metric}` >= 0"
         ),
-        order_by=[f"metrics.`{metric}` DESC"],
-        max_results=1,
+        order_by=[f"metrics.`{metric}` {'ASC' if lowest else 'DESC'}"],
+        max_results=1000,
     )
-    if not found:
+    left = [run for run in found if run.info.run_id not in but]
+    if not left:
+        also = ", but for those that were rolled back" if found else ""
         raise PromotionError(
             f"no finished training run with num_classes={num_classes} and a {metric} in "
-            f"{mlflow.get_tracking_uri()}: run mlflow run . -e train -P num_classes={num_classes}"
+            f"{mlflow.get_tracking_uri()}{also}: run mlflow run . -e train -P num_classes={num_classes}"
         )
-    return _trained(found[0])
+    return _trained(left[0])
 
 
 def training_run(run_id: str) -> TrainedRun:
@@ -70,38 +75,12 @@ def training_run(run_id: str) -> TrainedRun:
     return _trained(run)
 
 
-def champion_run(model_name: str) -> TrainedRun | None:
-    """The training run behind the champion of that registered model, None where there is no champion."""
-    try:
-        version = MlflowClient().get_model_version_by_alias(model_name, CHAMPION)
-    except MlflowException:
-        return None
-    if "ich.run_id" not in version.tags:
-        raise PromotionError(
-            f"the {CHAMPION} of {model_name}, version {version.version}, was not registered by promote (no tag "
-            f"ich.run_id), so nothing can be compared with it: take the alias {CHAMPION} off it"
-        )
-    return training_run(version.tags["ich.run_id"])
-
-
 def champion_version(model_name: str) -> str | None:
     """The version number that the alias champion points to, None where there is none."""
     try:
         return str(MlflowClient().get_model_version_by_alias(model_name, CHAMPION).version)
     except MlflowException:
         return None
-
-
-def register_champion(run: TrainedRun, *, model_name: str, tags: dict[str, Any], description: str) -> str:
-    """Register the run's serving model and move the alias champion to it. Returns the version."""
-    version = register(
-        run.model_uri,
-        model_name=model_name,
-        tags={"ich.run_id": run.run_id, **tags},
-        description=description,
-    )
-    MlflowClient().set_registered_model_alias(model_name, CHAMPION, version)
-    return version
 
 
 def register(model_uri: str, *, model_name: str, tags: dict[str, Any], description: str) -> str:

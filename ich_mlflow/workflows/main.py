@@ -23,8 +23,8 @@ def main(options: MainOptions) -> None:
         evaluated = evaluate(
             EvaluateOptions(model=trained.serving_uri, data=str(trained.stored_path)), nested=True
         )
-        promote(PromoteOptions(num_classes=trained.num_classes), nested=True)
         assert evaluated is not None
+        promote(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
     name = class_scheme(trained.num_classes).model_name
     print(
