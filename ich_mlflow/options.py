@@ -229,7 +229,7 @@ class TrainOptions(PreprocessOptions):
         AUTO, "bce, weighted_bce, focal, or log_loss_rsna (any weighs 2; 6 classes); auto: the recipe's (bce)"
     )
     focal_gamma: str = option(
-        AUTO, "with loss=focal, how much less what is right already counts, 0 to 10; auto: the recipe's (2)"
+        AUTO, "with loss=focal, how much less what is right already counts, 1 to 10; auto: the recipe's (2)"
     )
     label_smoothing: str = option(AUTO, "draws targets to one half by this share; auto: the recipe's (0)")
     prior_bias: str = option(

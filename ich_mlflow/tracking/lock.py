@@ -16,7 +16,7 @@ from ich_mlflow.errors import PromotionError
 SUFFIX = ".lock"
 #: Seconds that one waits for another's promotion, and after which a lock of another machine is held to be forgotten.
 WAIT_S, FORGOTTEN_S = 180.0, 1800.0
-_LOOK_S = 0.5
+_LOOK_S, _SETTLE_S = 0.3, 0.4
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _taken(client: MlflowClient, name: str, token: str, who: str) -> bool:
             return False
         raise
     # One who found the same stale lock may delete this one for it: whoever is still there in a moment has it.
-    time.sleep(2 * _LOOK_S)
+    time.sleep(_SETTLE_S)
     return _holder(client, name).get("token") == token
 
 

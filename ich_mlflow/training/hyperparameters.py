@@ -41,7 +41,8 @@ class Hyperparameters:
                        the weights themselves
     loss               bce; weighted_bce: positives of a label weigh as its negatives; focal; log_loss_rsna: `any`
                        weighs 2 (6 classes only). val_loss is plain cross-entropy whatever the loss
-    focal_gamma        with loss=focal, how much less what is right already counts, 0 to 10
+    focal_gamma        with loss=focal, how much less what is right already counts, 1 to 10: below 1 its slope is not
+                       finite where a probability is exactly right (bce is 0)
     label_smoothing    share by which targets are drawn to one half, 0 to below 1
     prior_bias         whether the output starts at the prevalences that training sees, not at one half
     dropout            share of the head's units dropped, 0 to below 1
@@ -129,7 +130,7 @@ class Hyperparameters:
         fits = self.loss != "log_loss_rsna" or self.num_classes == 6
         _expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
         gamma = self.focal_gamma
-        _expect("focal_gamma", gamma, 0 <= gamma <= 10, "0 to 10")
+        _expect("focal_gamma", gamma, 1 <= gamma <= 10, "1 to 10")
         used = gamma == FOCAL_GAMMA or self.loss == "focal"
         _expect("focal_gamma", gamma, used, f"with loss=focal, or {FOCAL_GAMMA:g}")
         _expect("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more, below 1")

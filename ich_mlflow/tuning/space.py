@@ -94,7 +94,7 @@ LEVERS: dict[str, Lever] = {
     "windows": Choice(("brain", "brain,subdural,bone")),
     "context": Choice((0, 1)),
     "loss": Choice(("bce", "weighted_bce", "focal")),
-    "focal_gamma": Range(0.5, 5.0),
+    "focal_gamma": Range(1.0, 5.0),
     "sampling": Choice(("natural", "class_balanced")),
     "sampling_rate": Range(0.05, 0.3),
     AUGMENTATION: Range(0.0, 2.0),

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -73,6 +74,7 @@ def examine(
     return Examined(facts=facts, differences=table, dicom=dicom)
 
 
+@cache
 def phantom_dicom() -> bytes:
     """A DICOM file to try a server with: a slice through the middle of a phantom head."""
     exam = make_exam(ExamOptions(seed=0, exam_rate=1.0), 0)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.model.loss import make_loss, positive_weights, prior_logits
@@ -90,3 +91,12 @@ def test_prior_logits_by_hand():
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="'hinge', expected bce"):
         make_loss("hinge", labels=LABELS, targets=TARGETS)
+
+
+def test_focal_loss_has_a_slope_where_a_probability_is_exactly_right():
+    # below gamma 1 it has none: Hyperparameters refuse that
+    logits = tf.Variable([[-40.0, 40.0]])
+    with tf.GradientTape() as tape:
+        loss = make_loss("focal", labels=["a", "b"], targets=TARGETS, focal_gamma=1.0)
+        found = loss(tf.constant([[0.0, 1.0]]), tf.sigmoid(logits))
+    assert np.isfinite(tape.gradient(found, logits).numpy()).all()

@@ -58,6 +58,7 @@ def test_an_unknown_recipe_is_refused():
         ("weight_decay", 1.0),
         ("weight_decay", float("nan")),
         ("focal_gamma", 11.0),
+        ("focal_gamma", 0.5),
         ("focal_gamma", 1.0),  # bce has none
         ("loss", "hinge"),
         ("loss", "log_loss_rsna"),  # 5 classes have no `any`

@@ -26,7 +26,7 @@ def test_augmentation_is_a_factor_of_the_bases_rotation_shift_and_zoom():
 
 
 def test_gamma_is_drawn_for_focal_loss_alone():
-    space = Space(base=BASE, levers={"focal_gamma": Range(0.5, 5.0), "loss": Choice(("bce", "focal"))})
+    space = Space(base=BASE, levers={"focal_gamma": Range(1.0, 5.0), "loss": Choice(("bce", "focal"))})
     assert space.suggest(fixed_trial(loss="focal", focal_gamma=3.0)).focal_gamma == 3.0
     bce = fixed_trial(loss="bce", focal_gamma=3.0)
     assert space.suggest(bce).focal_gamma == 2.0
@@ -91,7 +91,7 @@ def test_what_is_no_range_is_refused_in_one_line(text):
     ("levers", "expected"),
     [
         ({"dropout": Range(0.0, 1.0)}, "dropout is 1.0, expected 0 or more, below 1"),
-        ({"focal_gamma": Range(0.0, 11.0)}, "focal_gamma is 11.0, expected 0 to 10"),
+        ({"focal_gamma": Range(1.0, 11.0)}, "focal_gamma is 11.0, expected 1 to 10"),
         ({"num_classes": Choice((4, 5))}, "num_classes is 4 | 5, expected one value"),
         ({"monitor": Choice(("val_loss", "val_auc"))}, "can't be compared"),
         ({"sampling": Choice(("natural", "some"))}, "sampling is 'some'"),
