@@ -155,7 +155,7 @@ def registry(workspace):
 
 def test_the_card_becomes_the_description_of_the_registered_version(trained, evaluated, registry):
     card = _artifact(evaluated.run_id, "model_card.md")
-    promote(PromoteOptions(num_classes=5, run=trained.run_id, replace="true"))
+    promote(PromoteOptions(run=trained.run_id, replace="true", smoke="false"), evaluated=evaluated)
     version = mlflow.MlflowClient().get_model_version_by_alias("ich-5class", "champion")
     assert version.tags["ich.run_id"] == trained.run_id
     assert version.description == card
@@ -223,8 +223,8 @@ def test_patients_that_were_trained_on_are_refused(trained, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def test_external_data_of_a_source_is_all_test_and_says_so(trained, registry, tmp_path):
-    promote(PromoteOptions(num_classes=5, run=trained.run_id, replace="true"))
+def test_external_data_of_a_source_is_all_test_and_says_so(trained, evaluated, registry, tmp_path):
+    promote(PromoteOptions(run=trained.run_id, replace="true", smoke="false"), evaluated=evaluated)
     root = write_ctich(tmp_path / "ctich", ["49,1,0,0,0,0,0,1,0", "49,2,0,0,0,0,1,0,0"])
     found = evaluate(
         EvaluateOptions(

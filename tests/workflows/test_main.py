@@ -79,7 +79,7 @@ def test_the_stages_are_children_of_one_parent_in_the_projects_experiment(done, 
     statuses = _runs(project, "select distinct status from runs")
     assert statuses == [("FINISHED",)]
     names = _runs(project, "select distinct e.name from runs r join experiments e using (experiment_id)")
-    assert names == [("ich_mlflow",)]
+    assert sorted(names) == [("ich_mlflow",), ("ich_mlflow_promotions",)]
     stage_of_parent = dict(_runs(project, "select run_uuid, value from tags where key = 'ich.stage'"))
     assert {stage_of_parent[parent] for parent, _ in parents} == {"main"}
 
