@@ -1,6 +1,13 @@
 """One workspace a session: making MLflow's database and training a network cost seconds each."""
 
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -54,3 +61,47 @@ def ct_like():
 def tiny_backbone(monkeypatch):
     """efficientnet-b0 is a network of two layers, whose training runs take seconds."""
     monkeypatch.setitem(BACKBONES, "efficientnet-b0", TINY)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of this test's own on a free port, which refuses to run as root."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL here: apt install postgresql")
+    binaries = found[-1].parent
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="ich-postgres-"))
+    if user:
+        shutil.chown(folder, user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    make = [
+        binaries / "initdb",
+        "-D",
+        folder / "data",
+        "-U",
+        "ich",
+        "--auth=trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    subprocess.run(make, user=user, cwd=folder, check=True, capture_output=True)
+    serve = [binaries / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(serve, user=user, cwd=folder, stdout=log, stderr=log)
+    try:
+        ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        for _ in range(100):
+            if subprocess.run(ready, check=False).returncode == 0:
+                break
+            time.sleep(0.2)
+        else:
+            pytest.fail((folder / "log").read_text())
+        yield f"postgresql://ich@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        shutil.rmtree(folder)

@@ -45,6 +45,8 @@ def history_figure(trials: pd.DataFrame, *, said: str, higher_is_better: bool, n
     floor = np.nanmin(values) if np.isfinite(values).any() else 0.0
     for state in STATE_COLOURS:
         chosen = (ended["state"] == state).to_numpy()
+        if not chosen.any():
+            continue
         # A failed trial has no value: it stands at the bottom.
         heights = np.where(np.isnan(values), floor, values)[chosen]
         axes.scatter(places[chosen], heights, **_marker(state), s=36, label=state, zorder=3)
@@ -57,7 +59,8 @@ def history_figure(trials: pd.DataFrame, *, said: str, higher_is_better: bool, n
         )
     style_axes(axes, xlabel="trials that have ended", ylabel=said)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
+    if len(ended):
+        axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
     return figure
 
 

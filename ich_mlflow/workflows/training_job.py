@@ -119,7 +119,9 @@ class Job:
         if options.precision != "float32" or distribution.num_replicas > 1:
             model = self._as_served(model)
             probabilities = predict(model, validation, said="validation in float32")
-        return Fitted(model=model, start=start, result=result, probabilities=probabilities)
+        # The same network without its optimiser, whose moments are twice its size.
+        bare = keras.Model(model.inputs, model.outputs, name=model.name)
+        return Fitted(model=bare, start=start, result=result, probabilities=probabilities)
 
     def _log_told(self) -> None:
         options = self.options

@@ -46,9 +46,10 @@ def tune(options: TuneOptions) -> Recipe:
         notes = _notes(search, plan)
         with start_run("tune", resume=notes.get("run_id")) as run:
             _say_begin(search, plan, run)
-            if not notes:
+            if not notes:  # once others know the run, they log on it too
+                run.params({**asdict(options), "storage": without_password(options.storage)}, prefix="tune")
+                run.tags({"ich.search": plan.name})
                 search.begin({"run_id": run.run_id, "options": what_counts(options)})
-            run.params({**asdict(options), "storage": without_password(options.storage)}, prefix="tune")
             stored = open_stored_set(options)
             space = _checked(plan, stored, search)
             run.params(space.describe(), prefix="lever")
@@ -293,7 +294,7 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
     )
     recipe.write(plan.folder / RECIPE_FILE)
     run.file(plan.folder / RECIPE_FILE)
-    run.tags({"ich.best_trial": first_number(best), "ich.search": plan.name})
+    run.tags({"ich.best_trial": first_number(best)})
     said = "" if plan.options.weights == AUTO else f" -P weights={plan.options.weights}"
     print(
         f"best: trial {first_number(best)}, {MONITORED[plan.base.monitor][2]} {best.value:.4f}\n"

@@ -1,14 +1,7 @@
 """The search without any network: several processes, deaths, and a real PostgreSQL."""
 
 import multiprocessing
-import os
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
-import time
-from pathlib import Path
 
 import pytest
 
@@ -36,50 +29,6 @@ def founded(where, **changed):
 @pytest.fixture
 def journal(tmp_path):
     return str(tmp_path / "search.journal")
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """A PostgreSQL of this test's own on a free port, which refuses to run as root."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("no PostgreSQL here: apt install postgresql")
-    binaries = found[-1].parent
-    user = "postgres" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="ich-postgres-"))
-    if user:
-        shutil.chown(folder, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    make = [
-        binaries / "initdb",
-        "-D",
-        folder / "data",
-        "-U",
-        "ich",
-        "--auth=trust",
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
-    subprocess.run(make, user=user, cwd=folder, check=True, capture_output=True)
-    serve = [binaries / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(serve, user=user, cwd=folder, stdout=log, stderr=log)
-    try:
-        ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        for _ in range(100):
-            if subprocess.run(ready, check=False).returncode == 0:
-                break
-            time.sleep(0.2)
-        else:
-            pytest.fail((folder / "log").read_text())
-        yield f"postgresql://ich@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
-        shutil.rmtree(folder)
 
 
 def in_processes(where, searched, *, names=("0", "1", "2"), dies_at=None, **changed):
@@ -232,6 +181,30 @@ def test_postgresql_serves_several_processes_and_its_heartbeat_finds_the_dead(po
     assert len(failed) == 1
     retried = [trial for trial in search.ended() if module.first_number(trial) == failed[0].number]
     assert [trial.params for trial in retried] == [failed[0].params]
+
+
+def test_hyperband_prunes_what_lags_behind(journal):
+    def objective(trial, first):
+        x = trial.suggest_float("x", 0, 1)
+        for step in range(9):
+            trial.report(x, step)
+            if trial.should_prune():
+                raise Pruned
+        return x
+
+    search = founded(journal, num_trials=20, pruner="hyperband", num_steps=9)
+    search.work(objective)
+    expect_whole(search, 20)
+    states = search.table(["x"])["state"].value_counts()
+    assert states["pruned"] >= 3
+    assert states["complete"] >= 3
+
+
+def test_sqlite_serves_several_processes_too(tmp_path):
+    where = f"sqlite:///{tmp_path / 'search.db'}"
+    search = founded(where)
+    assert in_processes(where, options()) == [0, 0, 0]
+    expect_whole(search)
 
 
 def test_a_database_that_is_not_there_is_one_line_without_the_password():

@@ -71,9 +71,8 @@ def start(folder, options):
 
 
 def children(parent):
-    return mlflow.search_runs(
-        ["1"], filter_string=f"tags.`mlflow.parentRunId` = '{parent}'", output_format="list"
-    )
+    wanted = f"tags.`mlflow.parentRunId` = '{parent}' AND tags.`ich.stage` = 'trial'"
+    return mlflow.search_runs(["1"], filter_string=wanted, output_format="list")
 
 
 def epochs_of(run):
@@ -109,7 +108,7 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     begun = {run.info.run_id for run in children(parent)}
     assert {run.info.status for run in children(parent)} >= {"FINISHED", "RUNNING"}
 
-    second = start(tmp_path, options)
+    second = start(tmp_path, options | {"train_best": "true"})
     said = second.communicate(timeout=300)[0]
     assert second.returncode == 0, said
     assert re.search(r"search s goes on after \d trials", said)
@@ -142,14 +141,33 @@ def _expect_left(parent, runs):
 
 def _expect_trainable(parent, folder, options):
     """The recipe trains by file and by the id of the search's run, as the trial did."""
-    best = int(mlflow.get_run(parent).data.tags["ich.best_trial"])
-    trial = next(run for run in children(parent) if run.data.tags["ich.trial"] == str(best))
+    tags = mlflow.get_run(parent).data.tags
+    assert tags["ich.trained_best"] == tags["ich.best_trial"]
+    trial = next(run for run in children(parent) if run.data.tags["ich.trial"] == tags["ich.best_trial"])
     said = {name: options[name] for name in ("data", "weights", "checkpoints")}
-    trained = train(TrainOptions(**said, recipe=str(folder / "recipe.json"), epochs="1"))
-    params = mlflow.get_run(trained.run_id).data.params
-    hp = {name for name in params if name.startswith("hp.")} - {"hp.recipe", "hp.epochs"}
-    assert {name: params[name] for name in hp} == {name: trial.data.params[name] for name in hp}
-    assert params["hp.recipe"] == "tuned-s"
+    anew = train(TrainOptions(**said, recipe=str(folder / "recipe.json"), epochs="1"))
+    for run_id in (tags["ich.trained_run"], anew.run_id):
+        params = mlflow.get_run(run_id).data.params
+        hp = {name for name in params if name.startswith("hp.")} - {"hp.recipe", "hp.epochs"}
+        assert {name: params[name] for name in hp} == {name: trial.data.params[name] for name in hp}
+        assert params["hp.recipe"] == "tuned-s"
+
+
+def test_two_machines_share_a_search_by_their_database(workspace, options, tmp_path, postgres):
+    options |= {"trials": 4, "search": "shared", "storage": postgres}
+    machines = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        machines.append(start(tmp_path / name, options | {"checkpoints": str(tmp_path / name)}))
+    said = [machine.communicate(timeout=300)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    parents = mlflow.search_runs(["1"], filter_string="tags.`ich.search` = 'shared'", output_format="list")
+    assert [parent.info.status for parent in parents] == ["FINISHED"]
+    runs = children(parents[0].info.run_id)
+    assert sorted(run.data.tags["ich.trial"] for run in runs) == ["0", "1", "2", "3"]
+    assert (tmp_path / "one" / "searches" / "shared" / "recipe.json").read_text() == (
+        tmp_path / "two" / "searches" / "shared" / "recipe.json"
+    ).read_text()
 
 
 @pytest.fixture
