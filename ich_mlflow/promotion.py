@@ -51,7 +51,8 @@ class Facts:
     """What is known when candidate and champion meet. champion: its name, None where there is none.
 
     macro_auc: of the candidate, None where no label is estimable; auc, labels: against the champion's, on the rows of
-    the test set `digest`; not_estimable: labels that neither could be scored on. ece: mean expected calibration error.
+    the test set `digest`; not_estimable: labels that neither could be scored on; too_few: labels that auc, a mean, is
+    without, since too few patients have them or lack them for an interval. ece: mean expected calibration error.
     trained_digest: of the set the candidate learned from. champion_seen: '' where it is known that the champion was
     not trained on these patients, else what is wrong. signature, registration, smoke: '' where all is well, else what
     is wrong; smoke None where it was not tried.
@@ -67,6 +68,7 @@ class Facts:
     auc: Compared | None
     labels: Mapping[str, Compared]
     not_estimable: tuple[str, ...]
+    too_few: tuple[str, ...] = ()
     ece: float | None
     champion_ece: float | None
     latency_ms: float
@@ -157,9 +159,10 @@ def _auc(facts: Facts, limits: Limits) -> Gate:
         return Gate(name, False, f"no label is estimable for both {facts.candidate} and {facts.champion}")
     said = f"mean AUC {auc.candidate:.4f} against {auc.champion:.4f}, difference {auc.difference:+.4f}"
     if math.isnan(auc.low):
-        return Gate(
-            name, False, f"{said}; its interval can't be told: too few patients with or without a label"
-        )
+        few = "too few patients with or without any label"
+        return Gate(name, False, f"{said}; its interval can't be told: {few}")
+    if facts.too_few:
+        said = f"{said} without {', '.join(facts.too_few)} (too few patients)"
     bound = 0.0 if limits.require == BETTER else -limits.margin
     wanted = "above 0 (better)" if limits.require == BETTER else f"above {bound:g} (not worse)"
     return Gate(

@@ -72,6 +72,12 @@ def test_without_an_interval_it_is_said_why():
     assert "too few patients" in gate("AUC", facts).said
 
 
+def test_labels_that_the_mean_is_without_are_named():
+    auc = gate("AUC", replace(FACTS, too_few=("epidural",)))
+    assert auc.passed
+    assert "difference +0.0200 without epidural (too few patients)" in auc.said
+
+
 def test_the_first_candidate_has_nobody_to_beat():
     decision = decide(FIRST, LIMITS)
     assert decision.promote

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import ModelError
-from ich_mlflow.evaluation.assess import MACRO, Assessment, difference
+from ich_mlflow.evaluation.assess import MACRO, Assessment, Predictions, difference, too_few_patients
 from ich_mlflow.options import PromoteOptions
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
 from ich_mlflow.promotion import Compared, Facts
@@ -46,9 +47,12 @@ def examine(
     scored = evaluated.scored
     assessment = evaluated.slices or evaluated.exams
     dicom = phantom_dicom()
-    table, seen = pd.DataFrame(), ""
+    table, seen, auc = pd.DataFrame(), "", None
+    too_few: tuple[str, ...] = ()
     if champion is not None:
-        table = _differences(options, evaluated, scored, champion)
+        mine, theirs = _both(evaluated, scored, champion)
+        table = difference(mine, theirs, num_resamples=options.resamples)
+        auc, too_few = _mean_auc(table, mine, theirs, num_resamples=options.resamples)
         seen = _seen(champion, scored)
     compared = _compared(table)
     values = assessment.values
@@ -60,9 +64,10 @@ def examine(
         trained_digest=candidate.params.get("data.digest", "not recorded"),
         champion_seen=seen,
         macro_auc=values.get(_AUC),
-        auc=compared.get(_AUC),
+        auc=auc,
         labels=_labels(compared, assessment),
         not_estimable=tuple(label for label in assessment.predictions.labels if f"auc/{label}" not in values),
+        too_few=too_few,
         ece=values.get(_ECE),
         champion_ece=compared[_ECE].champion if _ECE in compared else None,
         latency_ms=latency_ms(model.classifier, dicom),
@@ -94,16 +99,32 @@ def phantom_dicom() -> bytes:
         return path.read_bytes()
 
 
-def _differences(
-    options: PromoteOptions, evaluated: Evaluated, scored: Scored, champion: LoadedModel
-) -> pd.DataFrame:
-    """Candidate minus champion, with paired intervals over patients."""
+def _both(evaluated: Evaluated, scored: Scored, champion: LoadedModel) -> tuple[Predictions, Predictions]:
+    """What candidate and champion say of the same slices; of the same exams where labels are of exams alone."""
     print(f"scoring the champion {champion.uri}")
     other = score(champion.classifier, scored.stored, rule=evaluated.rule)
-    mine, theirs = (scored.exams, other.exams)
     if scored.slices is not None and other.slices is not None:
-        mine, theirs = scored.slices, other.slices
-    return difference(mine, theirs, num_resamples=options.resamples)
+        return scored.slices, other.slices
+    return scored.exams, other.exams
+
+
+def _mean_auc(
+    table: pd.DataFrame, mine: Predictions, theirs: Predictions, *, num_resamples: int
+) -> tuple[Compared | None, tuple[str, ...]]:
+    """The mean AUC over the labels of which an interval can be told, and the labels that it leaves out.
+
+    One label with two patients would otherwise leave the mean of all without an interval.
+    """
+    whole = _compared(table).get(_AUC)
+    few = too_few_patients(mine)
+    known = set(table.loc[table["metric"] == "auc", "label"])
+    left = tuple(label for label in mine.labels if f"auc/{label}" not in few and label in known)
+    if whole is None or not np.isnan(whole.low) or not left:
+        return whole, ()
+    again = difference(mine.only(left), theirs.only(left), num_resamples=num_resamples)
+    return _compared(again)[_AUC], tuple(
+        label for label in mine.labels if label not in left and label in known
+    )
 
 
 def _seen(champion: LoadedModel, scored: Scored) -> str:

@@ -1,5 +1,6 @@
 """Make a training run's model the champion of its class scheme if it passes every gate; roll back; list all that."""
 
+import textwrap
 from dataclasses import asdict, replace
 
 import pandas as pd
@@ -100,12 +101,15 @@ def rollback(options: PromoteOptions, *, nested: bool = False) -> str:
 
 
 def history_text(model_name: str | None) -> str:
-    """The audit trail as a table, the newest last."""
+    """The audit trail, the newest last: a line a record, and below it why."""
     records = history(model_name)
     if records.empty:
         return "no promotion, refusal or rollback is recorded yet"
-    with pd.option_context("display.max_colwidth", 100):
-        return records.to_string(index=False, justify="left")
+    return "\n".join(
+        f"{row['when']}  {row['action']:<12}  {row['model']}  {row['from']} → {row['to']}  by {row['who']}\n"
+        + textwrap.fill(row["why"], 110, initial_indent="    ", subsequent_indent="    ")
+        for row in records.to_dict("records")
+    )
 
 
 class _Act:

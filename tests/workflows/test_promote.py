@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 from ich_mlflow.errors import ModelError, OptionError, PromotionError, PromotionRefused
+from ich_mlflow.evaluation.assess import assess
+from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.options import EvaluateOptions, PromoteOptions
 from ich_mlflow.tracking import lock as lock_module
 from ich_mlflow.tracking.audit import history
@@ -20,6 +24,7 @@ from ich_mlflow.tracking.versions import alias_version, state_of
 from ich_mlflow.workflows import promote as module
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import command, history_text, promote, rollback
+from ich_mlflow.workflows.scoring import load_model, score
 from tests.workflows.contenders import make_set, quick, train_contender
 
 NAME = "ich-5class"
@@ -167,6 +172,27 @@ def test_classes_have_champions_of_their_own(runs, arena):
         promoted(four, num_classes="5")
 
 
+def test_a_label_of_two_patients_leaves_the_mean_of_the_others_an_interval(runs, arena):
+    """Of 28 test patients, two keep their epidural label."""
+    promoted(runs[0.3])
+    rows = arena.rows("test")
+    patients = arena.table["patient_id"].to_numpy()[rows]
+    subtypes = arena.subtypes.copy()
+    kept = sorted(set(patients[subtypes[rows][:, 0] == 1]))[:2]
+    subtypes[rows[~np.isin(patients, kept)], 0] = 0
+    fewer = replace(arena, table=arena.table.assign(**dict(zip(SUBTYPES, subtypes.T, strict=True))))
+    model = load_model(training_run(runs[1.0]).model_uri)
+    evaluated = evaluate(EvaluateOptions(model=model.uri, resamples=200))
+    scored = score(model.classifier, fewer, rule=evaluated.rule)
+    slices = assess(scored.slices, num_resamples=200)
+    decision = promote(
+        PromoteOptions(run=runs[1.0], smoke="false", resamples=200),
+        evaluated=replace(evaluated, scored=scored, slices=slices),
+    )
+    assert decision.promote
+    assert "without epidural (too few patients)" in decision.gates[0].said
+
+
 def test_the_real_server_answers_before_a_champion_is_made(runs, monkeypatch):
     decision = promoted(runs[1.0], smoke="true")
     assert decision.promote
@@ -183,7 +209,9 @@ def test_a_server_that_answers_otherwise_or_not_at_all_refuses(runs, monkeypatch
         yield "http://127.0.0.1:1"
 
     monkeypatch.setattr(smoke, "served", served)
-    monkeypatch.setattr(smoke, "ask", lambda address, dicom: {f"probability_{name}": 0.5 for name in LABELS})
+    monkeypatch.setattr(
+        smoke, "ask", lambda address, dicom: {f"probability_{name}": 0.5 for name in SUBTYPES}
+    )
     decision = promoted(runs[1.0], smoke="true")
     assert decision.failed == ("serving",)
     assert "differ from the offline model's by" in decision.why()
@@ -192,9 +220,6 @@ def test_a_server_that_answers_otherwise_or_not_at_all_refuses(runs, monkeypatch
     quick(monkeypatch)
     monkeypatch.setattr(smoke, "served", served)
     assert "gives no answer" in promoted(runs[1.0], smoke="true").why()
-
-
-LABELS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
 
 
 def test_a_server_that_does_not_start_is_said_with_its_last_line(workspace):
