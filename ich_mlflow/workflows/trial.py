@@ -19,8 +19,9 @@ from ich_mlflow.tracking.run import child_run, join_tracking, start_run
 from ich_mlflow.training.compute import share_machine
 from ich_mlflow.training.fit import FitResult
 from ich_mlflow.training.hyperparameters import Hyperparameters
-from ich_mlflow.tuning.search import Pruned, Search, SearchOptions, TrialFailed, open_storage
+from ich_mlflow.tuning.search import Pruned, Search, SearchOptions, TrialFailed
 from ich_mlflow.tuning.space import Space
+from ich_mlflow.tuning.storage import open_storage
 from ich_mlflow.workflows.train import log_history
 from ich_mlflow.workflows.training_job import Job
 from ich_mlflow.workflows.unfinished import kept_in

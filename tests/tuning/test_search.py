@@ -7,7 +7,8 @@ import pytest
 
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.tuning import search as module
-from ich_mlflow.tuning.search import Pruned, Search, SearchOptions, TrialFailed, open_storage
+from ich_mlflow.tuning.search import Pruned, Search, SearchOptions, TrialFailed
+from ich_mlflow.tuning.storage import open_storage
 from tests.tuning.workers import run_worker
 
 NUM_TRIALS = 12

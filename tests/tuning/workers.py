@@ -4,8 +4,9 @@ import os
 import signal
 import time
 
-from ich_mlflow.tuning import search as module
-from ich_mlflow.tuning.search import Search, open_storage
+from ich_mlflow.tuning import storage as module
+from ich_mlflow.tuning.search import Search
+from ich_mlflow.tuning.storage import open_storage
 
 
 def run_worker(where, options, name, dies_at, changed):

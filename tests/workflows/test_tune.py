@@ -14,12 +14,14 @@ import pytest
 
 from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
 from ich_mlflow.options import TrainOptions, TuneOptions
-from ich_mlflow.tuning.search import Pruned, Search, open_storage
+from ich_mlflow.tuning.search import Pruned, Search
+from ich_mlflow.tuning.storage import open_storage
 from ich_mlflow.workflows import trial as trial_module
+from ich_mlflow.workflows.search_plan import Plan
 from ich_mlflow.workflows.train import train
 from ich_mlflow.workflows.training_job import Job
 from ich_mlflow.workflows.trial import Trials
-from ich_mlflow.workflows.tune import Plan, _told, tune
+from ich_mlflow.workflows.tune import _told, tune
 
 #: A spawned worker imports this file again, so that it has the tiny network too.
 SCRIPT = """
