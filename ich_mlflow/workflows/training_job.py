@@ -120,7 +120,7 @@ class Job:
             model = self._as_served(model)
             probabilities = predict(model, validation, said="validation in float32")
         # The same network without its optimiser, whose moments are twice its size.
-        bare = keras.Model(model.inputs, model.outputs, name=model.name)
+        bare = keras.Model(model.input, model.output, name=model.name)
         return Fitted(model=bare, start=start, result=result, probabilities=probabilities)
 
     def _log_told(self) -> None:
