@@ -1,6 +1,5 @@
 """What a slice's header says of its series, without its pixels: enough to choose one series of many."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -8,9 +7,9 @@ from io import BytesIO
 import pydicom
 from pydicom.dataset import Dataset
 
-from ich_mlflow.dicom import header
+from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.parse import parse_any
-from ich_mlflow.dicom.study import position_along_normal, slice_normal
+from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
 #: The header of nearly every CT image ends before this.
@@ -19,8 +18,6 @@ _KEYWORDS = [
     "ImageType", "SOPInstanceUID", "Modality", "SeriesDescription", "ContrastBolusAgent", "ConvolutionKernel",
     "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient",
 ]  # fmt: skip
-#: What stands in ContrastBolusAgent where there was none.
-_NO_AGENT = ("", "n", "no", "nil", "none", "no contrast")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +65,8 @@ def read_header(read: Callable[[int | None], bytes], name: str) -> SliceHeader:
     position = header.numbers(dataset, "ImagePositionPatient")
     orientation = header.numbers(dataset, "ImageOrientationPatient")
     try:
-        position_mm, normal = position_along_normal(position, orientation), slice_normal(orientation)
+        position_mm = position_along_normal(position, orientation)
+        tilt = acquisition.tilt_degrees(orientation)
     except ValueError:
         raise SliceError(
             f"{name} has no usable ImagePositionPatient (3 numbers) and ImageOrientationPatient (6 numbers): "
@@ -80,11 +78,11 @@ def read_header(read: Callable[[int | None], bytes], name: str) -> SliceHeader:
         sop_uid=uids["SOPInstanceUID"],
         series_uid=uids["SeriesInstanceUID"],
         position_mm=position_mm,
-        tilt_degrees=math.degrees(math.acos(min(1.0, normal[2]))),
+        tilt_degrees=tilt,
         description=header.text(dataset, "SeriesDescription"),
         kernel=header.text(dataset, "ConvolutionKernel"),
-        has_contrast=header.text(dataset, "ContrastBolusAgent").lower() not in _NO_AGENT,
-        is_localizer="LOCALIZER" in header.text(dataset, "ImageType"),
+        has_contrast=acquisition.has_contrast(dataset),
+        is_localizer=acquisition.is_localizer(dataset),
     )
 
 

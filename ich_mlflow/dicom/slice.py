@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ich_mlflow.dicom import header
+from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.parse import Parsed, parse_any, parse_plain
 from ich_mlflow.dicom.pixels import read_hounsfield
 from ich_mlflow.dicom.study import position_along_normal
@@ -31,6 +31,9 @@ class Slice:
     series_uid        one acquisition or reconstruction
     position_mm       position along the slice normal, increasing towards the head
     pixel_spacing_mm  (between rows, between columns); None where the source doesn't record it
+    is_localizer      the file says that it is one; False where the source doesn't record it
+    has_contrast      the file names a contrast agent; False where the source doesn't record it
+    tilt_degrees      between slice normal and body axis, 0 (axial) to 90; None where the source doesn't record it
     """
 
     hu: np.ndarray
@@ -40,6 +43,9 @@ class Slice:
     series_uid: str
     position_mm: float
     pixel_spacing_mm: tuple[float, float] | None
+    is_localizer: bool = False
+    has_contrast: bool = False
+    tilt_degrees: float | None = None
 
 
 def read_slice(path: Path) -> Slice:
@@ -150,6 +156,9 @@ def _slice(parsed: Parsed, name: str, identity: dict[str, str], position_mm: flo
         series_uid=series_uid,
         position_mm=position_mm,
         pixel_spacing_mm=_pixel_spacing_mm(parsed.dataset),
+        is_localizer=acquisition.is_localizer(parsed.dataset),
+        has_contrast=acquisition.has_contrast(parsed.dataset),
+        tilt_degrees=_tilt_degrees(parsed.dataset),
     )
 
 
@@ -158,6 +167,13 @@ def _position_mm(dataset: Dataset) -> float:
     return position_along_normal(
         header.numbers(dataset, "ImagePositionPatient"), header.numbers(dataset, "ImageOrientationPatient")
     )
+
+
+def _tilt_degrees(dataset: Dataset) -> float | None:
+    try:
+        return acquisition.tilt_degrees(header.numbers(dataset, "ImageOrientationPatient"))
+    except ValueError:
+        return None
 
 
 def _pixel_spacing_mm(dataset: Dataset) -> tuple[float, float] | None:

@@ -1,24 +1,25 @@
-"""The network of a model version and what it means: LiteRT twin, labels, calibration, operating points."""
+"""The network of a model version and what it means: labels, calibration, operating points, heat maps."""
 
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.floors import Floor
 from ich_mlflow.evaluation.operating_point import MAX_F1
+from ich_mlflow.model.hirescam import maps_of_features
+from ich_mlflow.serving.networks import LITERT, open_network
 
 SPECIFICATION_FILE = "serving.json"
-LITERT_FILE = "classifier.tflite"
-KERAS_FILE = "classifier.keras"
+#: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L].
+HEAD_FILE = "head.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +88,14 @@ class Specification:
 
 
 class Classifier:
-    """Probabilities from the LiteRT twin of the Keras graph; needs no TensorFlow. Safe to share by threads."""
+    """A model version's network with what it means. Safe to share by threads; with LiteRT it needs no TensorFlow."""
 
-    def __init__(self, litert_path: Path, specification: Specification) -> None:
-        self.specification = specification
-        self._interpreter = Interpreter(str(litert_path))
-        self._lock = threading.Lock()
-        self._batch = 0
-        self.uncalibrated(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))  # the first call is slow
+    def __init__(self, folder: Path, *, runtime: str = LITERT) -> None:
+        """Open what package.assemble wrote, and run it once, since the first call is slow. Raises ModelError."""
+        self.specification = Specification.read(folder / SPECIFICATION_FILE)
+        self._network = open_network(folder, runtime)
+        self._head_path = folder / HEAD_FILE
+        self.uncalibrated(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))
 
     def probabilities(self, hu: np.ndarray) -> np.ndarray:
         """Calibrated probabilities float64 [B, L]; hu as uncalibrated takes it."""
@@ -105,6 +106,20 @@ class Classifier:
 
         Lone slices of a network with context are their own neighbours, as slices at the end of a series are.
         """
+        return np.stack([self._network.run(one)[0] for one in self._with_channels(hu)])
+
+    def explained(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities as uncalibrated gives them, and saliency maps float32 [B, L, h, w] (model/hirescam.py)."""
+        ran = [self._network.run(one) for one in self._with_channels(hu)]
+        maps = maps_of_features(np.stack([maps for _, maps in ran]), *self._head)
+        return np.stack([probabilities for probabilities, _ in ran]), maps
+
+    @cached_property
+    def _head(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        with np.load(self._head_path, allow_pickle=False) as head:
+            return head["dense"], head["dense_bias"], head["output"]
+
+    def _with_channels(self, hu: np.ndarray) -> np.ndarray:
         num_slices = self.specification.num_slices
         if hu.ndim == 3:
             hu = np.repeat(hu[..., None], num_slices, axis=-1)
@@ -113,12 +128,4 @@ class Classifier:
                 f"hu has shape {hu.shape}, expected [B, {STORED_SIZE}, {STORED_SIZE}] or the same with "
                 f"{num_slices} channels"
             )
-        with self._lock:
-            index = self._interpreter.get_input_details()[0]["index"]
-            if len(hu) != self._batch:
-                self._interpreter.resize_tensor_input(index, hu.shape)
-                self._interpreter.allocate_tensors()
-                self._batch = len(hu)
-            self._interpreter.set_tensor(index, hu.astype(np.float32))
-            self._interpreter.invoke()
-            return self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"])
+        return hu

@@ -1,68 +1,82 @@
 """The pyfunc model, logged as code: MLflow runs this file where the model is loaded.
 
-Input: one row a slice, column `dicom` with a DICOM file in base64. Output: one row a slice, for each label
-`probability_<label>` and `decision_<label>`.
+Input: one row a slice, with a DICOM file in base64 (`dicom`) or Hounsfield units as nested lists (`pixels`, and if
+known `spacing_mm`, `series`, `position_mm`). Output: one row a slice, or with aggregate=exam one an exam: for each label and
+for any `probability_<label>` and `decision_<label>`, then operating_point, model_name, model_version, warnings, error.
+`docs/serving.md` has all of it.
 """
 
-import base64
-import binascii
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from mlflow.exceptions import MlflowException
+import yaml
 from mlflow.models import set_model
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
-from ich_mlflow.ct.resample import to_stored_size
-from ich_mlflow.dicom.slice import slice_from_bytes
-from ich_mlflow.errors import SliceError
-from ich_mlflow.serving.classifier import LITERT_FILE, SPECIFICATION_FILE, Classifier, Specification
+from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.serving.answer import Answerer, ModelVersion
+from ich_mlflow.serving.asked import EXAM, FAIL, Asked
+from ich_mlflow.serving.classifier import Classifier, Specification
+from ich_mlflow.serving.heat_map import heat_map_png
+from ich_mlflow.serving.networks import LITERT
+from ich_mlflow.serving.refusal import Refusal, refuse_plainly
+from ich_mlflow.serving.rows import Fault, Row, read_rows, with_context
+
+#: What MLflow writes beside a model that it fetched from the registry.
+_REGISTERED_FILE = "registered_model_meta"
+_SERVER = "mlflow.pyfunc.scoring_server"
 
 
 class ServedClassifier(PythonModel):
-    """DICOM slices in base64 to named probabilities and decisions."""
+    """DICOM slices in base64, or Hounsfield units, to named probabilities and decisions."""
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["classifier"])
-        self.classifier = Classifier(folder / LITERT_FILE, Specification.read(folder / SPECIFICATION_FILE))
+        runtime = (context.model_config or {}).get("runtime", LITERT)
+        self.classifier = Classifier(folder, runtime=runtime)
+        specification = self.classifier.specification
+        self.answerer = Answerer(specification=specification, version=_version(folder, specification))
+        if _SERVER in sys.modules:
+            refuse_plainly(sys.modules[_SERVER])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row a slice. Refuses the request, naming the row, where a slice can't be used."""
-        frame = model_input
-        if "dicom" not in frame.columns or frame.empty:
-            raise _refusal("the request has no rows, expected a column `dicom` with base64 DICOM files")
-        hu = np.stack([_decode(row, text) for row, text in enumerate(frame["dicom"])])
-        return self._answer(self.classifier.probabilities(hu))
-
-    def _answer(self, probabilities: np.ndarray) -> pd.DataFrame:
-        specification = self.classifier.specification
-        columns: dict[str, Any] = {}
-        for number, label in enumerate(specification.labels):
-            columns[f"probability_{label}"] = probabilities[:, number].astype(float)
-        decisions = probabilities >= specification.thresholds
-        for number, label in enumerate(specification.labels):
-            columns[f"decision_{label}"] = decisions[:, number]
-        return pd.DataFrame(columns)
-
-
-def _decode(row: int, text: Any) -> np.ndarray:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError, TypeError):
-        raise _refusal(f"row {row}: dicom is not base64") from None
-    try:
-        return to_stored_size(slice_from_bytes(data, f"row {row}").hu)
-    except SliceError as error:
-        raise _refusal(str(error)) from None
+        """One row a slice or an exam. Raises Refusal, naming the row, where one can't be used and on_error is fail."""
+        asked = Asked.of(params, decides_by=self.classifier.specification.decides_by)
+        rows = read_rows(model_input)
+        if not rows:
+            raise Refusal(
+                "the request has no rows, expected a column dicom (base64) or pixels (lists of numbers)"
+            )
+        faults = [row for row in rows if isinstance(row, Fault)]
+        if faults and (asked.on_error == FAIL or len(faults) == len(rows)):
+            more = f" (and {len(faults) - 1} more rows)" if len(faults) > 1 else ""
+            raise Refusal(faults[0].line + more)
+        good = [row for row in rows if isinstance(row, Row)]
+        hu = with_context(good, self.classifier.specification.context)
+        if asked.aggregate == EXAM:
+            return self.answerer.exams(rows, self.classifier.uncalibrated(hu), asked)
+        if not asked.explain:
+            return self.answerer.slices(rows, self.classifier.uncalibrated(hu), asked, [])
+        uncalibrated, maps = self.classifier.explained(hu)
+        pictures = [
+            [heat_map_png(row.hu, one) for one in of_row] for row, of_row in zip(good, maps, strict=True)
+        ]
+        return self.answerer.slices(rows, uncalibrated, asked, pictures)
 
 
-def _refusal(message: str) -> MlflowException:
-    return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
+def _version(folder: Path, specification: Specification) -> ModelVersion:
+    """What MLflow noted when it fetched the model from the registry; else the run that made it."""
+    for parent in folder.parents[:3]:
+        note = parent / _REGISTERED_FILE
+        if note.is_file():
+            known = yaml.safe_load(note.read_text(encoding="utf-8"))
+            return ModelVersion(str(known["model_name"]), str(known["model_version"]))
+    name = scheme_of_labels(specification.labels).model_name
+    return ModelVersion(f"{name} (not registered)", f"run {specification.run_id[:8]}")
 
 
 set_model(ServedClassifier())

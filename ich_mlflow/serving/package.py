@@ -4,6 +4,7 @@ import contextlib
 import io
 import tempfile
 import warnings
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,21 @@ import mlflow
 import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType, Array
 
 from ich_mlflow.errors import ModelError
-from ich_mlflow.serving.classifier import (
-    KERAS_FILE,
-    LITERT_FILE,
-    SPECIFICATION_FILE,
-    Classifier,
-    Specification,
-)
+from ich_mlflow.serving.answer import decision_columns, probability_columns
+from ich_mlflow.serving.asked import param_schema
+from ich_mlflow.serving.classifier import HEAD_FILE, SPECIFICATION_FILE, Classifier, Specification
+from ich_mlflow.serving.networks import KERAS_FILE, LITERT, LITERT_FILE
+from ich_mlflow.serving.rows import DICOM, PIXELS, POSITION, SERIES, SPACING
 
 PACKAGE_FOLDER = Path(__file__).parents[1]
 #: What a serving machine installs: no TensorFlow among them.
 SERVING_PACKAGES = (
     "mlflow", "numpy", "pandas", "opencv-python-headless", "ai-edge-litert",
     "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
+    "httptools", "uvloop",  # uvicorn takes them where they are, and answers sooner
 )  # fmt: skip
 KERAS_PACKAGES = ("mlflow", "keras", "tensorflow", "numpy")
 #: The largest difference between the LiteRT twin and Keras that a model may be logged with.
@@ -56,24 +57,29 @@ def log_models(model: Any, specification: Specification, *, sample_hu: np.ndarra
                 python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
                 artifacts={"classifier": folder},
                 code_paths=[str(PACKAGE_FOLDER)],
-                signature=_serving_signature(specification.labels),
+                model_config={"runtime": LITERT},
+                signature=_serving_signature(specification),
                 pip_requirements=pinned(SERVING_PACKAGES),
             )
     return keras_info.model_uri, serving_info.model_uri
 
 
 def assemble(model: Any, specification: Specification, folder: Path) -> None:
-    """Write classifier.keras, its LiteRT twin and serving.json into the folder."""
+    """Write classifier.keras, its LiteRT twin, the head's weights and serving.json into the folder."""
+    from ich_mlflow.serving.keras_network import with_feature_maps
+
     specification.write(folder / SPECIFICATION_FILE)
     model.save(folder / KERAS_FILE)
+    dense, bias = model.get_layer("dense").get_weights()
+    output, _ = model.get_layer("probabilities").get_weights()
+    np.savez(folder / HEAD_FILE, dense=dense, dense_bias=bias, output=output)
     with contextlib.redirect_stdout(io.StringIO()):  # the converter prints the graph's endpoints
-        model.export(str(folder / LITERT_FILE), format="litert", verbose=False)
+        with_feature_maps(model).export(str(folder / LITERT_FILE), format="litert", verbose=False)
 
 
 def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
     """The largest difference of probabilities between Keras and the twin. ModelError above 1e-4."""
-    specification = Specification.read(folder / SPECIFICATION_FILE)
-    served = Classifier(folder / LITERT_FILE, specification).uncalibrated(sample_hu)
+    served = Classifier(folder, runtime=LITERT).uncalibrated(sample_hu)
     expected = np.asarray(model(sample_hu.astype(np.float32), training=False))
     difference = float(np.max(np.abs(served - expected)))
     if not difference <= PARITY_TOLERANCE:
@@ -84,10 +90,11 @@ def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
     return difference
 
 
-def load_classifier(model_uri: str) -> Classifier:
+def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
     """The classifier inside a logged or registered serving model. Raises ModelError for any other model."""
     try:
-        return mlflow.pyfunc.load_model(model_uri).unwrap_python_model().classifier
+        loaded = mlflow.pyfunc.load_model(model_uri, model_config={"runtime": runtime})
+        return loaded.unwrap_python_model().classifier
     except ModelError:
         raise
     except Exception as error:  # MLflow raises many kinds, each a model that can't be scored
@@ -116,26 +123,37 @@ def size_mb(model_uri: str) -> float:
 def signature_fault(model_uri: str, replaced_uri: str | None) -> str:
     """'' where who sends requests to the replaced model may send them to this one, else what is wrong, in one line.
 
-    The columns that go in must be the same, and none that came out may be missing. Without a replaced model only
-    `dicom` is asked for.
+    Every column that went in must still do so, none more may be needed, and none that came out may be missing. Without
+    a replaced model only `dicom` is asked for.
     """
-    inputs, outputs = _columns(model_uri)
+    new = _columns(model_uri)
     if replaced_uri is None:
-        return "" if "dicom" in inputs else f"it takes {_listed(inputs)}, expected a column dicom"
-    old_inputs, old_outputs = _columns(replaced_uri)
-    if inputs != old_inputs:
-        return f"it takes {_listed(inputs)}, where the champion takes {_listed(old_inputs)}"
-    missing = old_outputs - outputs
+        return "" if DICOM in new.takes else f"it takes {_listed(new.takes)}, expected a column dicom"
+    old = _columns(replaced_uri)
+    if not old.takes <= new.takes or not new.needs <= old.needs:
+        return f"it takes {_listed(new.takes)}, where the champion takes {_listed(old.takes)}"
+    missing = old.gives - new.gives
     return f"its answer lacks {_listed(missing)}, which the champion's has" if missing else ""
 
 
-def _columns(model_uri: str) -> tuple[set[str], set[str]]:
+@dataclass(frozen=True)
+class Columns:
+    """Names of a signature's columns: that it takes, needs (of those), and gives."""
+
+    takes: set[str]
+    needs: set[str]
+    gives: set[str]
+
+
+def _columns(model_uri: str) -> Columns:
     signature = mlflow.models.get_model_info(model_uri).signature
     if signature is None:
-        return set(), set()
-    sides = (signature.inputs, signature.outputs)
-    inputs, outputs = (set(side.input_names()) if side else set() for side in sides)
-    return inputs, outputs
+        return Columns(set(), set(), set())
+    takes, gives = (
+        set(side.input_names()) if side else set() for side in (signature.inputs, signature.outputs)
+    )
+    needs = set(signature.inputs.required_input_names()) if signature.inputs else set()
+    return Columns(takes, needs, gives)
 
 
 def _listed(columns: set[str]) -> str:
@@ -147,12 +165,23 @@ def pinned(packages: tuple[str, ...]) -> list[str]:
     return [f"{name}=={version(name)}" for name in packages]
 
 
-def _serving_signature(labels: tuple[str, ...]) -> ModelSignature:
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.double, f"probability_{label}") for label in labels
+def _serving_signature(specification: Specification) -> ModelSignature:
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, DICOM, required=False),
+        # Any: what is wrong with them is said by row, and MLflow's check of nested lists is slow
+        *(ColSpec(AnyType(), name, required=False) for name in (PIXELS, SPACING, SERIES, POSITION)),
     ]
-    outputs += [ColSpec(DataType.boolean, f"decision_{label}") for label in labels]
-    return ModelSignature(inputs=Schema([ColSpec(DataType.string, "dicom")]), outputs=Schema(outputs))
+    labels = specification.labels
+    outputs: list[ColSpec | TensorSpec] = [
+        *(ColSpec(DataType.double, name, required=False) for name in probability_columns(labels)),
+        *(ColSpec(DataType.boolean, name, required=False) for name in decision_columns(labels)),
+        *(ColSpec(DataType.string, name) for name in ("operating_point", "model_name", "model_version")),
+        ColSpec(Array(DataType.string), "warnings"),
+        ColSpec(DataType.string, "error"),
+    ]
+    return ModelSignature(
+        inputs=Schema(inputs), outputs=Schema(outputs), params=param_schema(specification.decides_by)
+    )
 
 
 def _keras_signature(num_labels: int, sample_hu: np.ndarray) -> ModelSignature:

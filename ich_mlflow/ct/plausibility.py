@@ -1,0 +1,51 @@
+"""What makes an image unlike a slice of a head CT in Hounsfield units: said as warnings, for a person to look."""
+
+import numpy as np
+
+#: Fractions of the whole square image that slices of head CT keep within. Measured at 256x256 on the 1,530 slices of
+#: CT-ICH at hand (air 0.42 to 0.91, bone 0 to 0.16) and 1,747 slices of phantoms (0.37 to 0.99, 0 to 0.15), with room.
+AIR_RANGE = (0.25, 0.99)
+BONE_MAX = 0.22
+AIR_BELOW_HU, BONE_ABOVE_HU = -300, 300
+#: Sides of the field of view in mm that head CT is reconstructed to, with room.
+FIELD_OF_VIEW_MM = (120.0, 420.0)
+#: Beyond this a slice is no axial one: gantries tilt by 30 at most.
+MAX_TILT_DEGREES = 45.0
+#: Displayed images have no more grey values than this.
+_GREY_VALUES = 256
+
+
+def content_warnings(hu: np.ndarray) -> list[str]:
+    """What is unlike head CT about the values of HU [H, W]; [] for an ordinary slice."""
+    if int(hu.max()) - int(hu.min()) < _GREY_VALUES:
+        return [
+            "window only: the values span fewer than 256, as of an 8-bit displayed image; Hounsfield units are needed"
+        ]
+    found = []
+    air, bone = float((hu < AIR_BELOW_HU).mean()), float((hu > BONE_ABOVE_HU).mean())
+    if not AIR_RANGE[0] <= air <= AIR_RANGE[1]:
+        low, high = (round(100 * side) for side in AIR_RANGE)
+        found.append(f"not like a head CT: {100 * air:.0f} % of it is air, expected {low} to {high} %")
+    if bone > BONE_MAX:
+        found.append(
+            f"not like a head CT: {100 * bone:.0f} % of it is bone or metal, expected at most {100 * BONE_MAX:.0f} %"
+        )
+    return found
+
+
+def geometry_warnings(
+    shape: tuple[int, int], pixel_spacing_mm: tuple[float, float] | None, tilt_degrees: float | None = None
+) -> list[str]:
+    """What is unlike an axial head CT about its size, rows and columns, and its tilt; [] where that is not known."""
+    found = []
+    if pixel_spacing_mm is not None:
+        between_rows, between_columns = pixel_spacing_mm
+        sides = (shape[0] * between_rows, shape[1] * between_columns)
+        low, high = FIELD_OF_VIEW_MM
+        if not all(low <= side <= high for side in sides):
+            found.append(f"the field of view is not of {low:.0f} to {high:.0f} mm, as a head's is")
+        if abs(between_rows / between_columns - 1) > 0.01:
+            found.append("its pixels are not square, which the model takes them to be")
+    if tilt_degrees is not None and tilt_degrees > MAX_TILT_DEGREES:
+        found.append("not an axial slice")
+    return found

@@ -1,0 +1,133 @@
+"""Probabilities to the rows of an answer: of slices, or of exams."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ich_mlflow.evaluation.aggregate import to_exams
+from ich_mlflow.evaluation.chosen import Chosen
+from ich_mlflow.labels import ANY
+from ich_mlflow.serving.asked import Asked
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.rows import Fault, Row
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """name, version: of the registered model; of one that is not registered, '' and `run <id>`."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answerer:
+    """Puts together what a model version says. Its own probabilities come in uncalibrated."""
+
+    specification: Specification
+    version: ModelVersion
+
+    def slices(
+        self,
+        rows: Sequence[Row | Fault],
+        uncalibrated: np.ndarray,
+        asked: Asked,
+        heat_maps: Sequence[list[str]],
+    ) -> pd.DataFrame:
+        """One line a row of the request, in its order. uncalibrated [n, L], heat_maps [n][L]: of the usable rows."""
+        chosen = self.specification.slices
+        said = iter(self._said(chosen, chosen.calibrated(uncalibrated), asked))
+        pictures = iter(heat_maps)
+        lines = []
+        for row in rows:
+            if isinstance(row, Fault):
+                lines.append(self._line(None, asked, error=row.line))
+                continue
+            line = self._line(next(said), asked, warnings=[*row.warnings, *self._missing(row, rows)])
+            lines.append({**line, **_pictures(self.specification.labels, next(pictures, []))})
+        return pd.DataFrame(lines).astype(object)
+
+    def exams(self, rows: Sequence[Row | Fault], uncalibrated: np.ndarray, asked: Asked) -> pd.DataFrame:
+        """One line an exam, in the order of their first rows, then one a row that can't be used."""
+        good = [number for number, row in enumerate(rows) if isinstance(row, Row)]
+        specification = self.specification
+        keys = np.array([_study(rows[number], number) for number in good])
+        exams = to_exams(
+            np.zeros_like(uncalibrated),
+            specification.slices.calibrated(uncalibrated),
+            keys,
+            keys,
+            aggregation=specification.aggregation,
+        )
+        said = self._said(specification.exams, specification.exams.calibrated(exams.probabilities), asked)
+        lines = []
+        for study, one in zip(exams.study_uids, said, strict=True):
+            members = [number for number, key in zip(good, keys, strict=True) if key == study]
+            warnings = dict.fromkeys(
+                f"row {number}: {text}"
+                for number in members
+                for text in rows[number].warnings  # type: ignore[union-attr]
+            )
+            lines.append({"rows": members, **self._line(one, asked, warnings=list(warnings))})
+        for number, row in enumerate(rows):
+            if isinstance(row, Fault):
+                lines.append({"rows": [number], **self._line(None, asked, error=row.line)})
+        return pd.DataFrame(lines).astype(object)
+
+    def _said(self, chosen: Chosen, probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
+        """Probability and decision of each label and of any, of each of [n, L]."""
+        labels = self.specification.labels
+        decisions = probabilities >= chosen.thresholds(asked.operating_point)
+        said = []
+        for values, decided in zip(probabilities, decisions, strict=True):
+            line: dict[str, Any] = {
+                f"probability_{label}": float(p) for label, p in zip(labels, values, strict=True)
+            }
+            # Without a label of its own: any is at least as probable as the most probable subtype.
+            line.setdefault(f"probability_{ANY}", float(values.max()))
+            line |= {f"decision_{label}": bool(one) for label, one in zip(labels, decided, strict=True)}
+            line.setdefault(f"decision_{ANY}", bool(decided.any()))
+            said.append(line)
+        return said
+
+    def _line(
+        self, said: dict[str, Any] | None, asked: Asked, *, warnings: Sequence[str] = (), error: str = ""
+    ) -> dict[str, Any]:
+        columns = probability_columns(self.specification.labels) + decision_columns(self.specification.labels)
+        return {
+            **{column: None if said is None else said[column] for column in columns},
+            "operating_point": asked.operating_point,
+            "model_name": self.version.name,
+            "model_version": self.version.version,
+            "warnings": list(warnings),
+            "error": error,
+        }
+
+    def _missing(self, row: Row, rows: Sequence[Row | Fault]) -> list[str]:
+        """A warning where a model with context got a slice without any neighbour."""
+        if not self.specification.context:
+            return []
+        others = sum(isinstance(one, Row) and bool(row.series) and one.series == row.series for one in rows)
+        return [] if others > 1 else ["no neighbouring slice of its series was sent: it stands in for them"]
+
+
+def probability_columns(labels: Sequence[str]) -> list[str]:
+    """Of each label, and of any."""
+    return [f"probability_{label}" for label in dict.fromkeys((*labels, ANY))]
+
+
+def decision_columns(labels: Sequence[str]) -> list[str]:
+    """Of each label, and of any."""
+    return [f"decision_{label}" for label in dict.fromkeys((*labels, ANY))]
+
+
+def _study(row: Row | Fault, number: int) -> str:
+    """What tells exams apart; a row that knows none is an exam of its own."""
+    return (row.study if isinstance(row, Row) else "") or f"\0{number}"
+
+
+def _pictures(labels: Sequence[str], pngs: Sequence[str]) -> dict[str, str]:
+    return {f"heat_map_{label}": png for label, png in zip(labels, pngs, strict=False)}

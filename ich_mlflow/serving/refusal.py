@@ -1,0 +1,72 @@
+"""What the server says to a request that can't be answered: one line that repeats nothing of it.
+
+MLflow's scoring server puts the request's data, parser positions or a traceback into its own messages. Pixels and names
+of patients don't belong into the log of whoever sent them.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+NOT_JSON = "the body is not JSON, or not UTF-8"
+BAD_PARAMS = "params has a value of the wrong type: operating_point, aggregate and on_error are text, explain is true or false"
+BAD_REQUEST = (
+    "the request can't be read: expected JSON with one of dataframe_split, dataframe_records or inputs, and in it a "
+    "column dicom (base64) or pixels (lists of numbers)"
+)
+
+
+class Refusal(MlflowException):
+    """A request that is not answered, HTTP status 400. Its one line stays as it is: MLflow adds the data to others."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+        super().__init__(line, error_code=INVALID_PARAMETER_VALUE)
+
+    @property
+    def message(self) -> str:
+        """The line."""
+        return self._line
+
+    @message.setter
+    def message(self, value: str) -> None:
+        """MLflow's scoring server sets `Failed to predict data '<the data>'`: not taken."""
+
+
+def plain_line(error: MlflowException) -> str:
+    """The line that is said for an error that MLflow itself raised."""
+    said = str(error.message).rpartition("\nError: ")[2] or str(error.message)
+    if "valid JSON formatted" in said or "UTF-8" in said:
+        return NOT_JSON
+    if said.startswith(("Invalid parameters", "Parameters must")):
+        return BAD_PARAMS
+    return BAD_REQUEST
+
+
+def refuse_plainly(scoring_server: ModuleType) -> None:
+    """Let MLflow's scoring server answer every error in one line. To be called before it makes its app.
+
+    It wraps its handlers with a function of this name; where another MLflow has none, its own messages stay.
+    """
+    theirs = getattr(scoring_server, "_async_catch_mlflow_exception", None)
+    if theirs is None or getattr(theirs, "is_plain", False):
+        return
+
+    def catch(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        @wraps(handler)
+        async def plain(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await handler(*args, **kwargs)
+            except Refusal:
+                raise
+            except MlflowException as error:
+                raise Refusal(plain_line(error)) from None
+
+        return theirs(plain)  # type: ignore[no-any-return]
+
+    catch.is_plain = True  # type: ignore[attr-defined]
+    scoring_server._async_catch_mlflow_exception = catch

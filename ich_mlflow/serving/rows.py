@@ -1,0 +1,182 @@
+"""Rows of a request to slices of the stored size, or to what is wrong with them."""
+
+import binascii
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
+from ich_mlflow.ct.plausibility import content_warnings, geometry_warnings
+from ich_mlflow.ct.resample import to_stored_size
+from ich_mlflow.dicom.parse import MAX_SIDE
+from ich_mlflow.dicom.slice import slice_from_bytes
+from ich_mlflow.errors import SliceError
+
+DICOM, PIXELS, SPACING, SERIES, POSITION = "dicom", "pixels", "spacing_mm", "series", "position_mm"
+COLUMNS = (DICOM, PIXELS, SPACING, SERIES, POSITION)
+#: The largest matrix that is read takes half of this.
+MAX_DICOM_BYTES = 2**26
+_MIN_SIDE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A slice to be scored.
+
+    hu: int16 [256, 256]. series, study: '' where it is not known; position_mm: along the series, towards the head.
+    """
+
+    hu: np.ndarray
+    series: str
+    study: str
+    position_mm: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a row can't be scored, in one line that names it and repeats none of its values."""
+
+    line: str
+
+
+def read_rows(frame: pd.DataFrame) -> list[Row | Fault]:
+    """Each row of a request in its order. Columns that the frame lacks are as if empty."""
+    columns = {name: frame[name].tolist() if name in frame.columns else None for name in COLUMNS}
+    return [
+        _read(
+            f"row {number}", {name: column[number] for name, column in columns.items() if column is not None}
+        )
+        for number in range(len(frame))
+    ]
+
+
+def with_context(rows: Sequence[Row], context: int) -> np.ndarray:
+    """HU int16 [n, 256, 256, 1 + 2 * context]: each row amid the neighbours that its series has among the rows.
+
+    In the order of positions; where the series ends, its last slice is repeated, as in training. A row without a series
+    is alone.
+    """
+    wanted = np.tile(np.arange(len(rows))[:, None], (1, 1 + 2 * context))
+    if context:
+        steps = np.arange(-context, context + 1)
+        for members in series_of(rows):
+            places = np.clip(np.arange(len(members))[:, None] + steps, 0, len(members) - 1)
+            wanted[members] = members[places]
+    return np.stack([np.stack([rows[one].hu for one in line], axis=-1) for line in wanted])
+
+
+def series_of(rows: Sequence[Row]) -> list[np.ndarray]:
+    """Numbers of the rows of each series, in the order of their positions."""
+    keys = [row.series or f"\0{number}" for number, row in enumerate(rows)]
+    positions = np.array([row.position_mm for row in rows])
+    found: dict[str, list[int]] = {}
+    for number, key in enumerate(keys):
+        found.setdefault(key, []).append(number)
+    return [np.array(members)[np.argsort(positions[members], kind="stable")] for members in found.values()]
+
+
+def _read(name: str, values: dict[str, Any]) -> Row | Fault:
+    given = {column: value for column, value in values.items() if _is_given(value)}
+    if (DICOM in given) == (PIXELS in given):
+        what = "both dicom and pixels" if DICOM in given else "neither dicom nor pixels"
+        return Fault(f"{name}: has {what}, expected one of them")
+    try:
+        return _of_dicom(name, given[DICOM]) if DICOM in given else _of_pixels(given)
+    except SliceError as error:
+        return Fault(str(error))
+    except _Wrong as wrong:
+        return Fault(f"{name}: {wrong}")
+
+
+class _Wrong(Exception):
+    """What is wrong with a value, without the row."""
+
+
+def _of_dicom(name: str, text: Any) -> Row:
+    if not isinstance(text, str):
+        raise _Wrong("dicom is not text, expected a DICOM file in base64")
+    if len(text) > MAX_DICOM_BYTES * 4 // 3 + 4:
+        raise _Wrong(f"dicom is longer than {MAX_DICOM_BYTES >> 20} MiB, expected one CT image")
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise _Wrong("dicom is not base64, expected a DICOM file in base64 without line breaks") from None
+    ct = slice_from_bytes(data, name)
+    warnings = [
+        *(["a localiser, not an axial slice"] if ct.is_localizer else []),
+        *(["with contrast agent, which looks like blood"] if ct.has_contrast else []),
+        *geometry_warnings(ct.hu.shape, ct.pixel_spacing_mm, ct.tilt_degrees),
+        *content_warnings(ct.hu),
+    ]
+    return Row(
+        hu=to_stored_size(ct.hu),
+        series=ct.series_uid,
+        study=ct.study_uid or ct.series_uid,
+        position_mm=ct.position_mm,
+        warnings=tuple(warnings),
+    )
+
+
+def _of_pixels(given: dict[str, Any]) -> Row:
+    hu = _hu(given[PIXELS])
+    spacing = _spacing(given[SPACING]) if SPACING in given else None
+    series = given.get(SERIES, "")
+    if not isinstance(series, str):
+        raise _Wrong("series is not text")
+    position = _number(given.get(POSITION, 0.0), POSITION)
+    return Row(
+        hu=to_stored_size(hu),
+        series=series,
+        study=series,
+        position_mm=position,
+        warnings=(*geometry_warnings(hu.shape, spacing), *content_warnings(hu)),
+    )
+
+
+def _hu(value: Any) -> np.ndarray:
+    """HU int16 [H, W], at least -1024."""
+    try:
+        values = np.array(value, dtype=np.float64) if not isinstance(value, str) else None
+    except (ValueError, TypeError, OverflowError):
+        values = None
+    if values is None or values.ndim != 2:
+        raise _Wrong("pixels is not a list of equally long lists of numbers")
+    if not _MIN_SIDE <= min(values.shape) <= max(values.shape) <= MAX_SIDE:
+        raise _Wrong(f"pixels has a side that is not of {_MIN_SIDE} to {MAX_SIDE} pixels")
+    if not np.isfinite(values).all():
+        raise _Wrong("pixels holds NaN or infinity, expected Hounsfield units")
+    if np.abs(values).max() > MAX_HU:
+        raise _Wrong(f"pixels holds numbers beyond {MAX_HU}, expected Hounsfield units")
+    return np.clip(np.rint(values), MIN_HU, MAX_HU).astype(np.int16)
+
+
+def _spacing(value: Any) -> tuple[float, float]:
+    try:
+        between_rows, between_columns = (float(one) for one in value)
+    except (ValueError, TypeError):
+        raise _Wrong("spacing_mm is not two numbers: between rows, between columns") from None
+    if not (0 < between_rows < math.inf and 0 < between_columns < math.inf):
+        raise _Wrong("spacing_mm is not two numbers above 0")
+    return between_rows, between_columns
+
+
+def _number(value: Any, column: str) -> float:
+    try:
+        number = float(value)
+    except (ValueError, TypeError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise _Wrong(f"{column} is not a number")
+    return number
+
+
+def _is_given(value: Any) -> bool:
+    """Whether a cell is filled: rows of other columns leave null, NaN or '' in it."""
+    if isinstance(value, float):
+        return not math.isnan(value)
+    return value is not None and value is not pd.NA and not (isinstance(value, str) and value == "")
