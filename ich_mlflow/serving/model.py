@@ -1,9 +1,9 @@
 """The pyfunc model, logged as code: MLflow runs this file where the model is loaded.
 
 Input: one row a slice, with a DICOM file in base64 (`dicom`) or Hounsfield units as nested lists (`pixels`, and if
-known `spacing_mm`, `series`, `position_mm`). Output: one row a slice, or with aggregate=exam one an exam: for each label and
-for any `probability_<label>` and `decision_<label>`, then operating_point, model_name, model_version, warnings, error.
-`docs/serving.md` has all of it.
+known `spacing_mm`, `series`, `position_mm`). Output: one row a slice, or with aggregate=exam one an exam: of each label
+and of any `probability_<label>` and `decision_<label>`; then operating_point, model_name, model_version, warnings,
+error. `docs/serving.md` has all of it.
 """
 
 import sys

@@ -13,7 +13,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 NOT_JSON = "the body is not JSON, or not UTF-8"
-BAD_PARAMS = "params has a value of the wrong type: operating_point, aggregate and on_error are text, explain is true or false"
+BAD_PARAMS = (
+    "params has a value of the wrong type: operating_point, aggregate and on_error are text, "
+    "explain is true or false"
+)
 BAD_REQUEST = (
     "the request can't be read: expected JSON with one of dataframe_split, dataframe_records or inputs, and in it a "
     "column dicom (base64) or pixels (lists of numbers)"
@@ -66,7 +69,7 @@ def refuse_plainly(scoring_server: ModuleType) -> None:
             except MlflowException as error:
                 raise Refusal(plain_line(error)) from None
 
-        return theirs(plain)  # type: ignore[no-any-return]
+        return theirs(plain)
 
     catch.is_plain = True  # type: ignore[attr-defined]
-    scoring_server._async_catch_mlflow_exception = catch
+    vars(scoring_server)["_async_catch_mlflow_exception"] = catch

@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,13 +63,18 @@ def latency_ms(classifier: Classifier, dicom: bytes, *, times: int = 25) -> floa
 
 
 @contextmanager
-def served(model_uri: str) -> Iterator[str]:
-    """`mlflow models serve` of the model on a free port of 127.0.0.1: its address. ModelError if it doesn't start."""
+def served(
+    model_uri: str, *, workers: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """`mlflow models serve` of the model on a free port of 127.0.0.1: its address. ModelError if it doesn't start.
+
+    environment: variables beside this process' own.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryFile() as log:
-        server = _start(model_uri, port, log.fileno())
+        server = _start(model_uri, port, log.fileno(), workers, environment or {})
         try:
             _wait(server, port, log)
             yield f"http://127.0.0.1:{port}"
@@ -94,31 +99,21 @@ def ask(address: str, dicom: bytes) -> dict[str, float]:
         raise ModelError(f"the server gives no answer that can be read ({error})") from None
 
 
-def _start(model_uri: str, port: int, log: int) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        model_uri,
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+def _start(
+    model_uri: str, port: int, log: int, workers: int, more: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    options = f"-h 127.0.0.1 -p {port} -w {workers} --env-manager local".split()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model_uri, *options]
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
         "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri(),
         # uvicorn is found on PATH, where this environment may not be.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        **more,
     }
     environment.pop("MLFLOW_RUN_ID", None)
-    return subprocess.Popen(
-        [*command, "--env-manager", "local"], env=environment, stdout=log, stderr=log, start_new_session=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def _wait(server: subprocess.Popen[bytes], port: int, log) -> None:  # type: ignore[no-untyped-def]

@@ -1,18 +1,19 @@
 import pytest
 
 from ich_mlflow.serving import package
-from ich_mlflow.serving.package import signature_fault, size_mb
+from ich_mlflow.serving.package import Columns, signature_fault, size_mb
 
-OURS = ({"dicom"}, {"probability_any", "decision_any"})
+GIVES = {"probability_any", "decision_any"}
 
 
 @pytest.fixture
 def signatures(monkeypatch):
     known = {
-        "ours": OURS,
-        "more": ({"dicom"}, {*OURS[1], "warnings"}),
-        "pixels": ({"pixels"}, OURS[1]),
-        "none": (set(), set()),
+        "ours": Columns({"dicom"}, set(), GIVES),
+        "more": Columns({"dicom", "pixels"}, set(), {*GIVES, "warnings"}),
+        "needy": Columns({"dicom", "pixels"}, {"pixels"}, GIVES),
+        "pixels": Columns({"pixels"}, {"pixels"}, GIVES),
+        "none": Columns(set(), set(), GIVES),
     }
     monkeypatch.setattr(package, "_columns", known.get)
 
@@ -23,7 +24,8 @@ def signatures(monkeypatch):
         ("ours", None, ""),
         ("ours", "ours", ""),
         ("more", "ours", ""),
-        ("ours", "more", "its answer lacks warnings, which the champion's has"),
+        ("ours", "more", "it takes dicom, where the champion takes dicom, pixels"),
+        ("needy", "ours", "it takes dicom, pixels, where the champion takes dicom"),
         ("pixels", "ours", "it takes pixels, where the champion takes dicom"),
         ("pixels", None, "it takes pixels, expected a column dicom"),
         ("none", None, "it takes no column, expected a column dicom"),

@@ -1,0 +1,129 @@
+"""What the benchmarks of the server have in common: a model at full size, requests, clients, memory."""
+
+import base64
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import psutil
+
+IMAGE_SIZE = 224
+
+
+def full_size_model(labels: tuple[str, ...]):
+    """EfficientNet-B0 at 224 pixels with the weights and the head that came from phantoms."""
+    from ich_mlflow.ct.window import BRAIN
+    from ich_mlflow.labels import class_scheme
+    from ich_mlflow.model.backbones import build_backbone
+    from ich_mlflow.model.classifier import backbone_of, build_classifier
+    from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path
+
+    weights = read_weights(shipped_path("efficientnet-b0-phantom"))
+    backbone = build_backbone(name="efficientnet-b0", image_size=IMAGE_SIZE)
+    model = build_classifier(
+        num_labels=len(labels), image_size=IMAGE_SIZE, windows=(BRAIN,), backbone=backbone
+    )
+    put_weights(backbone_of(model), weights.arrays)
+    taught = class_scheme(6).labels
+    places = [taught.index(label) for label in labels]
+    kernel, bias = (weights.arrays[f"probabilities/{number}"] for number in range(2))
+    model.get_layer("dense").set_weights([weights.arrays[f"dense/{number}"] for number in range(2)])
+    model.get_layer("probabilities").set_weights([kernel[:, places], bias[places]])
+    return model
+
+
+def specification():
+    """Of the demonstration model of 5 classes: its calibration and operating points were chosen on phantoms."""
+    from ich_mlflow.model.shipped import shipped_path
+    from ich_mlflow.serving.classifier import Specification
+
+    return Specification.read(
+        shipped_path("efficientnet-b0-phantom").with_name("efficientnet-b0-phantom-5class.json")
+    )
+
+
+def log_served(experiment: str) -> str:
+    """Log the full size model as it is served; its URI."""
+    import mlflow
+
+    from ich_mlflow.phantom.exam import ExamOptions, make_exam
+    from ich_mlflow.serving.package import log_models
+
+    mlflow.set_experiment(experiment)
+    packed = specification()
+    exam = make_exam(ExamOptions(seed=0, exam_rate=1.0, rows=256), 0)
+    with mlflow.start_run():
+        return log_models(full_size_model(packed.labels), packed, sample_hu=exam.hu[::6][..., None])[1]
+
+
+def of_dicom(data: bytes) -> bytes:
+    """The body of a request with one DICOM file."""
+    return json.dumps(
+        {"dataframe_split": {"columns": ["dicom"], "data": [[base64.b64encode(data).decode()]]}}
+    ).encode()
+
+
+@dataclass
+class Client:
+    """A connection that is kept."""
+
+    address: str
+
+    def __post_init__(self) -> None:
+        self._connect()
+
+    def post(self, body: bytes) -> tuple[int, bytes]:
+        """Status and answer. Raises OSError or HTTPException where the server is gone; then connects anew."""
+        try:
+            self._connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+            answer = self._connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            self._connect()
+            raise
+
+    def _connect(self) -> None:
+        place = urlparse(self.address)
+        self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=120)
+
+
+def milliseconds(post, body: bytes) -> float:
+    started = time.perf_counter()
+    status, answer = post(body)
+    if status != 200:
+        raise RuntimeError(f"status {status}: {answer[:300]!r}")
+    return 1000 * (time.perf_counter() - started)
+
+
+def server_processes(address: str) -> list[psutil.Process]:
+    """The server of that port: uvicorn, and its workers where it has more than one."""
+    port = str(urlparse(address).port)
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if any("uvicorn" in part for part in line) and port in line:
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def memory_mb(address: str) -> float:
+    """Resident memory of the process that holds most of it: a worker."""
+    return max(process.memory_info().rss for process in server_processes(address)) / 1e6
+
+
+def phantom_slice() -> bytes:
+    """A DICOM file of 512 x 512, not compressed."""
+    from ich_mlflow.workflows.examine import phantom_dicom
+
+    return phantom_dicom()
+
+
+def folder(name: str) -> Path:
+    """Where a benchmark keeps its MLflow database, beside the rest of what is not committed."""
+    path = Path("data") / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path
