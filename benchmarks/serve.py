@@ -117,12 +117,12 @@ def main() -> None:
     with ExitStack() as stack:
         addresses, ready = {}, {}
         for name, uri, environment in (
-            ("plain", plain, {}), ("ours", ours, {}), ("ours, runtime=keras", ours, keras_runtime)
+            ("plain", plain, {}), ("ours", ours, {}), ("ours, runtime=keras", ours, keras_runtime),
+            ("ours, pixels", ours, {}),
         ):  # fmt: skip
             started = time.perf_counter()
             addresses[name] = stack.enter_context(served(uri, environment=environment))
             ready[name] = time.perf_counter() - started
-        addresses["ours, pixels"] = addresses["ours"]
         bodies = {name: rest.of_dicom(dicom) for name in addresses} | {
             "plain": tensor,
             "ours, pixels": pixels,

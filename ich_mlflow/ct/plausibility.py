@@ -15,14 +15,16 @@ MAX_TILT_DEGREES = 45.0
 _GREY_VALUES = 256
 
 
-def content_warnings(hu: np.ndarray) -> list[str]:
-    """What is unlike head CT about the values of HU [H, W]; [] for an ordinary slice."""
+def content_warnings(hu: np.ndarray, stored: np.ndarray) -> list[str]:
+    """What is unlike head CT about the values of HU [H, W]; [] for an ordinary slice. stored: at the stored size."""
     if int(hu.max()) - int(hu.min()) < _GREY_VALUES:
         return [
             "window only: the values span fewer than 256, as of an 8-bit displayed image; Hounsfield units are needed"
         ]
     found = []
-    air, bone = float((hu < AIR_BELOW_HU).mean()), float((hu > BONE_ABOVE_HU).mean())
+    air, bone = (
+        np.count_nonzero(mask) / mask.size for mask in (stored < AIR_BELOW_HU, stored > BONE_ABOVE_HU)
+    )
     if not AIR_RANGE[0] <= air <= AIR_RANGE[1]:
         low, high = (round(100 * side) for side in AIR_RANGE)
         found.append(f"not like a head CT: {100 * air:.0f} % of it is air, expected {low} to {high} %")

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from ich_mlflow.hirescam import maps_of_features
 from ich_mlflow.model.classifier import feature_maps_of
-from ich_mlflow.model.hirescam import maps_of_features
 
 
 def saliency_maps(model: keras.Model, hu: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.chosen import Chosen
@@ -36,7 +35,7 @@ class Answerer:
         uncalibrated: np.ndarray,
         asked: Asked,
         heat_maps: Sequence[list[str]],
-    ) -> pd.DataFrame:
+    ) -> list[dict[str, Any]]:
         """One line a row of the request, in its order. uncalibrated [n, L], heat_maps [n][L]: of the usable rows."""
         chosen = self.specification.slices
         said = iter(self._said(chosen, chosen.calibrated(uncalibrated), asked))
@@ -48,9 +47,11 @@ class Answerer:
                 continue
             line = self._line(next(said), asked, warnings=[*row.warnings, *self._missing(row, rows)])
             lines.append({**line, **_pictures(self.specification.labels, next(pictures, []))})
-        return pd.DataFrame(lines).astype(object)
+        return lines
 
-    def exams(self, rows: Sequence[Row | Fault], uncalibrated: np.ndarray, asked: Asked) -> pd.DataFrame:
+    def exams(
+        self, rows: Sequence[Row | Fault], uncalibrated: np.ndarray, asked: Asked
+    ) -> list[dict[str, Any]]:
         """One line an exam, in the order of their first rows, then one a row that can't be used."""
         good = [number for number, row in enumerate(rows) if isinstance(row, Row)]
         specification = self.specification
@@ -75,7 +76,7 @@ class Answerer:
         for number, row in enumerate(rows):
             if isinstance(row, Fault):
                 lines.append({"rows": [number], **self._line(None, asked, error=row.line)})
-        return pd.DataFrame(lines).astype(object)
+        return lines
 
     def _said(self, chosen: Chosen, probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
         """Probability and decision of each label and of any, of each of [n, L]."""

@@ -14,7 +14,7 @@ from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.floors import Floor
 from ich_mlflow.evaluation.operating_point import MAX_F1
-from ich_mlflow.model.hirescam import maps_of_features
+from ich_mlflow.hirescam import maps_of_features
 from ich_mlflow.serving.networks import LITERT, open_network
 
 SPECIFICATION_FILE = "serving.json"
@@ -109,7 +109,7 @@ class Classifier:
         return np.stack([self._network.run(one)[0] for one in self._with_channels(hu)])
 
     def explained(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities as uncalibrated gives them, and saliency maps float32 [B, L, h, w] (model/hirescam.py)."""
+        """Probabilities as uncalibrated gives them, and saliency maps float32 [B, L, h, w] (hirescam.py)."""
         ran = [self._network.run(one) for one in self._with_channels(hu)]
         maps = maps_of_features(np.stack([maps for _, maps in ran]), *self._head)
         return np.stack([probabilities for probabilities, _ in ran]), maps

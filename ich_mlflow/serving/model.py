@@ -38,15 +38,23 @@ class ServedClassifier(PythonModel):
         self.classifier = Classifier(folder, runtime=runtime)
         specification = self.classifier.specification
         self.answerer = Answerer(specification=specification, version=_version(folder, specification))
-        if _SERVER in sys.modules:
+        self.is_served = _SERVER in sys.modules
+        if self.is_served:
             refuse_plainly(sys.modules[_SERVER])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """One row a slice or an exam. Raises Refusal, naming the row, where one can't be used and on_error is fail."""
+    ) -> pd.DataFrame | list[dict[str, Any]]:
+        """One row a slice or an exam. Raises Refusal, naming the row, where one can't be used and on_error is fail.
+
+        In the scoring server a list of rows: the same JSON, a millisecond sooner than through a data frame.
+        """
+        lines = self._answer(model_input, params)
+        return lines if self.is_served else pd.DataFrame(lines).astype(object)
+
+    def _answer(self, frame: pd.DataFrame, params: dict[str, Any] | None) -> list[dict[str, Any]]:
         asked = Asked.of(params, decides_by=self.classifier.specification.decides_by)
-        rows = read_rows(model_input)
+        rows = read_rows(frame)
         if not rows:
             raise Refusal(
                 "the request has no rows, expected a column dicom (base64) or pixels (lists of numbers)"
@@ -74,7 +82,8 @@ def _version(folder: Path, specification: Specification) -> ModelVersion:
         note = parent / _REGISTERED_FILE
         if note.is_file():
             known = yaml.safe_load(note.read_text(encoding="utf-8"))
-            return ModelVersion(str(known["model_name"]), str(known["model_version"]))
+            if known.get("model_name"):
+                return ModelVersion(str(known["model_name"]), str(known["model_version"]))
     name = scheme_of_labels(specification.labels).model_name
     return ModelVersion(f"{name} (not registered)", f"run {specification.run_id[:8]}")
 

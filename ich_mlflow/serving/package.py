@@ -26,7 +26,7 @@ PACKAGE_FOLDER = Path(__file__).parents[1]
 #: What a serving machine installs: no TensorFlow among them.
 SERVING_PACKAGES = (
     "mlflow", "numpy", "pandas", "opencv-python-headless", "ai-edge-litert",
-    "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
+    "pybase64", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
     "httptools", "uvloop",  # uvicorn takes them where they are, and answers sooner
 )  # fmt: skip
 KERAS_PACKAGES = ("mlflow", "keras", "tensorflow", "numpy")

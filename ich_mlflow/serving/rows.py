@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pybase64
 
 from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
 from ich_mlflow.ct.plausibility import content_warnings, geometry_warnings
@@ -103,18 +104,19 @@ def _of_dicom(name: str, text: Any) -> Row:
     if len(text) > MAX_DICOM_BYTES * 4 // 3 + 4:
         raise _Wrong(f"dicom is longer than {MAX_DICOM_BYTES >> 20} MiB, expected one CT image")
     try:
-        data = binascii.a2b_base64(text, strict_mode=True)
+        data = pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise _Wrong("dicom is not base64, expected a DICOM file in base64 without line breaks") from None
     ct = slice_from_bytes(data, name)
+    stored = to_stored_size(ct.hu)
     warnings = [
         *(["a localiser, not an axial slice"] if ct.is_localizer else []),
         *(["with contrast agent, which looks like blood"] if ct.has_contrast else []),
         *geometry_warnings(ct.hu.shape, ct.pixel_spacing_mm, ct.tilt_degrees),
-        *content_warnings(ct.hu),
+        *content_warnings(ct.hu, stored),
     ]
     return Row(
-        hu=to_stored_size(ct.hu),
+        hu=stored,
         series=ct.series_uid,
         study=ct.study_uid or ct.series_uid,
         position_mm=ct.position_mm,
@@ -129,12 +131,13 @@ def _of_pixels(given: dict[str, Any]) -> Row:
     if not isinstance(series, str):
         raise _Wrong("series is not text")
     position = _number(given.get(POSITION, 0.0), POSITION)
+    stored = to_stored_size(hu)
     return Row(
-        hu=to_stored_size(hu),
+        hu=stored,
         series=series,
         study=series,
         position_mm=position,
-        warnings=(*geometry_warnings(hu.shape, spacing), *content_warnings(hu)),
+        warnings=(*geometry_warnings(hu.shape, spacing), *content_warnings(hu, stored)),
     )
 
 
