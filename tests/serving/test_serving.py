@@ -1,12 +1,5 @@
 import base64
-import json
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 
 import keras
 import mlflow
@@ -16,6 +9,7 @@ import pytest
 
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.model.saliency import saliency_maps
 from ich_mlflow.serving import package
 from ich_mlflow.serving.package import load_classifier
 from tests.factories import write_dicom
@@ -63,13 +57,48 @@ def test_a_twin_that_differs_from_keras_is_not_logged(trained, ct_like, tmp_path
 
 def test_a_dicom_gets_named_probabilities_and_decisions(trained, dicom):
     answer = mlflow.pyfunc.load_model(trained.serving_uri).predict(_frame(_row(dicom), _row(dicom)))
-    assert list(answer.columns) == [f"probability_{s}" for s in SUBTYPES] + [
-        f"decision_{s}" for s in SUBTYPES
-    ]
+    assert list(answer.columns) == [
+        *(f"probability_{label}" for label in (*SUBTYPES, "any")),
+        *(f"decision_{label}" for label in (*SUBTYPES, "any")),
+        "operating_point", "model_name", "model_version", "warnings", "error",
+    ]  # fmt: skip
     assert len(answer) == 2
     thresholds = load_classifier(trained.serving_uri).specification.thresholds
     for label, threshold in zip(SUBTYPES, thresholds, strict=True):
         assert (answer[f"decision_{label}"] == (answer[f"probability_{label}"] >= threshold)).all()
+
+
+def test_an_answer_names_the_registered_version_or_the_run(trained, dicom):
+    mlflow.register_model(trained.serving_uri, "served-name")
+    for uri, name, version in (
+        ("models:/served-name/1", "served-name", "1"),
+        (trained.serving_uri, "ich-5class (not registered)", f"run {trained.run_id[:8]}"),
+    ):
+        (answer,) = mlflow.pyfunc.load_model(uri).predict(_frame(_row(dicom))).to_dict(orient="records")
+        assert (answer["model_name"], answer["model_version"]) == (name, version)
+
+
+def test_explained_each_label_has_a_heat_map_where_the_keras_model_has_it(trained, ct_like):
+    answer = mlflow.pyfunc.load_model(trained.serving_uri).predict(
+        pd.DataFrame({"pixels": [ct_like[0].tolist()]}), params={"explain": True}
+    )
+    for label in SUBTYPES:
+        assert base64.b64decode(answer[f"heat_map_{label}"][0]).startswith(b"\x89PNG")
+    _, maps = load_classifier(trained.serving_uri).explained(ct_like)
+    model = keras.models.load_model(_keras_file(trained), compile=False)
+    np.testing.assert_allclose(maps, saliency_maps(model, ct_like[..., None]), atol=1e-4)
+
+
+def test_keras_behind_the_same_version_answers_the_same(trained, ct_like):
+    by_keras = load_classifier(trained.serving_uri, runtime="keras").probabilities(ct_like)
+    np.testing.assert_allclose(
+        by_keras, load_classifier(trained.serving_uri).probabilities(ct_like), atol=1e-5
+    )
+
+
+def test_an_unknown_runtime_is_refused(trained):
+    with pytest.raises(ModelError, match="runtime is 'onnx', expected one of litert, keras"):
+        load_classifier(trained.serving_uri, runtime="onnx")
 
 
 @pytest.mark.parametrize(
@@ -93,71 +122,7 @@ def test_the_keras_model_loads_by_mlflow(trained, ct_like):
     assert model.predict(ct_like.astype(np.float32)[..., None], verbose=0).shape == (4, 5)
 
 
-def test_over_rest_the_answer_is_the_offline_one_without_tensorflow(trained, dicom, workspace):
-    """The real server on a free port of 127.0.0.1, with a TensorFlow that can't be imported."""
-    (workspace / "no_tensorflow").mkdir(exist_ok=True)
-    for name in ("tensorflow", "keras"):
-        (workspace / "no_tensorflow" / f"{name}.py").write_text("raise ImportError('not on this machine')\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        f"{sys.executable} -m mlflow models serve -m {trained.serving_uri} -p {port} --env-manager local".split(),
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
-            "PYTHONPATH": str(workspace / "no_tensorflow"),
-            "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _wait_until_ready(port, server)
-        offline = mlflow.pyfunc.load_model(trained.serving_uri).predict(_frame(_row(dicom)))
-        for body in (
-            {"dataframe_split": {"columns": ["dicom"], "data": [[_row(dicom)]]}},
-            {"dataframe_records": [{"dicom": _row(dicom)}]},
-            {"inputs": {"dicom": [_row(dicom)]}},
-        ):
-            status, answer = _post(port, body)
-            assert status == 200
-            assert answer["predictions"][0] == pytest.approx(offline.iloc[0].to_dict(), abs=1e-6)
-        status, answer = _post(port, {"dataframe_records": [{"dicom": "AAAA"}]})
-        assert status == 400
-        assert "Traceback" not in json.dumps(answer)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(timeout=30)
-
-
 def _keras_file(trained):
     folder = mlflow.artifacts.download_artifacts(trained.serving_uri)
     found = [os.path.join(at, name) for at, _, files in os.walk(folder) for name in files]
     return next(path for path in found if path.endswith("classifier.keras"))
-
-
-def _wait_until_ready(port, server, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert server.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).read()
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"no answer on port {port} within {seconds} s")
-
-
-def _post(port, body):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())

@@ -29,6 +29,8 @@ from tests.factories import ArraySource
 
 _BANDS = 8
 #: Half the size of the noise's band among those of the labels.
+#: So that the ReLU of the head lets every HU through.
+_LIFT = 2000.0
 _NOISE = 5
 
 
@@ -74,15 +76,23 @@ def train_contender(stored: StoredSet, quality: float, *, num_classes: int = 5) 
 
 
 def _network(scheme, quality: float) -> keras.Model:
+    """Laid out as a classifier is: feature maps (the bands), pooled, and a head whose first layer is the identity."""
+    labels = len(scheme.labels)
     hu = keras.Input((256, 256, 1), name="hu")
-    bands = keras.layers.Flatten()(keras.layers.AveragePooling2D((256 // _BANDS, 256))(hu))
-    model = keras.Model(hu, keras.layers.Dense(len(scheme.labels), activation="sigmoid")(bands))
-    kernel = np.zeros((_BANDS, len(scheme.labels)), np.float32)
-    offset = 5 - len(scheme.labels)  # four classes have no epidural, the first band
-    for number in range(len(scheme.labels)):
+    bands = keras.layers.Reshape((1, 1, _BANDS))(keras.layers.AveragePooling2D((256 // _BANDS, 256))(hu))
+    x = keras.layers.GlobalAveragePooling2D(name="gap")(bands)
+    x = keras.layers.Dense(_BANDS, activation="relu", name="dense")(x)
+    model = keras.Model(hu, keras.layers.Dense(labels, activation="sigmoid", name="probabilities")(x))
+    model.get_layer("dense").set_weights(
+        [np.eye(_BANDS, dtype=np.float32), np.full(_BANDS, _LIFT, np.float32)]
+    )
+    kernel = np.zeros((_BANDS, labels), np.float32)
+    offset = 5 - labels  # four classes have no epidural, the first band
+    for number in range(labels):
         kernel[number + offset, number] = 0.05 * quality
         kernel[_NOISE, number] = 0.05 * (1 - quality)
-    model.layers[-1].set_weights([kernel, np.full(len(scheme.labels), -2.0, np.float32)])
+    bias = -2.0 - _LIFT * kernel.sum(axis=0)
+    model.get_layer("probabilities").set_weights([kernel, bias.astype(np.float32)])
     return model
 
 
