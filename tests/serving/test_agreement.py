@@ -10,12 +10,13 @@ import pytest
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.model.backbones import build_backbone
 from ich_mlflow.model.classifier import build_classifier
 from ich_mlflow.serving.package import load_classifier, log_models
 from ich_mlflow.sources.rsna import RsnaSource
 from ich_mlflow.workflows.scoring import score_rows
 from ich_mlflow.workflows.specify import from_validation
-from tests.factories import TINY, write_rsna
+from tests.factories import write_rsna
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,14 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize(
     ("num_classes", "windows", "context"), [(4, "brain", 0), (5, "brain,subdural,bone", 0), (6, "brain", 1)]
 )
-def test_the_stored_set_and_the_served_model_say_the_same(workspace, data, num_classes, windows, context):
+def test_the_stored_set_and_the_served_model_say_the_same(
+    workspace, tiny_backbone, data, num_classes, windows, context
+):
     folder, stored = data
     scheme = class_scheme(num_classes)
     model = build_classifier(
         num_labels=num_classes, image_size=32, windows=parse_windows(windows), context=context,
-        backbone=TINY.build(include_top=False, weights=None, input_shape=(32, 32, 3 * (1 + 2 * context))),
+        backbone=build_backbone(image_size=32, num_slices=1 + 2 * context),
     )  # fmt: skip
     rows = np.arange(len(stored.table))
     with mlflow.start_run() as run:
