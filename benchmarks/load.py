@@ -174,7 +174,7 @@ def main() -> None:
             for future in [pool.submit(load.client) for _ in range(CLIENTS)]:
                 future.result()
         took = time.perf_counter() - started
-        workers = len(rest.server_processes(address)) - 1
+        workers = sum(process.memory_info().rss > 1e8 for process in rest.server_processes(address))
     load.progress.close()
     p50, p95 = np.percentile(load.took, [50, 95])
     rate = arguments.requests / took
@@ -184,7 +184,7 @@ def main() -> None:
         print(f"{what:<20}{count:>7}")
     print(f"probabilities that no other request has: {100 * told_apart(expected):.1f} %")
     print("memory of the server's processes, MB: " + ", ".join(f"{mb:.0f}" for _, mb in sorted(load.memory)))
-    print(f"a worker of {WORKERS} killed: processes left beside the first afterwards: {workers}")
+    print(f"a worker of {WORKERS} killed: workers afterwards: {workers}")
     print(f"the only worker killed: {one_worker_killed(uri)}")
 
 

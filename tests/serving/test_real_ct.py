@@ -1,0 +1,28 @@
+"""LiteRT against Keras on real CT with trained weights, where the data are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ich_mlflow.ct.resample import to_stored_size
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.model.shipped import read_weights, shipped_path
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.package import assemble, check_parity
+from ich_mlflow.sources.registry import open_source
+from ich_mlflow.workflows.demonstrate import demonstration_model
+
+CT_ICH = Path(__file__).parents[3] / "shared" / "ct-ich"
+
+
+@pytest.mark.skipif(not CT_ICH.is_dir(), reason="needs ../shared/ct-ich, which is not part of the project")
+def test_litert_says_what_keras_says_of_real_ct(tmp_path):
+    source = open_source("ctich", CT_ICH)
+    files = source.files()[:: max(1, len(source.files()) // 24)]
+    hu = np.stack([to_stored_size(source.read(file).hu) for file in files])[..., None]
+    path = shipped_path("efficientnet-b0-phantom")
+    model = demonstration_model(read_weights(path), class_scheme(5).labels)
+    specification = Specification.read(path.with_name("efficientnet-b0-phantom-5class.json"))
+    assemble(model, specification, tmp_path)
+    assert check_parity(model, tmp_path, hu) <= 1e-4
