@@ -20,6 +20,7 @@ ENTRY_POINTS = {
     "train": options.TrainOptions,
     "tune": options.TuneOptions,
     "evaluate": options.EvaluateOptions,
+    "predict": options.PredictOptions,
     "promote": options.PromoteOptions,
     "pretrain": options.PretrainOptions,
     "demonstrate": options.DemonstrateOptions,

@@ -1,4 +1,4 @@
-"""Shards written by Apache Spark: the only importer of pyspark.
+"""Shards written by Apache Spark.
 
 The executors write to the set's folder themselves, so it must be one that the driver and every executor see
 under the same path, on a file system that can rename: docs/preprocessing.md says which.
@@ -7,10 +7,8 @@ under the same path, on a file system that can rename: docs/preprocessing.md say
 import contextlib
 import os
 import pickle
-import sys
 import threading
 import time
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from ich_mlflow.dataset.shard import JOURNAL, ShardTask, ShardWork, journal_path
-from ich_mlflow.errors import DataError, OptionError
-from ich_mlflow.quiet import native_stderr_muted
+from ich_mlflow.errors import DataError
+from ich_mlflow.spark import spark_session, what_failed
 
 _POLL_SECONDS = 0.2
 #: How long after the job's end its files may take to be seen here.
 _GRACE_SECONDS = 30.0
 _TAG = "ich_mlflow-preprocess"
-_MISSING = "engine=spark needs PySpark and Java 17: pip install -e '.[spark]' (or pass -P engine=local)"
 
 
 def run_spark(tasks: Sequence[ShardTask], work: ShardWork, *, master: str) -> Generator[int, None, None]:
@@ -35,7 +32,7 @@ def run_spark(tasks: Sequence[ShardTask], work: ShardWork, *, master: str) -> Ge
     already (a notebook's, Databricks'). Raises OptionError without PySpark or Java, DataError where the job
     fails or the executors write to another folder than the driver reads.
     """
-    with _session(master) as spark:
+    with spark_session(master, name="ich_mlflow preprocess") as spark:
         job = _Job(spark, tasks, work)
         job.start()
         try:
@@ -53,7 +50,7 @@ def _follow(tasks: Sequence[ShardTask], folder: Path, job: "_Job") -> Iterator[i
         waiting -= seen
         if not alive and not seen:
             if job.error is not None:
-                raise DataError(_said(job.error)) from None
+                raise DataError(what_failed(job.error)) from None
             # Network file systems show new files late; looking through the folder makes some of them look.
             if time.monotonic() > (deadline := deadline or time.monotonic() + _GRACE_SECONDS):
                 break
@@ -106,43 +103,3 @@ def _prepare_executor() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-
-
-@contextlib.contextmanager
-def _session(master: str) -> Iterator[Any]:
-    """The active Spark session, or one of our own that ends with the work."""
-    try:
-        with native_stderr_muted():
-            from pyspark.sql import SparkSession
-    except ImportError:
-        raise OptionError(_MISSING) from None
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        yield active
-        return
-    # pandas 3 is too new for PySpark, which says so at every turn; only Arrow is used of the two.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"pyspark\.")
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.master(master).appName("ich_mlflow preprocess")
-    if master.startswith("local"):
-        # Nothing but this machine has to reach the driver.
-        for key in ("spark.driver.bindAddress", "spark.driver.host"):
-            builder = builder.config(key, "127.0.0.1")
-    builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
-    try:
-        with native_stderr_muted():
-            spark = builder.getOrCreate()
-    except Exception as error:
-        raise OptionError(f"no Spark session on {master} ({_said(error)}). {_MISSING}") from None
-    spark.sparkContext.setLogLevel("OFF")
-    try:
-        yield spark
-    finally:
-        spark.stop()
-
-
-def _said(error: Exception) -> str:
-    """The line of a Spark failure that says what went wrong: Python's last, of pages of Java."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    ours = [line.split("Error: ", 1)[1] for line in lines if line.startswith("ich_mlflow.errors.")]
-    return ours[-1] if ours else f"Spark failed: {lines[0][:300] if lines else type(error).__name__}"

@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from ich_mlflow.report.claim import claim_items
 from ich_mlflow.report.contents import Card, Report
+from ich_mlflow.report.worklist import WorklistPage
 
 #: What MLflow's registry keeps of a model version's description.
 MAX_DESCRIPTION = 5000
@@ -14,6 +15,11 @@ MAX_DESCRIPTION = 5000
 def report_html(report: Report) -> str:
     """The report as one HTML file that needs nothing else: styles and pictures are inside, there is no script."""
     return _environment().get_template("report.html.j2").render(report=report)
+
+
+def worklist_html(page: WorklistPage) -> str:
+    """The page of a prediction as one HTML file that needs nothing else, without a script."""
+    return _environment().get_template("worklist.html.j2").render(page=page)
 
 
 def model_card(card: Card) -> str:

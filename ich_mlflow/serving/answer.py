@@ -1,5 +1,6 @@
 """Probabilities to the rows of an answer: of slices, or of exams."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.labels import ANY
+from ich_mlflow.labels import ANY, scheme_of_labels
 from ich_mlflow.serving.asked import Asked
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.rows import Fault, Row
@@ -20,6 +21,15 @@ class ModelVersion:
 
     name: str
     version: str
+
+    @classmethod
+    def of(cls, model_uri: str, specification: Specification) -> "ModelVersion":
+        """What models:/<name>/<version> says; of another URI the run that made it."""
+        named = re.fullmatch(r"models:/([^/@]+)/(\d+)", model_uri)
+        if named:
+            return cls(named[1], named[2])
+        name = scheme_of_labels(specification.labels).model_name
+        return cls(f"{name} (not registered)", f"run {specification.run_id[:8]}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +64,10 @@ class Answerer:
     ) -> list[dict[str, Any]]:
         """One line an exam, in the order of their first rows, then one a row that can't be used."""
         good = [number for number, row in enumerate(rows) if isinstance(row, Row)]
-        specification = self.specification
         keys = np.array([_study(rows[number], number) for number in good])
-        exams = to_exams(
-            np.zeros_like(uncalibrated),
-            specification.slices.calibrated(uncalibrated),
-            keys,
-            keys,
-            aggregation=specification.aggregation,
-        )
-        said = self._said(specification.exams, specification.exams.calibrated(exams.probabilities), asked)
+        calibrated = self.specification.slices.calibrated(uncalibrated)
         lines = []
-        for study, one in zip(exams.study_uids, said, strict=True):
+        for study, one in self.said_of_exams(calibrated, keys, asked).items():
             members = [number for number, key in zip(good, keys, strict=True) if key == study]
             warnings = dict.fromkeys(
                 f"row {number}: {text}"
@@ -77,6 +79,19 @@ class Answerer:
             if isinstance(row, Fault):
                 lines.append({"rows": [number], **self._line(None, asked, error=row.line)})
         return lines
+
+    def said_of_slices(self, calibrated: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
+        """Probability and decision of each label and of any, of slices' calibrated probabilities [n, L]."""
+        return self._said(self.specification.slices, calibrated, asked)
+
+    def said_of_exams(self, calibrated: np.ndarray, keys: np.ndarray, asked: Asked) -> dict[str, dict[str, Any]]:
+        """The same of exams, by their keys [n], put together from slices' calibrated probabilities [n, L]."""
+        specification = self.specification
+        exams = to_exams(
+            np.zeros_like(calibrated), calibrated, keys, keys, aggregation=specification.aggregation
+        )
+        said = self._said(specification.exams, specification.exams.calibrated(exams.probabilities), asked)
+        return {str(key): one for key, one in zip(exams.study_uids, said, strict=True)}
 
     def _said(self, chosen: Chosen, probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
         """Probability and decision of each label and of any, of each of [n, L]."""

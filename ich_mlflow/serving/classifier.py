@@ -92,6 +92,7 @@ class Classifier:
 
     def __init__(self, folder: Path, *, runtime: str = LITERT) -> None:
         """Open what package.assemble wrote, and run it once, since the first call is slow. Raises ModelError."""
+        self.folder = folder
         self.specification = Specification.read(folder / SPECIFICATION_FILE)
         self._network = open_network(folder, runtime)
         self._head_path = folder / HEAD_FILE

@@ -7,15 +7,16 @@ error. `docs/serving.md` has all of it.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.serving.answer import Answerer, ModelVersion
 from ich_mlflow.serving.asked import EXAM, FAIL, Asked
 from ich_mlflow.serving.classifier import Classifier, Specification
@@ -60,10 +61,14 @@ class ServedClassifier(PythonModel):
                 "the request has no rows, expected a column dicom (base64) or pixels (lists of numbers)"
             )
         faults = [row for row in rows if isinstance(row, Fault)]
-        if faults and (asked.on_error == FAIL or len(faults) == len(rows)):
+        if faults and asked.on_error == FAIL:
             more = f" (and {len(faults) - 1} more rows)" if len(faults) > 1 else ""
             raise Refusal(faults[0].line + more)
         good = [row for row in rows if isinstance(row, Row)]
+        if not good:
+            nothing = np.empty((0, len(self.classifier.specification.labels)))
+            say = self.answerer.exams if asked.aggregate == EXAM else partial(self.answerer.slices, heat_maps=[])
+            return say(rows, nothing, asked)
         hu = with_context(good, self.classifier.specification.context)
         if asked.aggregate == EXAM:
             return self.answerer.exams(rows, self.classifier.uncalibrated(hu), asked)
@@ -84,8 +89,7 @@ def _version(folder: Path, specification: Specification) -> ModelVersion:
             known = yaml.safe_load(note.read_text(encoding="utf-8"))
             if known.get("model_name"):
                 return ModelVersion(str(known["model_name"]), str(known["model_version"]))
-    name = scheme_of_labels(specification.labels).model_name
-    return ModelVersion(f"{name} (not registered)", f"run {specification.run_id[:8]}")
+    return ModelVersion.of("", specification)
 
 
 set_model(ServedClassifier())

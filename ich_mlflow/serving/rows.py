@@ -107,6 +107,11 @@ def _of_dicom(name: str, text: Any) -> Row:
         data = pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise _Wrong("dicom is not base64, expected a DICOM file in base64 without line breaks") from None
+    return row_of_dicom(data, name)
+
+
+def row_of_dicom(data: bytes, name: str) -> Row:
+    """The slice in a DICOM file's bytes. `name` stands in messages. Raises SliceError where it can't be used."""
     ct = slice_from_bytes(data, name)
     stored = to_stored_size(ct.hu)
     warnings = [

@@ -4,6 +4,7 @@ A study of the head may hold a localizer, the plain scan by a soft and a bone ke
 the scan with contrast. Only the plain scan is like what a model has learned from.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ class Series:
 
     @cached_property
     def positions_mm(self) -> np.ndarray:
-        """The different positions, float64 [n], from the feet up."""
-        return np.unique(np.round([header.position_mm for header in self.headers], 2))
+        """The different positions, float64 [n], from the feet up; images without one left out."""
+        return np.unique(np.round([one.position_mm for one in self.headers if math.isfinite(one.position_mm)], 2))
 
     @property
     def step_mm(self) -> float:
@@ -113,8 +114,14 @@ def choose_series(series: Sequence[Series]) -> tuple[Series | None, list[SeriesC
 
 def _why_not(series: Series) -> str:
     """Why a series won't do, whatever else there is; '' where it will."""
+    return why_no_plain_scan(series) or why_too_short(series)
+
+
+def why_no_plain_scan(series: Series) -> str:
+    """Why it is no plain axial scan, by its headers; '' where nothing speaks against it."""
     tilt = float(np.median([header.tilt_degrees for header in series.headers]))
-    num_slices, num_positions = len(series.headers), len(series.positions_mm)
+    num_located = sum(math.isfinite(header.position_mm) for header in series.headers)
+    num_positions = len(series.positions_mm)
     if all(header.is_localizer for header in series.headers):
         return "localizer"
     if tilt > MAX_TILT_DEGREES:
@@ -123,8 +130,14 @@ def _why_not(series: Series) -> str:
         return "contrast, by its name"
     if any(header.has_contrast for header in series.headers):
         return "contrast, by ContrastBolusAgent"
-    if num_positions < _MIN_DIFFERENT * num_slices:
-        return f"several images at one position: {num_slices} at {num_positions}"
+    if num_positions < _MIN_DIFFERENT * num_located:
+        return f"several images at one position: {num_located} at {num_positions}"
+    return ""
+
+
+def why_too_short(series: Series) -> str:
+    """Why it is no scan of a whole head, by what it covers; '' where it may be."""
+    num_slices = len(series.headers)
     # Of a single position the coverage is nan, which is not enough either.
     if num_slices < MIN_SLICES or not series.coverage_mm >= MIN_COVERAGE_MM:
         return (

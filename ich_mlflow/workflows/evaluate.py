@@ -6,13 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import DataError, ModelError
+from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.assess import COMPARED, Assessment, assess, difference
 from ich_mlflow.evaluation.metrics import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
-from ich_mlflow.labels import SCHEMES
 from ich_mlflow.options import AUTO, EvaluateOptions, PreprocessOptions, is_true
-from ich_mlflow.tracking.registry import CHAMPION, champion_version
 from ich_mlflow.tracking.run import Run, start_run
 from ich_mlflow.workflows.evaluated import Evaluated
 from ich_mlflow.workflows.evaluation_figures import log_figures
@@ -30,6 +28,7 @@ from ich_mlflow.workflows.scoring import (
     NO_LABELS,
     LoadedModel,
     Scored,
+    champion_name,
     expect_unseen,
     label_level,
     load_model,
@@ -46,7 +45,7 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
     """
     with start_run("evaluate", nested=nested) as run:
         run.params(asdict(options), prefix="evaluate")
-        model = load_model(options.model if options.model != AUTO else _champion_name())
+        model = load_model(options.model if options.model != AUTO else champion_name())
         run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
         if is_true(options.submission):
             expect_all_labels(model.specification)
@@ -94,17 +93,6 @@ def _evaluate(
         subgroups=log_subgroups(run, scored),
         differences={} if baseline is None else _compare(run, options, scored, baseline),
         pointing=log_heat_maps(run, model.uri, scored, num_shown=options.heat_maps),
-    )
-
-
-def _champion_name() -> str:
-    for num_classes in (5, 4, 6):
-        name = SCHEMES[num_classes].model_name
-        if champion_version(name) is not None:
-            return f"{name}@{CHAMPION}"
-    raise ModelError(
-        "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
-        "mlflow run . -e promote"
     )
 
 

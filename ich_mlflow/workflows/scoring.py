@@ -14,10 +14,16 @@ from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.floors import PREVALENCE
 from ich_mlflow.evaluation.metrics import EXAMS
-from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.labels import SCHEMES, scheme_of_labels
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.package import load_classifier
-from ich_mlflow.tracking.registry import full_model_uri, run_of_model, run_parameters
+from ich_mlflow.tracking.registry import (
+    CHAMPION,
+    champion_version,
+    full_model_uri,
+    run_of_model,
+    run_parameters,
+)
 from ich_mlflow.workflows.specify import columns
 
 BATCH_SIZE = 32
@@ -51,6 +57,18 @@ def load_model(text: str) -> LoadedModel:
         trained_run=trained_run,
         trained_path=run_parameters(trained_run).get("data.path"),
         classifier=load_classifier(uri),
+    )
+
+
+def champion_name() -> str:
+    """The champion that stands for `auto`, as load_model takes it. Raises ModelError where the registry has none."""
+    for num_classes in (5, 4, 6):
+        name = SCHEMES[num_classes].model_name
+        if champion_version(name) is not None:
+            return f"{name}@{CHAMPION}"
+    raise ModelError(
+        "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
+        "mlflow run . -e promote, or to try it mlflow run . -e demonstrate and -P model=ich-5class-phantom-demo/1"
     )
 
 

@@ -1,0 +1,162 @@
+"""What the header of any file says that might be a CT image: enough to sort a folder of all sorts of files."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from math import nan
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+
+from ich_mlflow.dicom import acquisition, header
+from ich_mlflow.dicom.parse import parse_any
+from ich_mlflow.dicom.series import SliceHeader
+from ich_mlflow.dicom.study import position_along_normal
+from ich_mlflow.errors import SliceError
+
+#: The header of nearly every CT image ends before this.
+_START_BYTES = 2**15
+_DICOMDIR = "1.2.840.10008.1.3.10"
+#: CT, and CT as it is processed for presentation; RSNA's files name none.
+_CT_IMAGE = ("", "1.2.840.10008.5.1.4.1.1.2")
+_ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+_KEYWORDS = [
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "StudyDescription",
+    "SeriesDescription", "PatientID", "ContrastBolusAgent", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID",
+    "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "Rows",
+    "Columns", "PixelSpacing", "NumberOfFrames",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageHeader(SliceHeader):
+    """Of one CT image, as SliceHeader, but position and tilt are nan where the file has no usable geometry.
+
+    patient_id, study_uid, study_date  '' where missing
+    study_description, body_part       StudyDescription, BodyPartExamined; '' where missing
+    image_type                         ImageType's values with backslashes between, upper case
+    series_number, instance_number     0 where missing
+    field_of_view_mm                   height and width; nan where PixelSpacing is missing
+    """
+
+    patient_id: str
+    study_uid: str
+    study_date: str
+    study_description: str
+    body_part: str
+    image_type: str
+    series_number: int
+    instance_number: int
+    field_of_view_mm: tuple[float, float]
+
+
+def read_image_header(path: Path) -> ImageHeader:
+    """Read the header of a single-frame CT image. Raises SliceError, with a reason, for any other file.
+
+    Reasons: empty, unreadable, not_dicom, dicomdir, not_ct, no_image (a report or picture that goes by CT), multi_frame,
+    no_identity. Messages name no file: names of files may be names of patients.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            dataset = _dataset(file.read(_START_BYTES), lambda: path.read_bytes())
+    except OSError as error:
+        raise SliceError(
+            f"can't be read ({error.strerror}): check its permissions", reason="unreadable"
+        ) from None
+    _expect_ct_image(dataset)
+    uids = {keyword: header.text(dataset, keyword) for keyword in ("SOPInstanceUID", "SeriesInstanceUID")}
+    missing = [keyword for keyword, value in uids.items() if not value]
+    if missing:
+        raise SliceError(
+            f"has no {', '.join(missing)}, which telling series apart needs: export it again",
+            reason="no_identity",
+            tag=missing[0],
+        )
+    position_mm, tilt = _geometry(dataset)
+    return ImageHeader(
+        sop_uid=uids["SOPInstanceUID"],
+        series_uid=uids["SeriesInstanceUID"],
+        position_mm=position_mm,
+        tilt_degrees=tilt,
+        description=header.text(dataset, "SeriesDescription"),
+        kernel=header.text(dataset, "ConvolutionKernel"),
+        has_contrast=acquisition.has_contrast(dataset),
+        is_localizer=acquisition.is_localizer(dataset),
+        patient_id=header.text(dataset, "PatientID"),
+        study_uid=header.text(dataset, "StudyInstanceUID"),
+        study_date=header.text(dataset, "StudyDate"),
+        study_description=header.text(dataset, "StudyDescription"),
+        body_part=header.text(dataset, "BodyPartExamined").upper(),
+        image_type=_image_type(dataset),
+        series_number=_integer(dataset, "SeriesNumber"),
+        instance_number=_integer(dataset, "InstanceNumber"),
+        field_of_view_mm=_field_of_view(dataset),
+    )
+
+
+def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[no-untyped-def]
+    if not start:
+        raise SliceError("is empty", reason="empty")
+    if start[128:132] != b"DICM":
+        raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
+    stream = BytesIO(start)
+    try:
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_KEYWORDS)
+        # Where it met the pixels, it stands before them; a file of less than that has been read whole.
+        if stream.tell() < len(start) or len(start) < _START_BYTES:
+            return dataset
+    except Exception:  # Broken bytes, or an end in the middle, make pydicom raise whatever it stumbled over.
+        pass
+    return parse_any(read_all(), "the file").dataset
+
+
+def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
+    meta = getattr(dataset, "file_meta", None)
+    if meta is not None and header.text(meta, "MediaStorageSOPClassUID") == _DICOMDIR:
+        raise SliceError("is a DICOMDIR: the images it lists are found without it", reason="dicomdir")
+    modality = header.text(dataset, "Modality")
+    if modality != "CT":
+        raise SliceError("is of another modality than CT", reason="not_ct", tag="Modality")
+    sop_class = header.text(dataset, "SOPClassUID")
+    frames = _integer(dataset, "NumberOfFrames")
+    if sop_class in _ENHANCED or frames > 1:
+        raise SliceError(
+            "holds several frames (Enhanced CT): convert it to single CT images (dcm4che's emf2sf does)",
+            reason="multi_frame",
+            tag="SOPClassUID",
+        )
+    if sop_class not in _CT_IMAGE or not _integer(dataset, "Rows"):
+        raise SliceError(
+            "goes by CT and is no CT image, as dose sheets, reports and screenshots are",
+            reason="no_image",
+            tag="SOPClassUID",
+        )
+
+
+def _geometry(dataset: Dataset) -> tuple[float, float]:
+    orientation = header.numbers(dataset, "ImageOrientationPatient")
+    try:
+        position = position_along_normal(header.numbers(dataset, "ImagePositionPatient"), orientation)
+        return position, acquisition.tilt_degrees(orientation)
+    except ValueError:
+        return nan, nan
+
+
+def _image_type(dataset: Dataset) -> str:
+    try:
+        value = dataset.get("ImageType") or ""
+    except Exception:  # A value is decoded when it is asked for, and broken ones raise anything.
+        return ""
+    return (value if isinstance(value, str) else "\\".join(map(str, value))).upper()
+
+
+def _integer(dataset: Dataset, keyword: str) -> int:
+    found = header.numbers(dataset, keyword)
+    return int(found[0]) if len(found) == 1 else 0
+
+
+def _field_of_view(dataset: Dataset) -> tuple[float, float]:
+    spacing = header.numbers(dataset, "PixelSpacing")
+    if len(spacing) != 2 or min(spacing) <= 0:
+        return nan, nan
+    return _integer(dataset, "Rows") * spacing[0], _integer(dataset, "Columns") * spacing[1]

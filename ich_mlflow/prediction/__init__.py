@@ -1,0 +1,1 @@
+"""Studies scored by a model version: slices, exams, what to look at first, pictures, DICOM, pages."""

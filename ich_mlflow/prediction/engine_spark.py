@@ -1,0 +1,108 @@
+"""Series scored on Apache Spark by the model version's own spark_udf.
+
+The executors read the files themselves: the driver and they must see the input under the same path.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ich_mlflow.errors import DataError
+from ich_mlflow.intake.plan import PlannedSeries
+from ich_mlflow.prediction.score import SeriesScore, write_note
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.spark import slices_udf
+from ich_mlflow.spark import spark_session, what_failed
+
+#: Slices of a series that a Python worker holds at a time where they give each other no context.
+_BATCH = 32
+#: Series in a job, for each core: what a crash costs at most.
+_SERIES_A_CORE = 8
+_BATCH_SETTING = "spark.sql.execution.arrow.maxRecordsPerBatch"
+_ROW = re.compile(r"^row \d+:?")
+
+
+def score_on_spark(
+    series: Sequence[PlannedSeries],
+    specification: Specification,
+    model_uri: str,
+    notes: Path,
+    *,
+    master: str,
+    operating_point: str,
+) -> Iterator[int]:
+    """Score each series and write its note here; yield how many slices are done, job by job.
+
+    master: a Spark master URL; ignored where a session is active. Raises OptionError without PySpark or Java,
+    DataError where a job fails.
+    """
+    with spark_session(master, name="ich_mlflow predict") as spark:
+        longest = max(len(one.files) for one in series)
+        before = spark.conf.get(_BATCH_SETTING)
+        # A series that is torn apart would lose neighbours at the tear.
+        spark.conf.set(_BATCH_SETTING, str(longest if specification.context else _BATCH))
+        try:
+            udf = slices_udf(spark, model_uri, operating_point=operating_point)
+            step = _SERIES_A_CORE * spark.sparkContext.defaultParallelism
+            for start in range(0, len(series), step):
+                part = series[start : start + step]
+                scores = _scores(spark, udf, part, specification.labels)
+                for one, score in zip(part, scores, strict=True):
+                    write_note(notes, one.key, score)
+                    yield len(one.files)
+        finally:
+            spark.conf.set(_BATCH_SETTING, before)
+
+
+def _scores(
+    spark: Any, udf: Any, series: Sequence[PlannedSeries], labels: tuple[str, ...]
+) -> list[SeriesScore]:
+    """One job: a partition a series."""
+    from pyspark.sql.functions import col, pandas_udf, struct
+
+    rows = [
+        [(number, place, str(file.path.absolute())) for place, file in enumerate(one.files)]
+        for number, one in enumerate(series)
+    ]
+    try:
+        partitions = spark.sparkContext.parallelize(rows, len(rows)).flatMap(list)
+        frame = spark.createDataFrame(partitions, "series int, place int, path string")
+        read = pandas_udf(_in_base64, "string")
+        said = frame.withColumn("dicom", read(col("path"))).withColumn("said", udf(struct(col("dicom"))))
+        columns = [col("said")[f"probability_{label}"].alias(label) for label in labels]
+        chosen = [col("series"), col("place"), col("said.warnings"), col("said.error"), *columns]
+        collected = said.select(*chosen).collect()
+    except Exception as error:  # Py4J wraps whatever failed, here or there.
+        raise DataError(f"{what_failed(error)}: the same command goes on from here") from None
+    found: list[list[Any]] = [[] for _ in series]
+    for row in sorted(collected, key=lambda row: (row["series"], row["place"])):
+        found[row["series"]].append(row)
+    return [_score(rows_of_one, labels) for rows_of_one in found]
+
+
+def _score(rows: Sequence[Any], labels: tuple[str, ...]) -> SeriesScore:
+    return SeriesScore(
+        probabilities=tuple(
+            () if row["error"] else tuple(float(row[label]) for label in labels) for row in rows
+        ),
+        warnings=tuple(tuple(row["warnings"] or ()) for row in rows),
+        errors=tuple(_ROW.sub("the file", row["error"] or "") for row in rows),
+    )
+
+
+def _in_base64(paths):  # type: ignore[no-untyped-def]
+    """On an executor: each file's bytes; None where it can't be read, which the model then says of it."""
+    import base64
+
+    import pandas as pd
+
+    def read(path: str) -> str | None:
+        try:
+            with open(os.fspath(path), "rb") as file:
+                return base64.b64encode(file.read()).decode()
+        except OSError:
+            return None
+
+    return pd.Series([read(path) for path in paths])

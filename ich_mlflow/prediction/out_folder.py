@@ -1,0 +1,118 @@
+"""The folder of a prediction: what is in it, whose it is, and where a crashed one goes on."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ich_mlflow.errors import DataError
+from ich_mlflow.processes import locked
+
+PAGE, WORKLIST, PREDICTIONS = "worklist.html", "worklist.csv", "predictions.csv"
+SERIES, SKIPPED, SUMMARY = "series.csv", "skipped.csv", "summary.json"
+DICOM_FOLDER = "dicom"
+#: Among the settings: which files the input has.
+FILES = "files"
+_WORK, _SETTINGS, _LOCK = ".work", "settings.json", "writer.lock"
+
+
+@dataclass(frozen=True)
+class OutFolder:
+    """Results in `path`; while it is made, notes and what was unpacked in `path`/.work, which goes at the end.
+
+    Only its owner may look into it: it holds identifiers of patients.
+    """
+
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        return self.path / _WORK
+
+    @property
+    def notes(self) -> Path:
+        """Scores of series, and what was made of studies."""
+        return self.work / "notes"
+
+    @property
+    def unpacked(self) -> Path:
+        return self.work / "unpacked"
+
+    @property
+    def pictures(self) -> Path:
+        return self.work / "pictures"
+
+    def study_folder(self, number: int) -> Path:
+        """The DICOM files made for a study."""
+        return self.path / DICOM_FOLDER / f"study-{number:04d}"
+
+    def finished(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The summary of a prediction that was made here with those settings; None where none was finished.
+
+        Raises DataError where another one was, or the folder holds anything else.
+        """
+        summary = _read(self.path / SUMMARY)
+        if summary is None:
+            if self.path.is_dir() and any(self.path.iterdir()) and not self.work.is_dir():
+                raise DataError(
+                    f"{self.path} is not empty and holds no prediction: choose another folder, -P out=<folder>"
+                )
+            return None
+        if summary.get("settings") != dict(settings):
+            raise DataError(
+                f"{self.path} holds the prediction of other files, options or another model ({SUMMARY}): choose another "
+                "folder, or remove it"
+            )
+        return summary
+
+    @contextmanager
+    def open(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Begin here, or go on. Raises DataError where another process writes, or one with other settings began.
+
+        The input may have changed meanwhile: what was scored of it is told by its files.
+        """
+        settings = {name: value for name, value in settings.items() if name != FILES}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.work, self.notes, self.pictures):
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise DataError(f"{self.path} can't be written ({error.strerror}): choose another out=") from None
+        with locked(self.work, _LOCK, by="another predict"):
+            begun = _read(self.work / _SETTINGS)
+            if begun is not None and begun != settings:
+                raise DataError(
+                    f"{self.path} holds an unfinished prediction with other options or another model: choose another "
+                    "folder, or remove it"
+                )
+            write_whole(self.work / _SETTINGS, json.dumps(settings))
+            yield
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary last, then remove what was only needed on the way."""
+        write_whole(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All of the file or none of it, should the process be killed."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def digest_of(*parts: object) -> str:
+    """Eight hexadecimal digits that tell things apart."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:8]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None

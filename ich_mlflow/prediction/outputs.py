@@ -1,0 +1,113 @@
+"""What is made of one scored study: its Structured Report, Secondary Captures, and pictures for the page."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ich_mlflow.dicom.capture import write_captures
+from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
+from ich_mlflow.labels import ANY
+from ich_mlflow.prediction.out_folder import OutFolder, digest_of, write_whole
+from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
+from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
+from ich_mlflow.serving.classifier import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """pictures: slices shown of a flagged study, 0 for none. dicom: write DICOM. algorithm: for what is written."""
+
+    pictures: int
+    dicom: bool
+    algorithm: Algorithm
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeOutputs:
+    """pictures: caption and file name below OutFolder.pictures. dicom: how many DICOM files."""
+
+    pictures: tuple[tuple[str, str], ...]
+    dicom: int
+
+
+def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, options: OutputOptions) -> int:
+    """Make a study's outputs and note that they are; returns the study's number."""
+    drawn = []
+    if result.status == FLAGGED and options.pictures:
+        drawn = draw(choose_slices(result, options.pictures), result, classifier)
+    pictures = []
+    for number, one in enumerate(drawn, start=1):
+        name = f"{result.study.number}-{number}.jpg"
+        (out.pictures / name).write_bytes(page_picture(one))
+        pictures.append((one.chosen.caption, name))
+    num_dicom = _write_dicom(classifier, result, drawn, out, options) if options.dicom else 0
+    write_whole(_note_path(out, result), json.dumps({"pictures": pictures, "dicom": num_dicom}))
+    return result.study.number
+
+
+def made_outputs(out: OutFolder, result: StudyResult) -> MadeOutputs | None:
+    """What make_outputs noted; None where it has not been done."""
+    try:
+        values = json.loads(_note_path(out, result).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return MadeOutputs(pictures=tuple(map(tuple, values["pictures"])), dicom=values["dicom"])
+
+
+def findings_of(result: StudyResult, classifier: Classifier, operating_point: str) -> list[LabelFinding]:
+    """What is said of the exam, a label each. any has no threshold of its own where the model has no such label."""
+    specification = classifier.specification
+    thresholds = dict(
+        zip(specification.labels, specification.exams.thresholds(operating_point), strict=True)
+    )
+    return [
+        LabelFinding(
+            label=label,
+            probability=result.said[f"probability_{label}"],
+            is_positive=result.said[f"decision_{label}"],
+            threshold=float(thresholds[label]) if label in thresholds else None,
+        )
+        for label in dict.fromkeys((*specification.labels, ANY))
+    ]
+
+
+def _write_dicom(
+    classifier: Classifier,
+    result: StudyResult,
+    drawn: Sequence[Drawn],
+    out: OutFolder,
+    options: OutputOptions,
+) -> int:
+    folder = out.study_folder(result.study.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    seed = f"{options.algorithm.model_name}/{options.algorithm.model_version}/{options.algorithm.operating_point}"
+    key_slices: dict[str, list[Path]] = {}
+    for one in drawn:
+        key_slices.setdefault(one.chosen.label, []).append(_path(one))
+    write_findings(
+        folder / "findings.dcm",
+        [one.series.files[one.place].path for one in result.slices if not one.error],
+        findings_of(result, classifier, options.algorithm.operating_point),
+        options.algorithm,
+        key_slices=key_slices,
+        uid_seed=seed,
+    )
+    if drawn:
+        write_captures(
+            [folder / f"heat-map-{number:02d}.dcm" for number in range(1, len(drawn) + 1)],
+            [_path(one) for one in drawn],
+            [one.heat_map for one in drawn],
+            [one.chosen.caption for one in drawn],
+            uid_seed=seed,
+        )
+    return 1 + len(drawn)
+
+
+def _path(drawn: Drawn) -> Path:
+    one = drawn.chosen.slice
+    return one.series.files[one.place].path
+
+
+def _note_path(out: OutFolder, result: StudyResult) -> Path:
+    return out.notes / f"study-{digest_of(result.study.number, *(one.key for one in result.study.series))}.json"

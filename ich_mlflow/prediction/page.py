@@ -1,0 +1,157 @@
+"""The page of a prediction: results to what report/worklist.py sets. Pure but for the pictures it is given."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ich_mlflow.intake.plan import Study
+from ich_mlflow.prediction.verdict import FLAGGED, LOOK, NOT_FLAGGED, StudyResult
+from ich_mlflow.report.contents import Table
+from ich_mlflow.report.worklist import Shown, StudySection, WorklistPage, WorklistRow
+from ich_mlflow.serving.answer import ModelVersion
+from ich_mlflow.serving.classifier import Specification
+
+#: So many flagged studies have their pictures on the page, about 0.2 MB each; all are in the tables and in DICOM.
+MAX_SECTIONS = 100
+#: Rows of a table on the page; the CSV has all.
+_MAX_ROWS = 500
+_LIMITS = (
+    "A probability is what the network says, calibrated on the data it was validated on. On data of another hospital "
+    "it may be off.",
+    "Not flagged does not mean no bleed: every model misses some, and small ones most of all.",
+    "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and not "
+    "the outline of a bleed.",
+    "A series is judged by its headers and by how much air a body has inside. An abdomen without a word in its "
+    "headers is not told from a head.",
+)
+_NOTE = (
+    "Flagged studies first, by the probability of any bleed. Those that could not be scored, or whose result is not to be "
+    "relied on, come before those that were not flagged: nobody knows what is in them."
+)
+
+
+def worklist_page(
+    results: Sequence[StudyResult],
+    pictures: Mapping[int, Sequence[Shown]],
+    skipped: Counter[str],
+    *,
+    specification: Specification,
+    version: ModelVersion,
+    operating_point: str,
+    notice: str,
+    made_by: str,
+) -> WorklistPage:
+    """The page. results: in the worklist's order. pictures: of each study by its number."""
+    shown = [one for one in results if pictures.get(one.study.number)][:MAX_SECTIONS]
+    anchors = {one.study.number: f"study-{one.study.number}" for one in shown}
+    counts = Counter(one.status for one in results)
+    num_slices = sum(len(one.slices) for one in results)
+    return WorklistPage(
+        title="Worklist: intracranial haemorrhage on head CT",
+        subtitle=f"{version.name} version {version.version}, decisions by {operating_point}",
+        notice=notice,
+        headline=[
+            ("Flagged", str(counts[FLAGGED]), f"of {len(results)} studies"),
+            ("To look at", str(counts[LOOK]), "not scored, or not to be relied on"),
+            ("Not flagged", str(counts[NOT_FLAGGED]), "no label at its operating point"),
+            ("Slices scored", f"{num_slices:,}", f"{sum(skipped.values()):,} files left out"),
+        ],
+        rows=[_row(rank, one, anchors) for rank, one in enumerate(results, start=1)],
+        note=_NOTE,
+        sections=[
+            _section(one, anchors, pictures[one.study.number], specification, operating_point)
+            for one in shown
+        ],
+        tables=[_series_table([one.study for one in results]), _skipped_table(skipped)],
+        limits=_LIMITS,
+        made_by=made_by,
+    )
+
+
+def _row(rank: int, result: StudyResult, anchors: Mapping[int, str]) -> WorklistRow:
+    return WorklistRow(
+        rank=rank,
+        status=result.status,
+        study=study_name(result.study),
+        probability=f"{result.probability:.2f}" if result.said else "",
+        findings=", ".join(result.positive),
+        remarks="; ".join(result.reasons),
+        anchor=anchors.get(result.study.number, ""),
+    )
+
+
+def study_name(study: Study) -> str:
+    """What a study is called on the page: its patient's id and date, or else its UID."""
+    return " ".join(part for part in (study.patient_id or study.study_uid, study.study_date) if part)
+
+
+def _section(
+    result: StudyResult,
+    anchors: Mapping[int, str],
+    pictures: Sequence[Shown],
+    specification: Specification,
+    operating_point: str,
+) -> StudySection:
+    study = result.study
+    labels = specification.labels
+    thresholds = specification.exams.thresholds(operating_point)
+    rows = [
+        [
+            label,
+            f"{result.said[f'probability_{label}']:.2f}",
+            f"{threshold:.2f}",
+            "positive" if result.said[f"decision_{label}"] else "",
+        ]
+        for label, threshold in zip(labels, thresholds, strict=True)
+    ]
+    facts = [
+        ("Patient", study.patient_id),
+        ("Study", study.study_uid),
+        *(("Series", _series_text(series.description, len(series.files))) for series in study.series),
+    ]
+    return StudySection(
+        anchor=anchors[study.number],
+        title=study_name(study),
+        facts=[(name, value) for name, value in facts if value],
+        labels=Table(title="Exam", columns=["Label", "Probability", "Threshold", "Decision"], rows=rows),
+        pictures=pictures,
+    )
+
+
+def _series_text(description: str, num_slices: int) -> str:
+    return f"{description or 'no description'}, {num_slices} slices"
+
+
+def _series_table(studies: Sequence[Study]) -> Table:
+    rows = [
+        [
+            study_name(study),
+            str(row.number or ""),
+            row.description,
+            str(row.num_slices),
+            "" if pd.isna(row.step_mm) else f"{row.step_mm:g}",
+            "scored" if row.chosen else "",
+            row.why,
+        ]
+        for study in studies
+        for row in study.rows
+    ]
+    more = len(rows) - _MAX_ROWS
+    return Table(
+        title=f"Series: {sum(bool(row[5]) for row in rows)} of {len(rows)} scored",
+        columns=["Study", "Series", "Description", "Slices", "Step, mm", "", "Why"],
+        rows=rows[:_MAX_ROWS],
+        note=f"{more} more are in series.csv." if more > 0 else "",
+        folded=True,
+    )
+
+
+def _skipped_table(skipped: Counter[str]) -> Table:
+    return Table(
+        title=f"Files left out: {sum(skipped.values()):,}",
+        columns=["Reason", "Files"],
+        rows=[[reason.replace("_", " "), str(count)] for reason, count in skipped.most_common()],
+        note="skipped.csv names them.",
+        folded=True,
+    )

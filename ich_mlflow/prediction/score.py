@@ -1,0 +1,93 @@
+"""One series to the probabilities of its slices, and the notes that survive a crash."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ich_mlflow.errors import SliceError
+from ich_mlflow.intake.plan import PlannedSeries
+from ich_mlflow.serving.classifier import Classifier
+from ich_mlflow.serving.rows import Row, row_of_dicom, with_context
+
+#: Slices of a series that are held at a time where they give each other no context.
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesScore:
+    """What the model says of a series' slices, in the order of its files.
+
+    probabilities  calibrated, L a slice; empty where the slice can't be used
+    warnings       of each slice; errors: why it can't be used, '' where it can
+    """
+
+    probabilities: tuple[tuple[float, ...], ...]
+    warnings: tuple[tuple[str, ...], ...]
+    errors: tuple[str, ...]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Places int [m] of the slices that were scored."""
+        return np.flatnonzero([not error for error in self.errors])
+
+    def of_usable(self) -> np.ndarray:
+        """Calibrated probabilities float64 [m, L]."""
+        return np.array([self.probabilities[place] for place in self.usable], dtype=np.float64)
+
+
+def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
+    """Read and score the slices of a series, as the server would with all of them in one request."""
+    context = classifier.specification.context
+    size = len(series.files) if context else _BATCH
+    probabilities: list[tuple[float, ...]] = []
+    warnings: list[tuple[str, ...]] = []
+    errors: list[str] = []
+    for start in range(0, len(series.files), size):
+        rows = [_read(series, place) for place in range(start, min(start + size, len(series.files)))]
+        good = [row for row in rows if isinstance(row, Row)]
+        said = iter(classifier.probabilities(with_context(good, context)) if good else ())
+        for row in rows:
+            usable = isinstance(row, Row)
+            probabilities.append(tuple(map(float, next(said))) if usable else ())
+            warnings.append(row.warnings if isinstance(row, Row) else ())
+            errors.append("" if isinstance(row, Row) else row)
+    return SeriesScore(probabilities=tuple(probabilities), warnings=tuple(warnings), errors=tuple(errors))
+
+
+def _read(series: PlannedSeries, place: int) -> Row | str:
+    """The slice, or why it can't be used, without the name of its file."""
+    try:
+        return row_of_dicom(series.files[place].path.read_bytes(), "the file")
+    except SliceError as error:
+        return str(error)
+    except OSError as error:
+        return f"the file can't be read ({error.strerror}): check its permissions"
+
+
+def note_path(folder: Path, key: str) -> Path:
+    """The note of a series in the folder of notes."""
+    return folder / f"{key}.json"
+
+
+def write_note(folder: Path, key: str, score: SeriesScore) -> None:
+    """Write down a series' score: all of it or nothing, should the process be killed."""
+    path = note_path(folder, key)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(asdict(score)), encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_note(folder: Path, key: str) -> SeriesScore | None:
+    """What write_note wrote; None where there is none."""
+    try:
+        values = json.loads(note_path(folder, key).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return SeriesScore(
+        probabilities=tuple(map(tuple, values["probabilities"])),
+        warnings=tuple(map(tuple, values["warnings"])),
+        errors=tuple(values["errors"]),
+    )

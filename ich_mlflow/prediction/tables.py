@@ -1,0 +1,94 @@
+"""Results as tables for other programs. Pure: results in, frames out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
+
+from ich_mlflow.intake.plan import Study
+from ich_mlflow.intake.survey import Skipped
+from ich_mlflow.labels import ANY
+from ich_mlflow.prediction.out_folder import DICOM_FOLDER
+from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
+from ich_mlflow.serving.answer import ModelVersion, decision_columns, probability_columns
+
+SLICE, EXAM = "slice", "exam"
+
+
+def predictions(
+    results: Sequence[StudyResult], labels: Sequence[str], version: ModelVersion, operating_point: str
+) -> pd.DataFrame:
+    """A row an exam, followed by a row a slice of it from below: what the server answers, and which slice it is.
+
+    level is exam or slice; what only slices have is empty for exams. slice counts from 1.
+    """
+    says = [*probability_columns(labels), *decision_columns(labels)]
+    told = {
+        "operating_point": operating_point,
+        "model_name": version.name,
+        "model_version": version.version,
+    }
+    rows = []
+    for result in results:
+        study = result.study
+        who = {"patient_id": study.patient_id, "study_uid": study.study_uid}
+        exam = {column: result.said.get(column) for column in says}
+        rows.append({"level": EXAM, **who, **exam, **told, "warnings": "; ".join(result.reasons), "error": ""})
+        rows += [{"level": SLICE, **who, **_slice(one, says), **told} for one in result.slices]
+    columns = ["level", "patient_id", "study_uid", "series_uid", "sop_uid", "file", "slice", "position_mm"]
+    frame = pd.DataFrame(rows, columns=[*columns, *says, *told, "warnings", "error"])
+    return frame.astype({"slice": "Int64", **{column: "boolean" for column in decision_columns(labels)}})
+
+
+def worklist(results: Sequence[StudyResult], num_dicom: dict[int, int]) -> pd.DataFrame:
+    """A row a study, in the order to look at them. num_dicom: files written, by the study's number."""
+    rows = []
+    for rank, result in enumerate(results, start=1):
+        study, best = result.study, most_probable(result)
+        rows.append(
+            {
+                "rank": rank,
+                "status": result.status,
+                "patient_id": study.patient_id,
+                "study_date": study.study_date,
+                "study_uid": study.study_uid,
+                "probability_any": result.said.get(f"probability_{ANY}"),
+                "findings": ", ".join(result.positive),
+                "remarks": "; ".join(result.reasons),
+                "slices": len(result.slices),
+                "most_probable_slice": "" if best is None else best.series.sop_uids[best.place],
+                "most_probable_file": "" if best is None else best.series.files[best.place].name,
+                "dicom": f"{DICOM_FOLDER}/study-{study.number:04d}" if num_dicom.get(study.number) else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def most_probable(result: StudyResult) -> ScoredSlice | None:
+    """The slice on which any bleed is most probable; None where none was scored."""
+    usable = [one for one in result.slices if not one.error]
+    return max(usable, key=lambda one: one.said[f"probability_{ANY}"], default=None)
+
+
+def series_table(studies: Sequence[Study]) -> pd.DataFrame:
+    """A row a series: whether it was chosen, and why."""
+    return pd.DataFrame([asdict(row) for study in studies for row in study.rows])
+
+
+def skipped_table(skipped: Sequence[Skipped]) -> pd.DataFrame:
+    """A row a file that is not used."""
+    return pd.DataFrame([asdict(one) for one in skipped], columns=["file", "reason", "detail"])
+
+
+def _slice(one: ScoredSlice, says: Sequence[str]) -> dict[str, object]:
+    series = one.series
+    return {
+        "series_uid": series.series_uid,
+        "sop_uid": series.sop_uids[one.place],
+        "file": series.files[one.place].name,
+        "slice": one.place + 1,
+        "position_mm": series.positions_mm[one.place],
+        **{column: one.said.get(column) for column in says},
+        "warnings": "; ".join(one.warnings),
+        "error": one.error,
+    }

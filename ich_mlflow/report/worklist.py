@@ -1,0 +1,60 @@
+"""What the page of a prediction says, ready to be set: strings, tables, pictures."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ich_mlflow.report.contents import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A picture with what stands under it. jpeg: its bytes."""
+
+    caption: str
+    jpeg: bytes
+
+    @property
+    def data_uri(self) -> str:
+        """The picture inside the page itself."""
+        return f"data:image/jpeg;base64,{base64.b64encode(self.jpeg).decode()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorklistRow:
+    """A study in the list. status: flagged, look or not flagged. anchor: of its section, '' without one."""
+
+    rank: int
+    status: str
+    study: str
+    probability: str
+    findings: str
+    remarks: str
+    anchor: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySection:
+    """A study that is shown: facts as (name, value), its labels, and pictures."""
+
+    anchor: str
+    title: str
+    facts: Sequence[tuple[str, str]]
+    labels: Table
+    pictures: Sequence[Shown]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorklistPage:
+    """The whole page. headline: the few figures to read first, as (name, value, remark)."""
+
+    title: str
+    subtitle: str
+    notice: str
+    headline: Sequence[tuple[str, str, str]]
+    rows: Sequence[WorklistRow]
+    note: str
+    sections: Sequence[StudySection]
+    tables: Sequence[Table]
+    limits: Sequence[str]
+    made_by: str

@@ -1,0 +1,316 @@
+"""One's own DICOM files, scored: from a folder of all sorts of files to a worklist."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from ich_mlflow import __version__
+from ich_mlflow.dicom.findings import Algorithm
+from ich_mlflow.errors import DataError
+from ich_mlflow.intake.archive import is_zip, unpack
+from ich_mlflow.intake.files import InputFile, files_digest, files_of
+from ich_mlflow.intake.plan import PlannedSeries, Study, plan
+from ich_mlflow.intake.survey import Skipped, survey
+from ich_mlflow.options import AUTO, PredictOptions, is_true
+from ich_mlflow.phantom.study_set import StudySetOptions, write_study_set
+from ich_mlflow.prediction import tables
+from ich_mlflow.prediction.engine_local import in_processes, score_locally
+from ich_mlflow.prediction.out_folder import (
+    FILES,
+    PAGE,
+    PREDICTIONS,
+    SERIES,
+    SKIPPED,
+    WORKLIST,
+    OutFolder,
+    digest_of,
+    write_whole,
+)
+from ich_mlflow.prediction.outputs import OutputOptions, make_outputs, made_outputs
+from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
+from ich_mlflow.prediction.score import note_path, read_note
+from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
+from ich_mlflow.processes import num_cores
+from ich_mlflow.report.render import worklist_html
+from ich_mlflow.report.worklist import Shown
+from ich_mlflow.serving.answer import Answerer, ModelVersion
+from ich_mlflow.serving.asked import Asked
+from ich_mlflow.tracking.run import NOTICE, Run, start_run
+from ich_mlflow.workflows.scoring import LoadedModel, champion_name, load_model
+
+PREDICTIONS_FOLDER = Path("predictions")
+#: Made once where no input is named, to look at what the stage does.
+PHANTOM_STUDIES = Path("data") / "phantom-studies"
+_EXAMPLE = StudySetOptions(studies=4, exam_rate=0.35, junk=12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """All that a prediction goes by. settings: what tells it from another one in the same folder."""
+
+    options: PredictOptions
+    model: LoadedModel
+    answerer: Answerer
+    asked: Asked
+    out: OutFolder
+    settings: dict[str, Any]
+
+    @property
+    def workers(self) -> int:
+        return self.options.workers or num_cores()
+
+
+def predict(options: PredictOptions, *, nested: bool = False) -> Path:
+    """Score the input and write the results; return their folder. What was made before with these options is found.
+
+    The run gets counts and times: no name of a file, patient or study.
+    """
+    with start_run("predict", nested=nested) as run:
+        path = _input(options)
+        model = load_model(options.model if options.model != AUTO else champion_name())
+        job = _job(options, path, model)
+        run.params({**job.settings["options"], "engine": options.engine, "workers": job.workers}, prefix="predict")
+        run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
+        summary = job.out.finished(job.settings)
+        if summary is None:
+            with job.out.open(job.settings):
+                summary = _predict(run, job, path)
+                job.out.finish(summary)
+        else:
+            print("this prediction was made before: nothing is scored again")
+        _log(run, summary)
+        _say(job.out, summary)
+        return job.out.path
+
+
+def _input(options: PredictOptions) -> Path:
+    if options.input != AUTO:
+        return Path(options.input).expanduser().absolute()
+    if not PHANTOM_STUDIES.is_dir():
+        print(f"no input was named: phantom studies are made in {PHANTOM_STUDIES}")
+        part = PHANTOM_STUDIES.with_name(f"{PHANTOM_STUDIES.name}.partial")
+        write_study_set(part, _EXAMPLE)
+        part.rename(PHANTOM_STUDIES)
+    return PHANTOM_STUDIES.absolute()
+
+
+def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
+    specification = model.specification
+    version = ModelVersion.of(model.uri, specification)
+    decides_by = (
+        specification.decides_by if options.operating_point == AUTO else options.operating_point
+    )
+    told = {
+        "model": model.uri,
+        "series": options.series,
+        "operating_point": decides_by,
+        "pictures": options.pictures,
+        "dicom": options.dicom.lower(),
+    }
+    ours = Path(PREDICTIONS_FOLDER if options.out == AUTO else options.out).expanduser().absolute()
+    settings = {"input": str(path), "options": told, FILES: files_digest(path, but=ours)}
+    name = f"{path.stem or 'input'}-{digest_of(path, *told.values(), settings[FILES])}"
+    out = OutFolder(ours / name if options.out == AUTO else ours)
+    return _Job(
+        options=options,
+        model=model,
+        answerer=Answerer(specification=specification, version=version),
+        asked=Asked(operating_point=decides_by),
+        out=out,
+        settings=settings,
+    )
+
+
+def _predict(run: Run, job: _Job, path: Path) -> dict[str, Any]:
+    started = time.monotonic()
+    files = _files(path, job.out)
+    found = survey(files, workers=job.workers)
+    print(f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}")
+    if not found.studies:
+        raise DataError(
+            f"none of the {len(files):,} files is a CT image{_but(found.reasons())}: expected DICOM files of CT; "
+            "pass another -P input="
+        )
+    studies = plan(found.studies, series=job.options.series)
+    chosen = [series for study in studies for series in study.series]
+    num_series = sum(len(study.rows) for study in studies)
+    print(f"{num_series:,} series: {len(chosen):,} plain head CT to score{_why_not(studies)}")
+    _score(job, chosen)
+    scored_after = time.monotonic() - started
+    results = in_order(_results(job, studies))
+    _make(job, results)
+    _write(job, results, found.skipped, studies)
+    return _summary(job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after)
+
+
+def _files(path: Path, out: OutFolder) -> list[InputFile]:
+    if is_zip(path):
+        return unpack(path, out.unpacked)
+    # Of auto, all predictions lie in one folder.
+    return files_of(path, but=out.path if out.path.parent.name != PREDICTIONS_FOLDER.name else out.path.parent)
+
+
+def _score(job: _Job, chosen: Sequence[PlannedSeries]) -> None:
+    left = [series for series in chosen if not note_path(job.out.notes, series.key).exists()]
+    total = sum(len(series.files) for series in chosen)
+    done = total - sum(len(series.files) for series in left)
+    if done:
+        print(f"{done:,} of {total:,} slices were scored before")
+    with tqdm(total=total, initial=done, desc="scoring", unit="slice") as progress, closing(_scoring(job, left)) as scoring:
+        for count in scoring:
+            progress.update(count)
+
+
+def _scoring(job: _Job, left: Sequence[PlannedSeries]) -> Iterator[int]:
+    if not left:
+        return
+    if job.options.engine == "spark":
+        from ich_mlflow.prediction.engine_spark import score_on_spark
+
+        yield from score_on_spark(
+            left,
+            job.model.specification,
+            job.model.uri,
+            job.out.notes,
+            master=job.options.spark_master,
+            operating_point=job.asked.operating_point,
+        )
+    else:
+        yield from score_locally(left, job.model.classifier, job.out.notes, workers=job.workers)
+
+
+def _results(job: _Job, studies: Sequence[Study]) -> list[StudyResult]:
+    results = []
+    for study in studies:
+        scores = {series.key: read_note(job.out.notes, series.key) for series in study.series}
+        known = {key: score for key, score in scores.items() if score is not None}
+        results.append(judge(study, known, job.answerer, job.asked))
+    return results
+
+
+def _make(job: _Job, results: Sequence[StudyResult]) -> None:
+    """Pictures and DICOM of every study that was scored."""
+    version = job.answerer.version
+    options = OutputOptions(
+        pictures=job.options.pictures,
+        dicom=is_true(job.options.dicom),
+        algorithm=Algorithm(
+            model_name=version.name,
+            model_version=version.version,
+            operating_point=job.asked.operating_point,
+            project_version=__version__,
+        ),
+    )
+    left = [one for one in results if one.said and made_outputs(job.out, one) is None]
+    with tqdm(total=len(left), desc="pictures and DICOM", unit="study", disable=not left) as progress:
+        if job.workers <= 1 or len(left) <= 1:
+            cv2.setNumThreads(1)
+            for one in left:
+                make_outputs(job.model.classifier, one, job.out, options)
+                progress.update()
+        else:
+            tasks = [(one, job.out, options) for one in left]
+            folder = job.model.classifier.folder
+            for _ in in_processes(make_outputs, tasks, folder, workers=min(job.workers, len(left))):
+                progress.update()
+
+
+def _write(
+    job: _Job, results: Sequence[StudyResult], skipped: Sequence[Skipped], studies: Sequence[Study]
+) -> None:
+    made = {one.study.number: made_outputs(job.out, one) for one in results}
+    pictures: dict[int, list[Shown]] = {}
+    for one in results:
+        outputs = made[one.study.number]
+        if outputs is not None and outputs.pictures and len(pictures) < MAX_SECTIONS:
+            pictures[one.study.number] = [
+                Shown(caption=caption, jpeg=(job.out.pictures / name).read_bytes())
+                for caption, name in outputs.pictures
+            ]
+    version, specification = job.answerer.version, job.model.specification
+    page = worklist_page(
+        results,
+        pictures,
+        Counter(one.reason for one in skipped),
+        specification=specification,
+        version=version,
+        operating_point=job.asked.operating_point,
+        notice=f"{NOTICE} Nothing here may decide about a patient.",
+        made_by=f"ich_mlflow {__version__}, {job.model.uri}, trained on {specification.trained_on}.",
+    )
+    num_dicom = {number: outputs.dicom for number, outputs in made.items() if outputs is not None}
+    folder = job.out.path
+    for name, frame in (
+        (PREDICTIONS, tables.predictions(results, specification.labels, version, job.asked.operating_point)),
+        (WORKLIST, tables.worklist(results, num_dicom)),
+        (SERIES, tables.series_table(studies)),
+        (SKIPPED, tables.skipped_table(skipped)),
+    ):
+        write_whole(folder / name, frame.to_csv(index=False))
+    write_whole(folder / PAGE, worklist_html(page))
+
+
+def _summary(
+    job: _Job,
+    results: Sequence[StudyResult],
+    reasons: Counter[str],
+    *,
+    num_files: int,
+    num_series: int,
+    seconds: float,
+) -> dict[str, Any]:
+    statuses = Counter(one.status for one in results)
+    num_slices = sum(len(one.slices) for one in results)
+    return {
+        "settings": job.settings,
+        "counts": {
+            "files": num_files,
+            "files_left_out": sum(reasons.values()),
+            "studies": len(results),
+            "series": num_series,
+            "series_scored": sum(len(one.study.series) for one in results),
+            "slices": num_slices,
+            "slices_unusable": sum(bool(one.error) for result in results for one in result.slices),
+            **{status.replace(" ", "_"): statuses[status] for status in STATUSES},
+        },
+        "left_out": dict(reasons),
+        "seconds_to_scores": round(seconds, 2),
+    }
+
+
+def _log(run: Run, summary: dict[str, Any]) -> None:
+    run.metrics({f"predict/{name}": count for name, count in summary["counts"].items()})
+    run.metrics({f"predict/left_out/{reason}": count for reason, count in summary["left_out"].items()})
+    run.metrics({"predict/seconds_to_scores": summary["seconds_to_scores"]})
+
+
+def _say(out: OutFolder, summary: dict[str, Any]) -> None:
+    counts = summary["counts"]
+    print(
+        f"{counts['studies']:,} studies: {counts['flagged']:,} flagged, {counts['look']:,} to look at, "
+        f"{counts['not_flagged']:,} not flagged ({counts['slices']:,} slices, {counts['slices_unusable']:,} unusable)\n"
+        f"{out.path / PAGE}\n{NOTICE}"
+    )
+
+
+def _but(reasons: Counter[str]) -> str:
+    if not reasons:
+        return ""
+    said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
+    return f" (left out: {said})"
+
+
+def _why_not(studies: Sequence[Study]) -> str:
+    """Why the other series are not scored, without the numbers and words that tell one from another."""
+    whys = Counter(
+        row.why.split(":")[0].split(" (")[0] for study in studies for row in study.rows if not row.chosen
+    )
+    said = "; ".join(f"{count:,} {why}" for why, count in whys.most_common())
+    return f" (not: {said})" if said else ""

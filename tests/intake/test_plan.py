@@ -1,0 +1,162 @@
+from dataclasses import replace
+
+import pytest
+
+from ich_mlflow.dicom.image_header import ImageHeader
+from ich_mlflow.intake.files import InputFile
+from ich_mlflow.intake.plan import choose, plan
+from ich_mlflow.intake.survey import Image
+
+HEADER = ImageHeader(
+    sop_uid="", series_uid="", position_mm=0.0, tilt_degrees=0.0, description="HEAD WO", kernel="H31s",
+    has_contrast=False, is_localizer=False, patient_id="p", study_uid="s", study_date="20260101",
+    study_description="", body_part="HEAD", image_type="ORIGINAL\\PRIMARY\\AXIAL", series_number=2, instance_number=0,
+    field_of_view_mm=(230.0, 230.0),
+)  # fmt: skip
+
+
+def series(name, *, slices=30, step_mm=5.0, **tags):
+    """From the head down, as files often are."""
+    return [
+        Image(
+            file=InputFile(name=f"{name}/{k:03d}", path=None, num_bytes=100),
+            header=replace(
+                HEADER, sop_uid=f"{name}-{k}", series_uid=name, position_mm=-k * step_mm, instance_number=k, **tags
+            ),
+        )
+        for k in range(slices)
+    ]
+
+
+def chosen(*all_series, every=False):
+    planned, rows = choose([image for one in all_series for image in one], every=every)
+    assert sum(row.chosen for row in rows) == len(planned)
+    return sorted(one.series_uid for one in planned)
+
+
+def why(one):
+    return choose(one)[1][0].why
+
+
+PLAIN = series("plain")
+
+
+def test_slices_are_ordered_from_the_neck_up():
+    (one,), (row,) = choose(PLAIN)
+    assert one.sop_uids[0] == "plain-29" and one.positions_mm[:2] == (-145.0, -140.0)
+    assert one.files[0].name == "plain/029"
+    assert (row.num_slices, row.step_mm, row.chosen, row.why) == (30, 5.0, True, "the only one")
+    assert one.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"is_localizer": True}, "localizer"),
+        ({"tilt_degrees": 90.0}, "not axial: its normal is 90 degrees from the body axis"),
+        ({"has_contrast": True}, "contrast, by ContrastBolusAgent"),
+        ({"description": "Head + C"}, "contrast, by its name"),
+        ({"image_type": "DERIVED\\SECONDARY\\AXIAL\\CT_SOM5 MIP"}, "a projection or map, by ImageType"),
+        ({"image_type": "DERIVED\\SECONDARY\\MIP"}, "a projection or map, by ImageType"),
+        ({"description": "", "body_part": "CHEST"}, "another part of the body, by BodyPartExamined"),
+        ({"description": "C-SPINE 2.0", "body_part": ""}, "another part of the body, by its description"),
+        ({"description": "CHEST", "body_part": "HEAD"}, "another part of the body, by its description"),
+        (
+            {"description": "5.0 STND", "body_part": "", "study_description": "CT ABDOMEN"},
+            "another part of the body, by the study's description",
+        ),
+        ({"field_of_view_mm": (650.0, 650.0)}, "its field of view is 650 mm, expected 520 at most"),
+    ],
+)
+def test_what_is_never_scored(tags, said):
+    assert why(series("other", **tags)) == said
+    assert chosen(PLAIN, series("other", **tags)) == ["plain"]
+    assert chosen(PLAIN, series("other", **tags), every=True) == ["plain"]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"body_part": "", "description": ""},
+        {"body_part": "SKULL"},
+        {"body_part": "HEADNECK"},
+        {"body_part": "UNKNOWN", "description": "Brain 5mm"},
+        {"body_part": "", "description": "5.0", "study_description": "CT HEAD AND C-SPINE"},
+        {"field_of_view_mm": (float("nan"), float("nan"))},
+        {"field_of_view_mm": (500.0, 500.0)},
+        {"image_type": "DERIVED\\SECONDARY\\REFORMATTED"},  # axial, and so as good as the scan
+        {"image_type": ""},
+    ],
+)
+def test_what_may_be_a_head(tags):
+    assert chosen(series("it", **tags)) == ["it"]
+
+
+def test_of_reconstructions_the_one_nearest_to_5_mm_is_taken():
+    thin, thick = series("thin", slices=120, step_mm=1.25), series("thick", slices=15, step_mm=10.0)
+    assert chosen(thin, PLAIN, thick) == ["plain"]
+    assert chosen(thin, PLAIN, every=True) == ["plain", "thin"]
+    # 10 mm is nearer by the ratio, and 15 slices of it are too few for a whole head
+    assert chosen(thin, thick) == ["thin"]
+    _, rows = choose([*thin, *PLAIN])
+    assert [row.why for row in rows] == ["another's slices are nearer to 5 mm apart, or more", "the best of several"]
+
+
+def test_of_equal_ones_more_slices_win_then_the_lower_number():
+    assert chosen(PLAIN, series("longer", slices=31)) == ["longer"]
+    assert chosen(series("b", series_number=3), series("a", series_number=4)) == ["b"]
+
+
+def test_bone_and_short_ones_are_taken_only_where_there_is_nothing_better():
+    bone, short = series("bone", kernel="H70h"), series("short", slices=4)
+    assert chosen(bone, PLAIN, short) == ["plain"]
+    assert chosen(bone, short) == ["bone"]
+    (one,), (row,) = choose(bone)
+    assert one.remarks == ("bone kernel: there was no other",)
+    assert row.why == "the only one (bone kernel)"
+    (one,), _ = choose(short)
+    assert one.remarks == ("less than a whole head: 4 slices of 20 mm together, expected 16 and 100 mm",)
+
+
+def test_a_lone_slice_is_scored_and_said_to_be_one():
+    (one,), _ = choose(PLAIN[:1])
+    assert one.remarks[0].startswith("less than a whole head: 1 slices")
+
+
+def test_a_body_is_no_head():
+    assert why(series("body", slices=200)) == "it covers 1000 mm of the body, expected 400 at most"
+
+
+def test_a_localizer_in_the_series_of_the_scan_is_left_out_of_it():
+    localizer = [replace(PLAIN[0], header=replace(PLAIN[0].header, sop_uid="l", is_localizer=True))]
+    planned, rows = choose([*localizer, *PLAIN])
+    assert [len(one.files) for one in planned] == [30]
+    assert sorted((row.num_slices, row.chosen) for row in rows) == [(1, False), (30, True)]
+
+
+def test_without_positions_the_order_is_that_of_instance_numbers():
+    lost = series("lost", tilt_degrees=float("nan"))
+    lost = [replace(one, header=replace(one.header, position_mm=float("nan"))) for one in reversed(lost)]
+    (one,), _ = choose(lost)
+    assert one.sop_uids[:2] == ("lost-0", "lost-1")
+    assert "slices without a position: in the order of InstanceNumber" in one.remarks
+
+
+def test_two_series_at_the_same_positions_are_two_phases():
+    phases = [*PLAIN, *series("plain", slices=30)]
+    phases = [replace(one, header=replace(one.header, sop_uid=f"{k}")) for k, one in enumerate(phases)]
+    assert choose(phases)[1][0].why == "several images at one position: 60 at 30"
+
+
+def test_the_key_changes_with_the_files():
+    keys = {choose(PLAIN)[0][0].key, choose(PLAIN[1:])[0][0].key}
+    changed = [replace(PLAIN[0], file=replace(PLAIN[0].file, num_bytes=99)), *PLAIN[1:]]
+    assert len(keys | {choose(changed)[0][0].key}) == 3
+    assert choose(list(reversed(PLAIN)))[0][0].key in keys
+
+
+def test_a_plan_has_every_study_also_those_without_a_head():
+    studies = plan({("p", "s"): PLAIN, ("q", "t"): series("chest", body_part="CHEST", description="")})
+    assert [(one.number, one.patient_id, len(one.series), len(one.rows)) for one in studies] == [
+        (1, "p", 1, 1), (2, "q", 0, 1),
+    ]  # fmt: skip

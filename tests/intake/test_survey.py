@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from ich_mlflow.dicom.image_header import read_image_header
+from ich_mlflow.errors import DataError, SliceError
+from ich_mlflow.intake.files import files_digest, files_of
+from ich_mlflow.intake.survey import survey
+from tests.factories import write_dicom
+
+PIXELS = np.zeros((128, 128), int)
+
+
+def write(folder, name="a.dcm", change=lambda dataset: None, **options):
+    return write_dicom(folder / name, PIXELS, change=change, **options)
+
+
+def describe(dataset):
+    dataset.SeriesDescription, dataset.StudyDescription = "Head 5.0", "CT HEAD WO"
+    dataset.BodyPartExamined, dataset.StudyDate = "head", "20260101"
+    dataset.ImageType = ["DERIVED", "SECONDARY", "REFORMATTED"]
+    dataset.SeriesNumber, dataset.InstanceNumber = 3, 7
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_header_says_what_choosing_needs(tmp_path, syntax):
+    header = read_image_header(write(tmp_path, change=describe, syntax=syntax))
+    assert (header.sop_uid, header.patient_id, header.study_uid) == ("a", "ID_aaaaaaaa", "ID_bbbbbbbbbb")
+    assert (header.description, header.study_description, header.body_part) == ("Head 5.0", "CT HEAD WO", "HEAD")
+    assert (header.series_number, header.instance_number, header.study_date) == (3, 7, "20260101")
+    assert header.image_type == "DERIVED\\SECONDARY\\REFORMATTED"
+    assert header.field_of_view_mm == pytest.approx((64, 51.2))  # 128 rows 0.5 mm apart, columns 0.4
+    assert (header.position_mm, header.tilt_degrees) == (40, 0)
+
+
+def test_without_a_position_it_is_an_image_all_the_same(tmp_path):
+    def change(dataset):
+        del dataset.ImagePositionPatient, dataset.PixelSpacing
+
+    header = read_image_header(write(tmp_path, change=change))
+    assert np.isnan([header.position_mm, header.tilt_degrees, *header.field_of_view_mm]).all()
+
+
+def put(keyword, value):
+    return lambda dataset: setattr(dataset, keyword, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (put("Modality", "MR"), "not_ct"),
+        (put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"), "no_image"),
+        (put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"), "multi_frame"),
+        (put("NumberOfFrames", 12), "multi_frame"),
+        (put("SeriesInstanceUID", ""), "no_identity"),
+        (put("SOPInstanceUID", ""), "no_identity"),
+    ],
+)
+def test_other_files_are_refused_with_a_reason(tmp_path, change, reason):
+    with pytest.raises(SliceError) as error:
+        read_image_header(write(tmp_path, change=change))
+    assert error.value.reason == reason
+
+
+def test_files_that_are_no_dicom_have_their_reasons(tmp_path):
+    whole = write(tmp_path, "whole.dcm")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "1-empty").touch()
+    (folder / "2.pdf").write_bytes(b"%PDF-1.7" + b"x" * 500)
+    (folder / "3-cut.dcm").write_bytes(whole.read_bytes()[:200])
+    (folder / "4-gone").symlink_to(folder / "nowhere")
+    (folder / "5.dcm").write_bytes(whole.read_bytes())
+    found = survey(files_of(folder))
+    assert [(one.file, one.reason) for one in found.skipped] == [
+        ("1-empty", "empty"), ("2.pdf", "not_dicom"), ("3-cut.dcm", "not_ct"), ("4-gone", "unreadable"),
+    ]  # fmt: skip
+    assert found.num_images == 1
+    assert all(one.file not in one.detail for one in found.skipped)  # a name may be a patient's
+
+
+def test_of_copies_the_largest_is_kept(tmp_path):
+    whole = write(tmp_path, "b.dcm").read_bytes()
+    (tmp_path / "a-cut.dcm").write_bytes(whole[:-1000])
+    (tmp_path / "c-copy.dcm").write_bytes(whole)
+    found = survey(files_of(tmp_path))
+    ((image,),) = found.studies.values()
+    assert image.file.name == "b.dcm"
+    assert [(one.file, one.reason) for one in found.skipped] == [
+        ("a-cut.dcm", "duplicate"), ("c-copy.dcm", "duplicate"),
+    ]  # fmt: skip
+    assert found.reasons() == {"duplicate": 2}
+
+
+def test_studies_are_told_by_patient_and_study_and_in_the_order_of_the_files(tmp_path):
+    for number, (patient, study) in enumerate([("p2", "s2"), ("p1", "s1"), ("p2", "s2"), ("p1", "s3"), ("p1", "")]):
+        def change(dataset, patient=patient, study=study):
+            dataset.PatientID, dataset.StudyInstanceUID = patient, study
+
+        write(tmp_path, f"{number}.dcm", change)
+    found = survey(files_of(tmp_path))
+    assert list(found.studies) == [("p2", "s2"), ("p1", "s1"), ("p1", "s3"), ("p1", "ID_cccccccccc")]
+    assert [len(images) for images in found.studies.values()] == [2, 1, 1, 1]
+
+
+def test_a_file_a_folder_or_nothing(tmp_path):
+    with pytest.raises(DataError, match="is not there"):
+        files_of(tmp_path / "no")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match="holds no files"):
+        files_of(tmp_path / "in")
+    (tmp_path / "in" / "out").mkdir()
+    for name in ("b", "a", "out/c"):
+        (tmp_path / "in" / name).write_text("x")
+    assert [file.name for file in files_of(tmp_path / "in")] == ["a", "b", "out/c"]
+    assert [file.name for file in files_of(tmp_path / "in", but=tmp_path / "in" / "out")] == ["a", "b"]
+    assert [file.name for file in files_of(tmp_path / "in" / "a")] == ["a"]
+
+
+def test_the_digest_changes_with_names_sizes_and_times(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("x")
+    digests = {files_digest(tmp_path)}
+    file.write_text("xy")
+    digests.add(files_digest(tmp_path))
+    file.rename(tmp_path / "b")
+    digests.add(files_digest(tmp_path))
+    assert len(digests) == 3
+    assert files_digest(tmp_path) in digests
