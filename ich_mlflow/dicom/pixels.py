@@ -12,6 +12,7 @@ from ich_mlflow.ct.hounsfield import MIN_HU, to_hounsfield, unwrap_12_bit
 from ich_mlflow.dicom import header
 from ich_mlflow.dicom.codestream import image_shape
 from ich_mlflow.dicom.parse import MAX_SIDE, Parsed
+from ich_mlflow.dicom.probe import PROBE
 from ich_mlflow.errors import SliceError
 
 #: pydicom's plugins in the order they are tried. Each decodes the test files to the bit; fed with thousands of
@@ -19,8 +20,10 @@ from ich_mlflow.errors import SliceError
 _PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg")
 
 
-def read_hounsfield(parsed: Parsed, name: str) -> np.ndarray:
+def read_hounsfield(parsed: Parsed, name: str, *, guarded: bool = False) -> np.ndarray:
     """Hounsfield units int16 [H, W] of a CT image, at least -1024. `name` stands in messages.
+
+    guarded: codestreams that could keep the decoder busy for seconds are tried elsewhere first (dicom/probe.py).
 
     16 or 12 bits, signed or not, are read as their tags say; 12-bit unsigned files with an intercept of 0 or
     1 hold negative HU modulo 4096 and are unwrapped. Pixels of the Pixel Padding Value become -1024.
@@ -44,7 +47,7 @@ def read_hounsfield(parsed: Parsed, name: str) -> np.ndarray:
             reason="not_hounsfield",
             tag="RescaleType",
         )
-    stored = _stored_values(parsed, name, layout)
+    stored = _stored_values(parsed, name, layout, guarded=guarded)
     if layout.bits_stored == 12 and not layout.signed and slope == 1 and intercept in (0, 1):
         hu = to_hounsfield(unwrap_12_bit(stored), slope=1, intercept=0)
     else:
@@ -100,11 +103,11 @@ def _check_layout(dataset: Dataset, name: str) -> _Layout:
     return _Layout((rows, columns), stored, representation == 1)
 
 
-def _stored_values(parsed: Parsed, name: str, layout: _Layout) -> np.ndarray:
+def _stored_values(parsed: Parsed, name: str, layout: _Layout, *, guarded: bool) -> np.ndarray:
     if parsed.pixels is not None:
         values = _native_values(parsed.pixels, name, *layout.shape)
     else:
-        values = _decoded_values(parsed.dataset, name, *layout.shape)
+        values = _decoded_values(parsed.dataset, name, layout.shape, guarded=guarded)
     return _used_bits(values.view("<u2"), layout)
 
 
@@ -121,9 +124,9 @@ def _native_values(pixels: memoryview, name: str, rows: int, columns: int) -> np
     return np.frombuffer(pixels, dtype="<u2", count=rows * columns).reshape(rows, columns)
 
 
-def _decoded_values(dataset: Dataset, name: str, rows: int, columns: int) -> np.ndarray:
+def _decoded_values(dataset: Dataset, name: str, shape: tuple[int, int], *, guarded: bool) -> np.ndarray:
     try:
-        _choose_plugin(dataset, (rows, columns))
+        _choose_plugin(dataset, shape, guarded=guarded)
         values = dataset.pixel_array
     except Exception:  # pydicom's decoders raise anything; without a plugin, StopIteration.
         raise SliceError(
@@ -132,9 +135,9 @@ def _decoded_values(dataset: Dataset, name: str, rows: int, columns: int) -> np.
             reason="undecodable",
             tag="TransferSyntaxUID",
         ) from None
-    if values.shape != (rows, columns) or values.dtype.itemsize != 2:
+    if values.shape != shape or values.dtype.itemsize != 2:
         raise SliceError(
-            f"{name} decodes to {values.dtype} {values.shape}, expected 16 bits ({rows}, {columns}): "
+            f"{name} decodes to {values.dtype} {values.shape}, expected 16 bits {shape}: "
             "export it again",
             reason="undecodable",
             tag="PixelData",
@@ -142,7 +145,7 @@ def _decoded_values(dataset: Dataset, name: str, rows: int, columns: int) -> np.
     return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
 
 
-def _choose_plugin(dataset: Dataset, shape: tuple[int, int]) -> None:
+def _choose_plugin(dataset: Dataset, shape: tuple[int, int], *, guarded: bool) -> None:
     """Raises ValueError for a codestream of another size than the header says, StopIteration without a plugin."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
@@ -151,6 +154,8 @@ def _choose_plugin(dataset: Dataset, shape: tuple[int, int]) -> None:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
         if image_shape(frame) != (*shape, 1):
             raise ValueError("the codestream is of another size than the header says, or of none")
+        if guarded and syntax in JPEGLSTransferSyntaxes and not PROBE.decodes(frame):
+            raise ValueError("the codestream is damaged")
     usable = get_decoder(syntax).available_plugins
     dataset.pixel_array_options(decoding_plugin=next(name for name in _PLUGINS if name in usable))
 

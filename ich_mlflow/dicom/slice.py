@@ -119,7 +119,7 @@ def _lenient(parsed: Parsed, name: str) -> Slice:
         position_mm = _position_mm(parsed.dataset)
     except ValueError:
         position_mm = 0.0
-    return _slice(parsed, name, _identity(parsed.dataset), position_mm)
+    return _slice(parsed, name, _identity(parsed.dataset), position_mm, guarded=True)
 
 
 def _identity(dataset: Dataset) -> dict[str, str]:
@@ -146,10 +146,12 @@ def _check_kind(dataset: Dataset, name: str) -> None:
         )
 
 
-def _slice(parsed: Parsed, name: str, identity: dict[str, str], position_mm: float) -> Slice:
+def _slice(
+    parsed: Parsed, name: str, identity: dict[str, str], position_mm: float, *, guarded: bool = False
+) -> Slice:
     sop_uid, patient_id, study_uid, series_uid = (identity[keyword] for keyword in _IDENTITY)
     return Slice(
-        hu=read_hounsfield(parsed, name),
+        hu=read_hounsfield(parsed, name, guarded=guarded),
         sop_uid=sop_uid,
         patient_id=patient_id,
         study_uid=study_uid,

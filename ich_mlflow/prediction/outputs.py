@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ich_mlflow.dicom.capture import write_captures
 from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
+from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.out_folder import OutFolder, digest_of, write_whole
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
@@ -25,10 +26,12 @@ class OutputOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeOutputs:
-    """pictures: caption and file name below OutFolder.pictures. dicom: how many DICOM files."""
+    """pictures: caption and file name below OutFolder.pictures. dicom: how many DICOM files; why_none: why there are none.
+    """
 
     pictures: tuple[tuple[str, str], ...]
     dicom: int
+    why_none: str
 
 
 def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, options: OutputOptions) -> int:
@@ -41,8 +44,14 @@ def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, op
         name = f"{result.study.number}-{number}.jpg"
         (out.pictures / name).write_bytes(page_picture(one))
         pictures.append((one.chosen.caption, name))
-    num_dicom = _write_dicom(classifier, result, drawn, out, options) if options.dicom else 0
-    write_whole(_note_path(out, result), json.dumps({"pictures": pictures, "dicom": num_dicom}))
+    num_dicom, why_none = 0, ""
+    if options.dicom:
+        try:
+            num_dicom = _write_dicom(classifier, result, drawn, out, options)
+        except DataError as error:  # a study without identifiers has a place on the worklist, and no report
+            why_none = f"no DICOM could be made of it: {error}"
+    note = {"pictures": pictures, "dicom": num_dicom, "why_none": why_none}
+    write_whole(_note_path(out, result), json.dumps(note))
     return result.study.number
 
 
@@ -52,7 +61,9 @@ def made_outputs(out: OutFolder, result: StudyResult) -> MadeOutputs | None:
         values = json.loads(_note_path(out, result).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return MadeOutputs(pictures=tuple(map(tuple, values["pictures"])), dicom=values["dicom"])
+    return MadeOutputs(
+        pictures=tuple(map(tuple, values["pictures"])), dicom=values["dicom"], why_none=values["why_none"]
+    )
 
 
 def findings_of(result: StudyResult, classifier: Classifier, operating_point: str) -> list[LabelFinding]:
@@ -81,7 +92,9 @@ def _write_dicom(
 ) -> int:
     folder = out.study_folder(result.study.number)
     folder.mkdir(parents=True, exist_ok=True)
-    seed = f"{options.algorithm.model_name}/{options.algorithm.model_version}/{options.algorithm.operating_point}"
+    # Another model, another choice of slices: another document.
+    keys = [series.key for series in result.study.series]
+    seed = digest_of(options.algorithm, options.pictures, *keys)
     key_slices: dict[str, list[Path]] = {}
     for one in drawn:
         key_slices.setdefault(one.chosen.label, []).append(_path(one))

@@ -226,6 +226,9 @@ def _write(
     job: _Job, results: Sequence[StudyResult], skipped: Sequence[Skipped], studies: Sequence[Study]
 ) -> None:
     made = {one.study.number: made_outputs(job.out, one) for one in results}
+    lacking = [outputs.why_none for outputs in made.values() if outputs is not None and outputs.why_none]
+    if lacking:
+        print(f"{len(lacking):,} studies without DICOM results; the first: {lacking[0]}")
     pictures: dict[int, list[Shown]] = {}
     for one in results:
         outputs = made[one.study.number]

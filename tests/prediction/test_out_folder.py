@@ -1,0 +1,46 @@
+import pytest
+
+from ich_mlflow.errors import DataError
+from ich_mlflow.prediction.out_folder import OutFolder
+
+SETTINGS = {"options": {"model": "models:/ich/1"}, "files": "abc"}
+
+
+def test_what_is_finished_is_found_and_nothing_else_taken_for_it(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    assert out.finished(SETTINGS) is None
+    with out.open(SETTINGS):
+        out.finish({"settings": SETTINGS, "counts": {}})
+    assert out.finished(SETTINGS) == {"settings": SETTINGS, "counts": {}}
+    assert not out.work.exists()
+    for changed in ({**SETTINGS, "files": "abd"}, {**SETTINGS, "options": {"model": "models:/ich/2"}}):
+        with pytest.raises(DataError, match="other files, options or another model"):
+            out.finished(changed)
+
+
+def test_an_unfinished_one_goes_on_only_with_the_same_options(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt), out.open(SETTINGS):
+        raise KeyboardInterrupt
+    assert out.finished(SETTINGS) is None
+    with out.open({**SETTINGS, "files": "more came in"}):
+        pass
+    with pytest.raises(DataError, match="unfinished prediction with other options"), out.open({"options": {}}):
+        pass
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(DataError, match="is not empty and holds no prediction"):
+        OutFolder(tmp_path).finished(SETTINGS)
+
+
+def test_two_at_once_are_refused(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with out.open(SETTINGS), pytest.raises(DataError, match="being written by another predict"), out.open(SETTINGS):
+        pass
+
+
+def test_only_the_owner_may_look_in(tmp_path):
+    with OutFolder(tmp_path / "out").open(SETTINGS):
+        assert (tmp_path / "out").stat().st_mode & 0o77 == 0
