@@ -466,7 +466,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """Score your own DICOM files: a study, a folder of all sorts of files, or a zip. Research only, not for patients' care.
+    """Score your own DICOM files: a study, a folder of all sorts of files, or a zip. Research only.
 
     Finds the plain head CT among the series, scores slices and exams, and writes a worklist, tables, a page with heat
     maps, and DICOM (Structured Reports, Secondary Captures) into a folder. Nothing leaves that folder; the MLflow run
@@ -474,21 +474,26 @@ class PredictOptions:
     """
 
     input: str = option(
-        AUTO, "a DICOM file, a folder or a zip; auto: four phantom studies with other series among them, made once"
+        AUTO,
+        "a DICOM file, a folder or a zip; auto: four phantom studies with other series among them, made once",
     )
     model: str = option(
         AUTO,
         "ich-5class@champion, models:/<name>/<version> or runs:/<run id>/serving; auto: the champion of ich-5class, or "
         "of ich-4class where there is no other",
     )
-    out: str = option(AUTO, "folder of the results; auto: one under predictions/, named after input and options")
+    out: str = option(
+        AUTO, "folder of the results; auto: one under predictions/, named after input and options"
+    )
     series: str = option(
         "one", "of each study, one: the best plain head CT, or all: every one, other reconstructions included"
     )
     operating_point: str = option(
         AUTO, f"what decisions go by: {', '.join(OPERATING_POINTS)}; auto: what the model decides by"
     )
-    pictures: int = option(4, "slices to show of each flagged study, plain and with a heat map, 0 to 24; 0: none")
+    pictures: int = option(
+        4, "slices to show of each flagged study, plain and with a heat map, 0 to 24; 0: none"
+    )
     dicom: str = option("true", "false writes no DICOM files")
     engine: str = option("local", "local: processes of this machine; spark: executors of a cluster")
     spark_master: str = option("local[*]", "with engine=spark: the master's URL, as spark://host:7077")

@@ -8,8 +8,8 @@ import numpy as np
 AIR_RANGE = (0.25, 0.99)
 BONE_MAX = 0.22
 AIR_BELOW_HU, BONE_ABOVE_HU = -300, 300
-#: Share of the body's outline that is air: at most 0.14 on the slices of CT-ICH (sinuses, mouth), 0.1 on phantoms. Lungs
-#: are a third of a chest.
+#: Share of the body's outline that is air: at most 0.14 on the slices of CT-ICH (sinuses, mouth), 0.1 on phantoms.
+#: Lungs are a third of a chest.
 LUNGS_MIN = 0.25
 #: What unlike_head looks for.
 UNLIKE_HEAD = "not like a head CT"
@@ -26,7 +26,8 @@ def content_warnings(hu: np.ndarray, stored: np.ndarray) -> list[str]:
     """What is unlike head CT about the values of HU [H, W]; [] for an ordinary slice. stored: at the stored size."""
     if int(hu.max()) - int(hu.min()) < _GREY_VALUES:
         return [
-            f"{WINDOW_ONLY}: the values span fewer than 256, as of an 8-bit displayed image; Hounsfield units are needed"
+            f"{WINDOW_ONLY}: the values span fewer than 256, as of an 8-bit displayed image; Hounsfield units are "
+            "needed"
         ]
     found = []
     air, bone = (

@@ -53,8 +53,8 @@ class ImageHeader(SliceHeader):
 def read_image_header(path: Path) -> ImageHeader:
     """Read the header of a single-frame CT image. Raises SliceError, with a reason, for any other file.
 
-    Reasons: empty, unreadable, not_dicom, dicomdir, not_ct, no_image (a report or picture that goes by CT), multi_frame,
-    no_identity. Messages name no file: names of files may be names of patients.
+    Reasons: empty, unreadable, not_dicom, dicomdir, not_ct, no_image (a report or picture that goes by CT),
+    multi_frame, no_identity. Messages name no file: names of files may be names of patients.
     """
     try:
         with path.open("rb", buffering=0) as file:

@@ -137,8 +137,7 @@ def _decoded_values(dataset: Dataset, name: str, shape: tuple[int, int], *, guar
         ) from None
     if values.shape != shape or values.dtype.itemsize != 2:
         raise SliceError(
-            f"{name} decodes to {values.dtype} {values.shape}, expected 16 bits {shape}: "
-            "export it again",
+            f"{name} decodes to {values.dtype} {values.shape}, expected 16 bits {shape}: export it again",
             reason="undecodable",
             tag="PixelData",
         )

@@ -4,6 +4,7 @@ CharLS, which every decoder at hand is made of, loops 2^31 times on some damaged
 counter overflows; versions 2.4.3 and before): 3 s in which a server answers nobody. Python can't interrupt it.
 """
 
+import contextlib
 import os
 import select
 import struct
@@ -44,8 +45,15 @@ class Probe:
                 self._end()
             return said == b"y"
 
+    def close(self) -> None:
+        """End the process; the next codestream starts another."""
+        with self._lock:
+            self._end()
+
     def _ready(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(_PROGRAM)],
                 stdin=subprocess.PIPE,
@@ -58,7 +66,8 @@ class Probe:
     def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            with contextlib.suppress(OSError):  # what was not written yet
+                self._process.communicate()
             self._process = None
 
 

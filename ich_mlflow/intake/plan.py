@@ -3,11 +3,12 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.intake.files import InputFile
 from ich_mlflow.intake.survey import Image
 from ich_mlflow.sources.series_choice import (
@@ -25,13 +26,17 @@ MAX_COVERAGE_MM = 400.0
 #: Head CT of RSNA 2019 has up to 500 mm (shared/rsna.md: 0.977 mm a pixel); extended fields of view are of bodies.
 MAX_FIELD_OF_VIEW_MM = 520.0
 
-_HEAD_WORDS = re.compile(r"head|brain|skull|crani|cereb|neuro|kopf|sch[aä]del|hirn|t[eê]te|cabe[zc]a|cr[aâ]ne")
+_HEAD_WORDS = re.compile(
+    r"head|brain|skull|crani|cereb|neuro|kopf|sch[aä]del|hirn|t[eê]te|cabe[zc]a|cr[aâ]ne"
+)
 _OTHER_WORDS = re.compile(
     r"\b(chest|thora\w*|lungs?|abd\w*|pelv\w*|spine|c-?spine|lumbar|cervical|neck|cardiac|heart|knee|hip|shoulder|"
     r"ankle|wrist|elbow|foot|hand|extremit\w*|kub|cap|tap)\b"
 )
 _HEAD_PARTS = ("HEAD", "BRAIN", "SKULL", "CRANIUM", "CEREB", "NEURO")
-_DERIVED = re.compile(r"(?<![A-Z])(?:MIP|MINIP|MAX_IP|MIN_IP|PROJECTION IMAGE|PERFUSION|CBF|CBV|MTT|TMAX|RGB|VRT|3D)(?![A-Z])")
+_DERIVED = re.compile(
+    r"(?<![A-Z])(?:MIP|MINIP|MAX_IP|MIN_IP|PROJECTION IMAGE|PERFUSION|CBF|CBV|MTT|TMAX|RGB|VRT|3D)(?![A-Z])"
+)
 
 ONE, ALL = "one", "all"
 
@@ -85,11 +90,20 @@ class Study:
     rows: tuple[SeriesRow, ...]
 
 
-def plan(studies: Mapping[tuple[str, str], Sequence[Image]], *, series: str = ONE) -> list[Study]:
+#: Whether images of a series look like no head, asked of those whose headers don't say what they are of.
+Look = Callable[[Sequence[Image]], bool]
+
+
+def plan(
+    studies: Mapping[tuple[str, str], Sequence[Image]],
+    *,
+    series: str = ONE,
+    look: Look = lambda images: False,
+) -> list[Study]:
     """Choose in every study. series: `one` a study, or `all` that are plain head CT, reconstructions included."""
     found = []
     for number, ((patient_id, study_uid), images) in enumerate(studies.items(), start=1):
-        chosen, rows = choose(images, every=series == ALL)
+        chosen, rows = choose(images, every=series == ALL, look=look)
         found.append(
             Study(
                 number=number,
@@ -103,15 +117,22 @@ def plan(studies: Mapping[tuple[str, str], Sequence[Image]], *, series: str = ON
     return found
 
 
-def choose(images: Sequence[Image], *, every: bool = False) -> tuple[list[PlannedSeries], list[SeriesRow]]:
+def choose(
+    images: Sequence[Image], *, every: bool = False, look: Look = lambda images: False
+) -> tuple[list[PlannedSeries], list[SeriesRow]]:
     """The series of a study to score, and of each series what became of it.
 
     Never: localizers, what is tilted by more than 45 degrees, contrast, another part of the body, projections and maps,
     several images at one position. Only where there is nothing better: less than a whole head, bone kernels. Of the
     rest the one with the step nearest to 5 mm, of equal ones the one with more slices, then with the lower number.
+    Where several are left, those whose headers don't say head are looked at.
     """
     groups = _groups(images)
     never = [_why_never(group) for group in groups]
+    left = [number for number, why in enumerate(never) if not why]
+    for number in left if len(left) > 1 else ():
+        if not _says_head(groups[number][0].header) and look(groups[number]):
+            never[number] = "another part of the body, by its pixels: there are lungs"
     short = [why_too_short(_series(group)) for group in groups]
     bone = [_series(group).is_bone for group in groups]
     usable = [number for number, why in enumerate(never) if not why]
@@ -176,6 +197,12 @@ def _why_derived(group: Sequence[Image]) -> str:
     return "a projection or map, by ImageType" if derived > len(group) / 2 else ""
 
 
+def _says_head(header: ImageHeader) -> bool:
+    return any(part in header.body_part for part in _HEAD_PARTS) or bool(
+        _HEAD_WORDS.search(header.description.lower())
+    )
+
+
 def _why_no_head(group: Sequence[Image], series: Series) -> str:
     header = group[0].header
     said = f"{header.description} {header.study_description}".lower()
@@ -201,7 +228,7 @@ def _why_not_first(short: str, bone: bool, best: int) -> str:
         return f"too short, and there is a whole one ({short})"
     if bone and not best % 2:
         return "bone kernel, and there is another"
-    return "another's slices are nearer to 5 mm apart, or more"
+    return "another is nearer to 5 mm from slice to slice, or has more"
 
 
 def _row(group: Sequence[Image], *, chosen: bool, why: str) -> SeriesRow:

@@ -1,4 +1,4 @@
-"""Series scored by processes of this machine, each with the network in it."""
+"""Processes of this machine, each with the network in it: they score series, and then make what studies get."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,44 +11,55 @@ from ich_mlflow.errors import DataError
 from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.prediction.score import score_series, write_note
 from ich_mlflow.processes import behave, interrupts_ignored
+from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Classifier
 
 #: Of a worker process: its network.
 _classifier: Classifier | None = None
 
 
-def score_locally(
-    series: Sequence[PlannedSeries], classifier: Classifier, notes: Path, *, workers: int
-) -> Iterator[int]:
+class Workers:
+    """So many processes, started when there is work for more than one; a context. 1: this process, with its network."""
+
+    def __init__(self, classifier: Classifier, count: int) -> None:
+        self._classifier, self._count = classifier, count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """The results of `work(classifier, *task)`, as they come. Raises DataError where a process dies."""
+        if self._count <= 1 or (self._pool is None and len(tasks) <= 1):
+            for task in tasks:
+                yield work(self._classifier, *task)
+            return
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                min(self._count, len(tasks)),
+                mp_context=get_context("spawn"),
+                initializer=_open,
+                initargs=(self._classifier.folder,),
+            )
+        try:
+            with interrupts_ignored():
+                futures = [self._pool.submit(_with_classifier, work, task) for task in tasks]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise DataError(
+                "a worker process died, perhaps for want of memory: the same command goes on from here; workers=1 "
+                "needs least"
+            ) from None
+
+
+def score_locally(series: Sequence[PlannedSeries], workers: Workers, notes: Path) -> Iterator[int]:
     """Score each series and write its note; yield how many slices are done, series by series, in any order."""
-    if workers <= 1 or len(series) <= 1:
-        for one in series:
-            write_note(notes, one.key, score_series(one, classifier))
-            yield len(one.files)
-        return
-    yield from in_processes(
-        _score, [(one, notes) for one in series], classifier.folder, workers=min(workers, len(series))
-    )
-
-
-def in_processes(
-    work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], model_folder: Path, *, workers: int
-) -> Iterator[Any]:
-    """The results of `work(classifier, *task)` in processes, as they come. Raises DataError where one dies."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_open, initargs=(model_folder,)
-    )
-    try:
-        with interrupts_ignored():
-            futures = [pool.submit(_with_classifier, work, task) for task in tasks]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise DataError(
-            "a worker process died, perhaps for want of memory: the same command goes on from here; workers=1 needs least"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    yield from workers.run(_score, [(one, notes) for one in series])
 
 
 def _open(model_folder: Path) -> None:
@@ -57,7 +68,8 @@ def _open(model_folder: Path) -> None:
     global _classifier
     behave()
     cv2.setNumThreads(1)
-    _classifier = Classifier(model_folder)
+    with native_stderr_muted():  # LiteRT says what it runs on
+        _classifier = Classifier(model_folder)
 
 
 def _with_classifier(work: Callable[..., Any], task: tuple[Any, ...]) -> Any:

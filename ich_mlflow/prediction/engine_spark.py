@@ -69,7 +69,7 @@ def _scores(
     try:
         partitions = spark.sparkContext.parallelize(rows, len(rows)).flatMap(list)
         frame = spark.createDataFrame(partitions, "series int, place int, path string")
-        read = pandas_udf(_in_base64, "string")
+        read = pandas_udf(_in_base64, "string")  # type: ignore[call-overload]
         said = frame.withColumn("dicom", read(col("path"))).withColumn("said", udf(struct(col("dicom"))))
         columns = [col("said")[f"probability_{label}"].alias(label) for label in labels]
         chosen = [col("series"), col("place"), col("said.warnings"), col("said.error"), *columns]

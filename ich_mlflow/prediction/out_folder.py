@@ -65,8 +65,8 @@ class OutFolder:
             return None
         if summary.get("settings") != dict(settings):
             raise DataError(
-                f"{self.path} holds the prediction of other files, options or another model ({SUMMARY}): choose another "
-                "folder, or remove it"
+                f"{self.path} holds the prediction of other files, options or another model ({SUMMARY}): choose "
+                "another folder, or remove it"
             )
         return summary
 

@@ -26,8 +26,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeOutputs:
-    """pictures: caption and file name below OutFolder.pictures. dicom: how many DICOM files; why_none: why there are none.
-    """
+    """pictures: caption and file name below OutFolder.pictures. dicom: how many files; why_none: why there are none."""
 
     pictures: tuple[tuple[str, str], ...]
     dicom: int
@@ -69,9 +68,7 @@ def made_outputs(out: OutFolder, result: StudyResult) -> MadeOutputs | None:
 def findings_of(result: StudyResult, classifier: Classifier, operating_point: str) -> list[LabelFinding]:
     """What is said of the exam, a label each. any has no threshold of its own where the model has no such label."""
     specification = classifier.specification
-    thresholds = dict(
-        zip(specification.labels, specification.exams.thresholds(operating_point), strict=True)
-    )
+    thresholds = dict(zip(specification.labels, specification.exams.thresholds(operating_point), strict=True))
     return [
         LabelFinding(
             label=label,
@@ -123,4 +120,6 @@ def _path(drawn: Drawn) -> Path:
 
 
 def _note_path(out: OutFolder, result: StudyResult) -> Path:
-    return out.notes / f"study-{digest_of(result.study.number, *(one.key for one in result.study.series))}.json"
+    return (
+        out.notes / f"study-{digest_of(result.study.number, *(one.key for one in result.study.series))}.json"
+    )

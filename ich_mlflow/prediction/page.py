@@ -20,14 +20,14 @@ _LIMITS = (
     "A probability is what the network says, calibrated on the data it was validated on. On data of another hospital "
     "it may be off.",
     "Not flagged does not mean no bleed: every model misses some, and small ones most of all.",
-    "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and not "
-    "the outline of a bleed.",
+    "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and "
+    "not the outline of a bleed.",
     "A series is judged by its headers and by how much air a body has inside. An abdomen without a word in its "
     "headers is not told from a head.",
 )
 _NOTE = (
-    "Flagged studies first, by the probability of any bleed. Those that could not be scored, or whose result is not to be "
-    "relied on, come before those that were not flagged: nobody knows what is in them."
+    "Flagged studies first, by the probability of any bleed. Those that could not be scored, or whose result is not to "
+    "be relied on, come before those that were not flagged: nobody knows what is in them."
 )
 
 

@@ -32,9 +32,7 @@ class Chosen:
     def caption(self) -> str:
         """What stands under it: label, probability, which slice."""
         number = self.slice.place + 1
-        return (
-            f"{self.label} {self.probability:.2f}, slice {number} of {len(self.slice.series.files)} from below"
-        )
+        return f"{self.label} {self.probability:.2f}, slice {number} of {len(self.slice.series.files)} from below"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +89,7 @@ def page_picture(drawn: Drawn) -> bytes:
 
 def _neighbourhood(wanted: ScoredSlice, result: StudyResult, context: int):  # type: ignore[no-untyped-def]
     """Rows of the slice amid the usable slices of its series on either side, and its place among them."""
-    series = [
-        one for one in result.slices if one.series.key == wanted.series.key and not one.error
-    ]
+    series = [one for one in result.slices if one.series.key == wanted.series.key and not one.error]
     at = next(number for number, one in enumerate(series) if one.place == wanted.place)
     start = max(0, at - context)
     rows = [row_of_dicom(_bytes(one), "the file") for one in series[start : at + context + 1]]

@@ -23,17 +23,19 @@ def predictions(
     level is exam or slice; what only slices have is empty for exams. slice counts from 1.
     """
     says = [*probability_columns(labels), *decision_columns(labels)]
-    told = {
+    told: dict[str, object] = {
         "operating_point": operating_point,
         "model_name": version.name,
         "model_version": version.version,
     }
-    rows = []
+    rows: list[dict[str, object]] = []
     for result in results:
         study = result.study
-        who = {"patient_id": study.patient_id, "study_uid": study.study_uid}
+        who: dict[str, object] = {"patient_id": study.patient_id, "study_uid": study.study_uid}
         exam = {column: result.said.get(column) for column in says}
-        rows.append({"level": EXAM, **who, **exam, **told, "warnings": "; ".join(result.reasons), "error": ""})
+        rows.append(
+            {"level": EXAM, **who, **exam, **told, "warnings": "; ".join(result.reasons), "error": ""}
+        )
         rows += [{"level": SLICE, **who, **_slice(one, says), **told} for one in result.slices]
     columns = ["level", "patient_id", "study_uid", "series_uid", "sop_uid", "file", "slice", "position_mm"]
     frame = pd.DataFrame(rows, columns=[*columns, *says, *told, "warnings", "error"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from ich_mlflow.ct.plausibility import unlike_head
 from ich_mlflow.intake.plan import PlannedSeries, Study
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.score import SeriesScore
-from ich_mlflow.serving.answer import Answerer
-from ich_mlflow.serving.asked import Asked
+
+if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to import
+    from ich_mlflow.serving.answer import Answerer
+    from ich_mlflow.serving.asked import Asked
 
 #: In the order of the worklist: what nobody has looked at comes before what was found empty.
 FLAGGED, LOOK, NOT_FLAGGED = "flagged", "look", "not flagged"
@@ -62,7 +64,9 @@ class StudyResult:
         return tuple(label for label in found if label != ANY or len(found) == 1)
 
 
-def judge(study: Study, scores: Mapping[str, SeriesScore], answerer: Answerer, asked: Asked) -> StudyResult:
+def judge(
+    study: Study, scores: Mapping[str, SeriesScore], answerer: "Answerer", asked: "Asked"
+) -> StudyResult:
     """Put a study's scored series together. scores: by the series' key, of all that the study's plan has."""
     slices = tuple(
         one for series in study.series for one in _slices(series, scores[series.key], answerer, asked)
@@ -95,7 +99,9 @@ def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:
     return sorted(results, key=lambda one: (STATUSES.index(one.status), -one.probability, one.study.number))
 
 
-def _slices(series: PlannedSeries, score: SeriesScore, answerer: Answerer, asked: Asked) -> list[ScoredSlice]:
+def _slices(
+    series: PlannedSeries, score: SeriesScore, answerer: "Answerer", asked: "Asked"
+) -> list[ScoredSlice]:
     said = iter(answerer.said_of_slices(score.of_usable(), asked) if len(score.usable) else ())
     return [
         ScoredSlice(

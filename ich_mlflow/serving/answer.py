@@ -84,7 +84,9 @@ class Answerer:
         """Probability and decision of each label and of any, of slices' calibrated probabilities [n, L]."""
         return self._said(self.specification.slices, calibrated, asked)
 
-    def said_of_exams(self, calibrated: np.ndarray, keys: np.ndarray, asked: Asked) -> dict[str, dict[str, Any]]:
+    def said_of_exams(
+        self, calibrated: np.ndarray, keys: np.ndarray, asked: Asked
+    ) -> dict[str, dict[str, Any]]:
         """The same of exams, by their keys [n], put together from slices' calibrated probabilities [n, L]."""
         specification = self.specification
         exams = to_exams(

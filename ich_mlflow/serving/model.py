@@ -67,7 +67,11 @@ class ServedClassifier(PythonModel):
         good = [row for row in rows if isinstance(row, Row)]
         if not good:
             nothing = np.empty((0, len(self.classifier.specification.labels)))
-            say = self.answerer.exams if asked.aggregate == EXAM else partial(self.answerer.slices, heat_maps=[])
+            say = (
+                self.answerer.exams
+                if asked.aggregate == EXAM
+                else partial(self.answerer.slices, heat_maps=[])
+            )
             return say(rows, nothing, asked)
         hu = with_context(good, self.classifier.specification.context)
         if asked.aggregate == EXAM:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -91,7 +92,11 @@ def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
 
 
 def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
-    """The classifier inside a logged or registered serving model. Raises ModelError for any other model."""
+    """The classifier inside a logged or registered serving model, run by this code and not by the model's own copy.
+
+    Raises ModelError for any other model.
+    """
+    path = list(sys.path)
     try:
         loaded = mlflow.pyfunc.load_model(model_uri, model_config={"runtime": runtime})
         return loaded.unwrap_python_model().classifier
@@ -103,6 +108,9 @@ def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
             f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({reason}): expected "
             "for example models:/ich-5class@champion or runs:/<run id>/serving"
         ) from error
+    finally:
+        # MLflow puts the model's code first, and worker processes of this one would import that.
+        sys.path[:] = path
 
 
 def keras_file(model_uri: str) -> Path:

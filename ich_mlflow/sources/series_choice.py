@@ -53,7 +53,9 @@ class Series:
     @cached_property
     def positions_mm(self) -> np.ndarray:
         """The different positions, float64 [n], from the feet up; images without one left out."""
-        return np.unique(np.round([one.position_mm for one in self.headers if math.isfinite(one.position_mm)], 2))
+        return np.unique(
+            np.round([one.position_mm for one in self.headers if math.isfinite(one.position_mm)], 2)
+        )
 
     @property
     def step_mm(self) -> float:

@@ -2,13 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 from tqdm import tqdm
 
 from ich_mlflow import __version__
@@ -16,12 +15,12 @@ from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.archive import is_zip, unpack
 from ich_mlflow.intake.files import InputFile, files_digest, files_of
+from ich_mlflow.intake.look import has_lungs
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
 from ich_mlflow.intake.survey import Skipped, survey
 from ich_mlflow.options import AUTO, PredictOptions, is_true
-from ich_mlflow.phantom.study_set import StudySetOptions, write_study_set
 from ich_mlflow.prediction import tables
-from ich_mlflow.prediction.engine_local import in_processes, score_locally
+from ich_mlflow.prediction.engine_local import Workers, score_locally
 from ich_mlflow.prediction.out_folder import (
     FILES,
     PAGE,
@@ -33,7 +32,7 @@ from ich_mlflow.prediction.out_folder import (
     digest_of,
     write_whole,
 )
-from ich_mlflow.prediction.outputs import OutputOptions, make_outputs, made_outputs
+from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
 from ich_mlflow.prediction.score import note_path, read_note
 from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
@@ -48,7 +47,6 @@ from ich_mlflow.workflows.scoring import LoadedModel, champion_name, load_model
 PREDICTIONS_FOLDER = Path("predictions")
 #: Made once where no input is named, to look at what the stage does.
 PHANTOM_STUDIES = Path("data") / "phantom-studies"
-_EXAMPLE = StudySetOptions(studies=4, exam_rate=0.35, junk=12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +74,9 @@ def predict(options: PredictOptions, *, nested: bool = False) -> Path:
         path = _input(options)
         model = load_model(options.model if options.model != AUTO else champion_name())
         job = _job(options, path, model)
-        run.params({**job.settings["options"], "engine": options.engine, "workers": job.workers}, prefix="predict")
+        run.params(
+            {**job.settings["options"], "engine": options.engine, "workers": job.workers}, prefix="predict"
+        )
         run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
         summary = job.out.finished(job.settings)
         if summary is None:
@@ -92,11 +92,18 @@ def predict(options: PredictOptions, *, nested: bool = False) -> Path:
 
 def _input(options: PredictOptions) -> Path:
     if options.input != AUTO:
-        return Path(options.input).expanduser().absolute()
+        path = Path(options.input).expanduser().absolute()
+        if not path.exists():
+            raise DataError(
+                f"input {path} is not there, expected a DICOM file, a folder or a zip: pass -P input=<path>"
+            )
+        return path
     if not PHANTOM_STUDIES.is_dir():
+        from ich_mlflow.phantom.studies import StudySetOptions, write_study_set  # loads the anatomy
+
         print(f"no input was named: phantom studies are made in {PHANTOM_STUDIES}")
         part = PHANTOM_STUDIES.with_name(f"{PHANTOM_STUDIES.name}.partial")
-        write_study_set(part, _EXAMPLE)
+        write_study_set(part, StudySetOptions(studies=4, exam_rate=0.35, junk=12))
         part.rename(PHANTOM_STUDIES)
     return PHANTOM_STUDIES.absolute()
 
@@ -104,9 +111,7 @@ def _input(options: PredictOptions) -> Path:
 def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
     specification = model.specification
     version = ModelVersion.of(model.uri, specification)
-    decides_by = (
-        specification.decides_by if options.operating_point == AUTO else options.operating_point
-    )
+    decides_by = specification.decides_by if options.operating_point == AUTO else options.operating_point
     told = {
         "model": model.uri,
         "series": options.series,
@@ -132,46 +137,52 @@ def _predict(run: Run, job: _Job, path: Path) -> dict[str, Any]:
     started = time.monotonic()
     files = _files(path, job.out)
     found = survey(files, workers=job.workers)
-    print(f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}")
+    print(
+        f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}"
+    )
     if not found.studies:
         raise DataError(
             f"none of the {len(files):,} files is a CT image{_but(found.reasons())}: expected DICOM files of CT; "
             "pass another -P input="
         )
-    studies = plan(found.studies, series=job.options.series)
+    studies = plan(found.studies, series=job.options.series, look=has_lungs)
     chosen = [series for study in studies for series in study.series]
     num_series = sum(len(study.rows) for study in studies)
     print(f"{num_series:,} series: {len(chosen):,} plain head CT to score{_why_not(studies)}")
-    _score(job, chosen)
-    scored_after = time.monotonic() - started
-    results = in_order(_results(job, studies))
-    _make(job, results)
+    with Workers(job.model.classifier, job.workers) as workers:
+        _score(job, chosen, workers)
+        scored_after = time.monotonic() - started
+        results = in_order(_results(job, studies))
+        _make(job, results, workers)
     _write(job, results, found.skipped, studies)
-    return _summary(job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after)
+    return _summary(
+        job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after
+    )
 
 
 def _files(path: Path, out: OutFolder) -> list[InputFile]:
     if is_zip(path):
         return unpack(path, out.unpacked)
     # Of auto, all predictions lie in one folder.
-    return files_of(path, but=out.path if out.path.parent.name != PREDICTIONS_FOLDER.name else out.path.parent)
+    return files_of(
+        path, but=out.path if out.path.parent.name != PREDICTIONS_FOLDER.name else out.path.parent
+    )
 
 
-def _score(job: _Job, chosen: Sequence[PlannedSeries]) -> None:
+def _score(job: _Job, chosen: Sequence[PlannedSeries], workers: Workers) -> None:
     left = [series for series in chosen if not note_path(job.out.notes, series.key).exists()]
     total = sum(len(series.files) for series in chosen)
     done = total - sum(len(series.files) for series in left)
     if done:
         print(f"{done:,} of {total:,} slices were scored before")
-    with tqdm(total=total, initial=done, desc="scoring", unit="slice") as progress, closing(_scoring(job, left)) as scoring:
+    scoring = _scoring(job, left, workers)
+    with tqdm(total=total, initial=done, desc="scoring", unit="slice") as progress, closing(scoring):
         for count in scoring:
             progress.update(count)
 
 
-def _scoring(job: _Job, left: Sequence[PlannedSeries]) -> Iterator[int]:
-    if not left:
-        return
-    if job.options.engine == "spark":
+def _scoring(job: _Job, left: Sequence[PlannedSeries], workers: Workers) -> Generator[int, None, None]:
+    if left and job.options.engine == "spark":
         from ich_mlflow.prediction.engine_spark import score_on_spark
 
         yield from score_on_spark(
@@ -183,7 +194,7 @@ def _scoring(job: _Job, left: Sequence[PlannedSeries]) -> Iterator[int]:
             operating_point=job.asked.operating_point,
         )
     else:
-        yield from score_locally(left, job.model.classifier, job.out.notes, workers=job.workers)
+        yield from score_locally(left, workers, job.out.notes)
 
 
 def _results(job: _Job, studies: Sequence[Study]) -> list[StudyResult]:
@@ -195,7 +206,7 @@ def _results(job: _Job, studies: Sequence[Study]) -> list[StudyResult]:
     return results
 
 
-def _make(job: _Job, results: Sequence[StudyResult]) -> None:
+def _make(job: _Job, results: Sequence[StudyResult], workers: Workers) -> None:
     """Pictures and DICOM of every study that was scored."""
     version = job.answerer.version
     options = OutputOptions(
@@ -210,16 +221,8 @@ def _make(job: _Job, results: Sequence[StudyResult]) -> None:
     )
     left = [one for one in results if one.said and made_outputs(job.out, one) is None]
     with tqdm(total=len(left), desc="pictures and DICOM", unit="study", disable=not left) as progress:
-        if job.workers <= 1 or len(left) <= 1:
-            cv2.setNumThreads(1)
-            for one in left:
-                make_outputs(job.model.classifier, one, job.out, options)
-                progress.update()
-        else:
-            tasks = [(one, job.out, options) for one in left]
-            folder = job.model.classifier.folder
-            for _ in in_processes(make_outputs, tasks, folder, workers=min(job.workers, len(left))):
-                progress.update()
+        for _ in workers.run(make_outputs, [(one, job.out, options) for one in left]):
+            progress.update()
 
 
 def _write(

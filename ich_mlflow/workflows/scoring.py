@@ -15,6 +15,7 @@ from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.floors import PREVALENCE
 from ich_mlflow.evaluation.metrics import EXAMS
 from ich_mlflow.labels import SCHEMES, scheme_of_labels
+from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.package import load_classifier
 from ich_mlflow.tracking.registry import (
@@ -52,11 +53,13 @@ def load_model(text: str) -> LoadedModel:
     """The model that a user named: a registered name with alias or version, or a model URI. Raises ModelError."""
     uri = full_model_uri(text)
     trained_run = run_of_model(uri)
+    with native_stderr_muted():  # LiteRT says what it runs on
+        classifier = load_classifier(uri)
     return LoadedModel(
         uri=uri,
         trained_run=trained_run,
         trained_path=run_parameters(trained_run).get("data.path"),
-        classifier=load_classifier(uri),
+        classifier=classifier,
     )
 
 

@@ -14,8 +14,14 @@ def sound_codestream():
     return bytes(jpeg_ls.encode(values))
 
 
-def test_a_sound_codestream_decodes_and_a_broken_one_does_not():
-    probe = Probe()
+@pytest.fixture
+def probe():
+    one = Probe()
+    yield one
+    one.close()
+
+
+def test_a_sound_codestream_decodes_and_a_broken_one_does_not(probe):
     good = sound_codestream()
     assert probe.decodes(good)
     assert not probe.decodes(good[:40])
@@ -23,28 +29,26 @@ def test_a_sound_codestream_decodes_and_a_broken_one_does_not():
     assert probe.decodes(good)
 
 
-def test_what_takes_too_long_is_given_up_and_the_next_is_served():
-    probe = Probe(limit_s=0.0)
+def test_what_takes_too_long_is_given_up_and_the_next_is_served(probe):
+    probe._limit_s = 0.0
     assert not probe.decodes(sound_codestream())
     probe._limit_s = 5.0
     assert probe.decodes(sound_codestream())
 
 
-def test_a_process_that_died_is_started_again():
-    probe = Probe()
+def test_a_process_that_died_is_started_again(probe):
     assert probe.decodes(sound_codestream())
     probe._process.kill()
     probe._process.wait()
     assert probe.decodes(sound_codestream())
 
 
-def test_the_file_that_keeps_the_decoder_busy_for_seconds_is_given_up(monkeypatch):
+def test_the_file_that_keeps_the_decoder_busy_for_seconds_is_given_up(probe, monkeypatch):
     """Of benchmarks/fuzz --seed 0: the only one of 100,000."""
     pytest.importorskip("gdcm")
     files, rng = corpus(), np.random.default_rng([0, 61])
     (slow,) = [data for data in (mutated(files, rng) for _ in range(_CHUNK)) if len(data) == 11753]
-    probe, given_up = Probe(limit_s=0.5), []
-    end = probe._end
+    probe._limit_s, given_up, end = 0.5, [], probe._end
     monkeypatch.setattr(probe, "_end", lambda: (given_up.append(True), end()))
     monkeypatch.setattr(pixels, "PROBE", probe)
     assert outcome(slow) == "refused"

@@ -21,7 +21,12 @@ def series(name, *, slices=30, step_mm=5.0, **tags):
         Image(
             file=InputFile(name=f"{name}/{k:03d}", path=None, num_bytes=100),
             header=replace(
-                HEADER, sop_uid=f"{name}-{k}", series_uid=name, position_mm=-k * step_mm, instance_number=k, **tags
+                HEADER,
+                sop_uid=f"{name}-{k}",
+                series_uid=name,
+                position_mm=-k * step_mm,
+                instance_number=k,
+                **tags,
             ),
         )
         for k in range(slices)
@@ -43,7 +48,8 @@ PLAIN = series("plain")
 
 def test_slices_are_ordered_from_the_neck_up():
     (one,), (row,) = choose(PLAIN)
-    assert one.sop_uids[0] == "plain-29" and one.positions_mm[:2] == (-145.0, -140.0)
+    assert one.sop_uids[0] == "plain-29"
+    assert one.positions_mm[:2] == (-145.0, -140.0)
     assert one.files[0].name == "plain/029"
     assert (row.num_slices, row.step_mm, row.chosen, row.why) == (30, 5.0, True, "the only one")
     assert one.remarks == ()
@@ -99,7 +105,10 @@ def test_of_reconstructions_the_one_nearest_to_5_mm_is_taken():
     # 10 mm is nearer by the ratio, and 15 slices of it are too few for a whole head
     assert chosen(thin, thick) == ["thin"]
     _, rows = choose([*thin, *PLAIN])
-    assert [row.why for row in rows] == ["another's slices are nearer to 5 mm apart, or more", "the best of several"]
+    assert [row.why for row in rows] == [
+        "another is nearer to 5 mm from slice to slice, or has more",
+        "the best of several",
+    ]
 
 
 def test_of_equal_ones_more_slices_win_then_the_lower_number():
@@ -160,3 +169,18 @@ def test_a_plan_has_every_study_also_those_without_a_head():
     assert [(one.number, one.patient_id, len(one.series), len(one.rows)) for one in studies] == [
         (1, "p", 1, 1), (2, "q", 0, 1),
     ]  # fmt: skip
+
+
+def test_what_does_not_say_head_is_looked_at_where_there_is_a_choice():
+    unsaid = series("unsaid", slices=40, body_part="", description="5.0 STND")
+    asked = []
+
+    def look(images):
+        asked.append(images[0].header.series_uid)
+        return True
+
+    planned, rows = choose([*unsaid, *PLAIN], look=look)
+    assert ([one.series_uid for one in planned], asked) == (["plain"], ["unsaid"])
+    assert rows[0].why == "another part of the body, by its pixels: there are lungs"
+    assert [one.series_uid for one in choose(unsaid, look=look)[0]] == ["unsaid"]  # scoring will say so
+    assert asked == ["unsaid"]

@@ -26,7 +26,11 @@ def describe(dataset):
 def test_a_header_says_what_choosing_needs(tmp_path, syntax):
     header = read_image_header(write(tmp_path, change=describe, syntax=syntax))
     assert (header.sop_uid, header.patient_id, header.study_uid) == ("a", "ID_aaaaaaaa", "ID_bbbbbbbbbb")
-    assert (header.description, header.study_description, header.body_part) == ("Head 5.0", "CT HEAD WO", "HEAD")
+    assert (header.description, header.study_description, header.body_part) == (
+        "Head 5.0",
+        "CT HEAD WO",
+        "HEAD",
+    )
     assert (header.series_number, header.instance_number, header.study_date) == (3, 7, "20260101")
     assert header.image_type == "DERIVED\\SECONDARY\\REFORMATTED"
     assert header.field_of_view_mm == pytest.approx((64, 51.2))  # 128 rows 0.5 mm apart, columns 0.4
@@ -93,7 +97,10 @@ def test_of_copies_the_largest_is_kept(tmp_path):
 
 
 def test_studies_are_told_by_patient_and_study_and_in_the_order_of_the_files(tmp_path):
-    for number, (patient, study) in enumerate([("p2", "s2"), ("p1", "s1"), ("p2", "s2"), ("p1", "s3"), ("p1", "")]):
+    for number, (patient, study) in enumerate(
+        [("p2", "s2"), ("p1", "s1"), ("p2", "s2"), ("p1", "s3"), ("p1", "")]
+    ):
+
         def change(dataset, patient=patient, study=study):
             dataset.PatientID, dataset.StudyInstanceUID = patient, study
 

@@ -25,7 +25,10 @@ def test_an_unfinished_one_goes_on_only_with_the_same_options(tmp_path):
     assert out.finished(SETTINGS) is None
     with out.open({**SETTINGS, "files": "more came in"}):
         pass
-    with pytest.raises(DataError, match="unfinished prediction with other options"), out.open({"options": {}}):
+    with (
+        pytest.raises(DataError, match="unfinished prediction with other options"),
+        out.open({"options": {}}),
+    ):
         pass
 
 
@@ -37,7 +40,11 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_two_at_once_are_refused(tmp_path):
     out = OutFolder(tmp_path / "out")
-    with out.open(SETTINGS), pytest.raises(DataError, match="being written by another predict"), out.open(SETTINGS):
+    with (
+        out.open(SETTINGS),
+        pytest.raises(DataError, match="being written by another predict"),
+        out.open(SETTINGS),
+    ):
         pass
 
 

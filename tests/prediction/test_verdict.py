@@ -63,7 +63,10 @@ def test_a_study_without_anything_to_score_says_why():
 
 def test_several_series_are_one_exam():
     result = judge(
-        study(planned("a", slices=1), planned("b", slices=2)), {"a": score(LOW), "b": score(LOW, HIGH)}, ANSWERER, ASKED
+        study(planned("a", slices=1), planned("b", slices=2)),
+        {"a": score(LOW), "b": score(LOW, HIGH)},
+        ANSWERER,
+        ASKED,
     )
     assert (result.status, len(result.slices)) == ("flagged", 3)
 
@@ -91,7 +94,9 @@ def test_pictures_are_of_each_positive_labels_surest_slices_in_turn():
 
 
 def test_predictions_are_an_exam_and_then_its_slices():
-    frame = tables.predictions([judged(LOW, ())], ANSWERER.specification.labels, ModelVersion("ich", "3"), "max_f1")
+    frame = tables.predictions(
+        [judged(LOW, ())], ANSWERER.specification.labels, ModelVersion("ich", "3"), "max_f1"
+    )
     assert frame["level"].tolist() == ["exam", "slice", "slice"]
     assert frame["sop_uid"].tolist()[1:] == ["k.0", "k.1"]
     assert frame["slice"].tolist()[1:] == [1, 2]
