@@ -42,7 +42,7 @@ def is_zip(path: Path) -> bool:
 
 
 def unpack(path: Path, folder: Path) -> list[InputFile]:
-    """Unpack into `folder`, or find there what was unpacked before; the files with the names they had.
+    """Unpack into `folder`, or find there what was unpacked before; the files by the names they had.
 
     Files are written under running numbers, so no name in the archive becomes a path. Refused all the same, with
     nothing left behind: names that lead outside, links, passwords, more than MAX_FILES files, MAX_RATIO times the
@@ -59,7 +59,8 @@ def unpack(path: Path, folder: Path) -> list[InputFile]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     listed = json.loads(index.read_text(encoding="utf-8"))
-    return [InputFile(name=one["name"], path=folder / one["file"], num_bytes=one["bytes"]) for one in listed]
+    files = [InputFile(name=one["name"], path=folder / one["file"], num_bytes=one["bytes"]) for one in listed]
+    return sorted(files, key=lambda file: file.name)
 
 
 def _unpack(path: Path, folder: Path) -> None:

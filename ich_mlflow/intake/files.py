@@ -34,8 +34,8 @@ def files_of(path: Path, *, but: Path | None = None) -> list[InputFile]:
         raise DataError(f"a folder below {path} can't be listed ({error.strerror}): check its permissions")
 
     for folder, folders, names in os.walk(path, onerror=refuse):
-        folders[:] = sorted(name for name in folders if but is None or Path(folder, name) != but)
-        for name in sorted(names):
+        folders[:] = [name for name in folders if but is None or Path(folder, name) != but]
+        for name in names:
             full = Path(folder, name)
             try:
                 size = full.stat().st_size
@@ -44,7 +44,7 @@ def files_of(path: Path, *, but: Path | None = None) -> list[InputFile]:
             found.append(InputFile(name=full.relative_to(path).as_posix(), path=full, num_bytes=size))
     if not found:
         raise DataError(f"{path} holds no files, expected DICOM files: pass another folder")
-    return found
+    return sorted(found, key=lambda file: file.name)
 
 
 def files_digest(path: Path, *, but: Path | None = None) -> str:
