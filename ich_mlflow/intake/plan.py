@@ -125,13 +125,12 @@ def choose(
     Never: localizers, what is tilted by more than 45 degrees, contrast, another part of the body, projections and maps,
     several images at one position. Only where there is nothing better: less than a whole head, bone kernels. Of the
     rest the one with the step nearest to 5 mm, of equal ones the one with more slices, then with the lower number.
-    Where several are left, those whose headers don't say head are looked at.
+    Those whose headers don't say head are looked at.
     """
     groups = _groups(images)
     never = [_why_never(group) for group in groups]
-    left = [number for number, why in enumerate(never) if not why]
-    for number in left if len(left) > 1 else ():
-        if not _says_head(groups[number][0].header) and look(groups[number]):
+    for number, group in enumerate(groups):
+        if not never[number] and not _says_head(group[0].header) and look(group):
             never[number] = "another part of the body, by its pixels: there are lungs"
     short = [why_too_short(_series(group)) for group in groups]
     bone = [_series(group).is_bone for group in groups]
