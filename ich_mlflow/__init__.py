@@ -8,9 +8,10 @@ How the package is laid out, from the bottom up (a module imports only from what
     quiet            keeps native libraries' chatter off the terminal
     options          what each entry point can be told, one frozen dataclass each
     ct/              Hounsfield units, windows, area resampling: arrays in, arrays out
-    dicom/           the only importer of pydicom: read, order and write slices
+    dicom/           the only importer of pydicom and highdicom: read, order and write slices, reports
     phantom/         the head CT that the project makes itself
-    sources/         where slices and labels come from: rsna, ctich, phantom
+    sources/         where slices and labels come from: rsna, ctich, cq500, phantom
+    intake/          files of any kind to the series that can be scored
     dataset/         the stored set on disk, the patient split, the batches a model reads
     model/           Keras graphs: area resize, windows, EfficientNet-B0, head
     tracking/        MLflow runs and registry
@@ -19,6 +20,7 @@ How the package is laid out, from the bottom up (a module imports only from what
     figures/         matplotlib: arrays in, Figure out
     promotion        candidate against champion -> a decision with its reasons
     serving/         the model version that answers over REST
+    prediction/      studies scored: worklist, pages, DICOM
     workflows/       one module an entry point, which composes the rest
     cli              option dataclasses -> command line
 """

@@ -8,4 +8,5 @@ bleeds     the five subtypes as masks
 scanner    what the scanner adds: blur, noise, streaks, the head holder
 exam       all of it together: one exam from options and a number
 cohort     many exams, written as DICOM in the RSNA 2019 layout
+studies    studies as a hospital exports them, with other series (other_series) and other files among them
 """
