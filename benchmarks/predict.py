@@ -2,16 +2,16 @@
 
     python -m benchmarks.predict --studies 24
 
-The studies are phantoms as a hospital exports them, every fourth a chest, with other series among them and some files that
-are no images, made once under data/. The model is EfficientNet-B0 at 224 pixels with weights from phantoms.
+The studies are phantoms as a hospital exports them, every fourth a chest, with other series among them and some files
+that are no images, made once under data/. The model is EfficientNet-B0 at 224 pixels with weights from phantoms.
 
 floor      no predict: the files of the right series read, decoded, resampled, and LiteRT's bare forward pass, one after
            another in this process. It knows which files these are
 predict    all of it: headers of all files, series chosen, scored, tables and page written; without pictures and DICOM,
            and with them. On one core and on two; a process of its own, whose start counts
 
-Everything is run --times in turns; medians. Slices a second are of the scored slices; for predict's own `to scores` the clock
-runs from its first look at the folder to the last score.
+Everything is run --times in turns; medians. Slices a second are of the scored slices; for predict's own `to scores` the
+clock runs from its first look at the folder to the last score.
 """
 
 import argparse
@@ -62,12 +62,20 @@ def studies(folder: Path, count: int) -> tuple[Path, list[Path], int]:
 def predicted(model: str, path: Path, out: Path, options: list[str]) -> tuple[float, dict]:
     """Seconds of a whole predict, and its summary."""
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "entrypoints.predict", "--input", str(path), "--model", model, "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "entrypoints.predict",
+        "--input",
+        str(path),
+        "--model",
+        model,
+        "--out",
+        str(out),
+    ]
     environment = os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
     started = time.perf_counter()
-    done = subprocess.run(
-        [*command, *options], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
     took = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])

@@ -1,5 +1,6 @@
 """What the header of any file says that might be a CT image: enough to sort a folder of all sorts of files."""
 
+import stat
 from dataclasses import dataclass
 from io import BytesIO
 from math import nan
@@ -24,7 +25,7 @@ _KEYWORDS = [
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "StudyDescription",
     "SeriesDescription", "PatientID", "ContrastBolusAgent", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID",
     "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "Rows",
-    "Columns", "PixelSpacing", "NumberOfFrames",
+    "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber",
 ]  # fmt: skip
 
 
@@ -37,6 +38,8 @@ class ImageHeader(SliceHeader):
     image_type                         ImageType's values with backslashes between, upper case
     series_number, instance_number     0 where missing
     field_of_view_mm                   height and width; nan where PixelSpacing is missing
+    acquisition                        AcquisitionNumber; '' where missing
+    has_frames                         several in the file (Enhanced CT), which nothing here reads
     """
 
     patient_id: str
@@ -48,15 +51,19 @@ class ImageHeader(SliceHeader):
     series_number: int
     instance_number: int
     field_of_view_mm: tuple[float, float]
+    acquisition: str = ""
+    has_frames: bool = False
 
 
 def read_image_header(path: Path) -> ImageHeader:
-    """Read the header of a single-frame CT image. Raises SliceError, with a reason, for any other file.
+    """Read the header of a CT image. Raises SliceError, with a reason, for any other file.
 
     Reasons: empty, unreadable, not_dicom, dicomdir, not_ct, no_image (a report or picture that goes by CT),
-    multi_frame, no_identity. Messages name no file: names of files may be names of patients.
+    no_identity. Messages name no file: names of files may be names of patients.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
+            raise SliceError("is no regular file", reason="unreadable")
         with path.open("rb", buffering=0) as file:
             dataset = _dataset(file.read(_START_BYTES), lambda: path.read_bytes())
     except OSError as error:
@@ -79,7 +86,7 @@ def read_image_header(path: Path) -> ImageHeader:
         position_mm=position_mm,
         tilt_degrees=tilt,
         description=header.text(dataset, "SeriesDescription"),
-        kernel=header.text(dataset, "ConvolutionKernel"),
+        kernel=_first(dataset, "ConvolutionKernel"),
         has_contrast=acquisition.has_contrast(dataset),
         is_localizer=acquisition.is_localizer(dataset),
         patient_id=header.text(dataset, "PatientID"),
@@ -91,6 +98,9 @@ def read_image_header(path: Path) -> ImageHeader:
         series_number=_integer(dataset, "SeriesNumber"),
         instance_number=_integer(dataset, "InstanceNumber"),
         field_of_view_mm=_field_of_view(dataset),
+        acquisition=header.text(dataset, "AcquisitionNumber")
+        or str(_integer(dataset, "AcquisitionNumber") or ""),
+        has_frames=_has_frames(dataset),
     )
 
 
@@ -117,20 +127,26 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
     modality = header.text(dataset, "Modality")
     if modality != "CT":
         raise SliceError("is of another modality than CT", reason="not_ct", tag="Modality")
-    sop_class = header.text(dataset, "SOPClassUID")
-    frames = _integer(dataset, "NumberOfFrames")
-    if sop_class in _ENHANCED or frames > 1:
-        raise SliceError(
-            "holds several frames (Enhanced CT): convert it to single CT images (dcm4che's emf2sf does)",
-            reason="multi_frame",
-            tag="SOPClassUID",
-        )
-    if sop_class not in _CT_IMAGE or not _integer(dataset, "Rows"):
+    if header.text(dataset, "SOPClassUID") not in (*_CT_IMAGE, *_ENHANCED) or not _integer(dataset, "Rows"):
         raise SliceError(
             "goes by CT and is no CT image, as dose sheets, reports and screenshots are",
             reason="no_image",
             tag="SOPClassUID",
         )
+
+
+def _has_frames(dataset: Dataset) -> bool:
+    return header.text(dataset, "SOPClassUID") in _ENHANCED or _integer(dataset, "NumberOfFrames") > 1
+
+
+def _first(dataset: Dataset, keyword: str) -> str:
+    """The first of a tag's values, as text; '' where it is missing or unreadable."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # A value is decoded when it is asked for, and broken ones raise anything.
+        return ""
+    several = isinstance(value, list | tuple) or (hasattr(value, "__iter__") and not isinstance(value, str))
+    return str((list(value) or [""])[0] if several else "" if value is None else value).strip()
 
 
 def _geometry(dataset: Dataset) -> tuple[float, float]:
@@ -145,9 +161,9 @@ def _geometry(dataset: Dataset) -> tuple[float, float]:
 def _image_type(dataset: Dataset) -> str:
     try:
         value = dataset.get("ImageType") or ""
+        return (value if isinstance(value, str) else "\\".join(map(str, value))).upper()
     except Exception:  # A value is decoded when it is asked for, and broken ones raise anything.
         return ""
-    return (value if isinstance(value, str) else "\\".join(map(str, value))).upper()
 
 
 def _integer(dataset: Dataset, keyword: str) -> int:

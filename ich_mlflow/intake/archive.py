@@ -1,10 +1,13 @@
 """Unpack a zip of files from anywhere without trusting it."""
 
 import json
+import lzma
 import os
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,6 +27,11 @@ _FREE_BYTES = 2**26
 #: Left free on the disk.
 _RESERVE_BYTES = 2**30
 _INDEX = "index.json"
+#: What zipfile and its decompressors raise at broken bytes.
+_DAMAGES = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error,
+    zlib.error, lzma.LZMAError,
+)  # fmt: skip
 _CHUNK = 2**20
 
 
@@ -50,7 +58,7 @@ def unpack(path: Path, folder: Path) -> list[InputFile]:
     archives within archives, and broken ones. Raises DataError in one line.
     """
     index = folder / _INDEX
-    if not index.is_file():
+    if not _is_of(index, path):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
@@ -58,9 +66,25 @@ def unpack(path: Path, folder: Path) -> list[InputFile]:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    listed = json.loads(index.read_text(encoding="utf-8"))
-    files = [InputFile(name=one["name"], path=folder / one["file"], num_bytes=one["bytes"]) for one in listed]
+    listed = json.loads(index.read_text(encoding="utf-8"))["files"]
+    files = [
+        InputFile(name=one["name"], path=folder / one["file"], num_bytes=one["bytes"], stamp=one["crc"])
+        for one in listed
+    ]
     return sorted(files, key=lambda file: file.name)
+
+
+def _is_of(index: Path, path: Path) -> bool:
+    """Whether that index was written of the archive as it is now."""
+    try:
+        return bool(json.loads(index.read_text(encoding="utf-8"))["archive"] == _stamp(path))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -76,16 +100,18 @@ def _unpack(path: Path, folder: Path) -> None:
             )
         with tqdm(desc="unpacking", unit="file", disable=None, leave=False) as progress:
             _unpack_into(path, "", folder, budget, depth=1, progress=progress)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGES as error:
         raise DataError(
             f"the archive can't be unpacked ({_said(error)}): copy it again, or unpack it yourself and pass the folder"
         ) from None
     except OSError as error:
+        if error.errno is None:  # bzip2's way to say that its bytes are broken
+            raise DataError("the archive can't be unpacked (broken): copy it again") from None
         raise DataError(
             f"the archive can't be unpacked to {folder} ({error.strerror or error}): check its disk"
         ) from None
     part = folder / f"{_INDEX}.part"
-    part.write_text(json.dumps(budget.found), encoding="utf-8")
+    part.write_text(json.dumps({"archive": _stamp(path), "files": budget.found}), encoding="utf-8")
     os.replace(part, folder / _INDEX)
 
 
@@ -112,13 +138,13 @@ def _unpack_into(
                     out.write(chunk)
                     size += len(chunk)
             progress.update()
-            name = f"{prefix}{entry.filename}"
+            name = f"{prefix}{entry.filename}".encode("utf-8", "backslashreplace").decode()
             # By name as well: a Word file is a zip, too.
             if name.lower().endswith(".zip") and zipfile.is_zipfile(target):
                 _unpack_into(target, f"{name}/", folder, budget, depth=depth + 1, progress=progress)
                 target.unlink()
             else:
-                budget.found.append({"name": name, "file": target.name, "bytes": size})
+                budget.found.append({"name": name, "file": target.name, "bytes": size, "crc": entry.CRC})
 
 
 def _chunks(packed, budget: _Budget) -> Iterator[bytes]:  # type: ignore[no-untyped-def]
@@ -146,6 +172,6 @@ def _expect_plain(entry: zipfile.ZipInfo) -> None:
 
 def _said(error: Exception) -> str:
     """What kind of damage, without the names of entries that zipfile puts into its messages."""
-    return {"BadZipFile": "broken", "EOFError": "it is cut short"}.get(
-        type(error).__name__, "a kind of compression that is not known"
-    )
+    if isinstance(error, NotImplementedError | RuntimeError):
+        return "a kind of compression that is not known"
+    return "it is cut short" if isinstance(error, EOFError) else "broken"

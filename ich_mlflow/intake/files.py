@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,53 +11,60 @@ from ich_mlflow.errors import DataError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputFile:
-    """A file of the input: the name it has there, with '/', where it lies now, and its size."""
+    """A file of the input.
+
+    name       the one it has there, with '/'; bytes that are no UTF-8 are written out
+    path       where it lies now
+    num_bytes  its size; stamp: what changes when it is written anew (a time, or a zip's checksum)
+    """
 
     name: str
     path: Path
     num_bytes: int
+    stamp: int = 0
 
 
-def files_of(path: Path, *, but: Path | None = None) -> list[InputFile]:
+def files_of(path: Path, *, but: Iterable[Path] = ()) -> list[InputFile]:
     """A lone file, or all below a folder, by name. Hidden ones too; links to folders are not followed.
 
-    but: a folder below it to leave out. Raises DataError where there is nothing, or a folder can't be listed.
+    but: files and folders below it to leave out. Raises DataError where there is nothing, or a folder can't be listed.
     """
     if path.is_file():
-        return [InputFile(name=path.name, path=path, num_bytes=path.stat().st_size)]
+        return [_file(path, path.parent)]
     if not path.is_dir():
         raise DataError(
             f"input {path} is not there, expected a DICOM file, a folder or a zip: pass -P input=<path>"
         )
+    left_out = {os.path.realpath(one) for one in but}
     found: list[InputFile] = []
 
     def refuse(error: OSError) -> None:
         raise DataError(f"a folder below {path} can't be listed ({error.strerror}): check its permissions")
 
     for folder, folders, names in os.walk(path, onerror=refuse):
-        folders[:] = [name for name in folders if but is None or Path(folder, name) != but]
-        for name in names:
-            full = Path(folder, name)
-            try:
-                size = full.stat().st_size
-            except OSError:  # a link to nothing: reading it will say so
-                size = 0
-            found.append(InputFile(name=full.relative_to(path).as_posix(), path=full, num_bytes=size))
+        real = os.path.realpath(folder)
+        folders[:] = [name for name in folders if os.path.join(real, name) not in left_out]
+        found += [
+            _file(Path(folder, name), path) for name in names if os.path.join(real, name) not in left_out
+        ]
     if not found:
         raise DataError(f"{path} holds no files, expected DICOM files: pass another folder")
     return sorted(found, key=lambda file: file.name)
 
 
-def files_digest(path: Path, *, but: Path | None = None) -> str:
-    """What tells whether a file, or anything below a folder, has changed: by names, sizes and times.
-
-    but and errors as files_of has them.
-    """
+def files_digest(files: Iterable[InputFile]) -> str:
+    """What tells whether any of the files has changed."""
     digest = hashlib.sha256()
-    for file in files_of(path, but=but):
-        try:
-            changed = file.path.stat().st_mtime_ns
-        except OSError:
-            changed = 0
-        digest.update(f"{file.name}\0{file.num_bytes}\0{changed}\n".encode(errors="surrogateescape"))
+    for file in files:
+        digest.update(f"{file.name}\0{file.num_bytes}\0{file.stamp}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _file(path: Path, root: Path) -> InputFile:
+    try:
+        status = path.stat()
+        size, changed = status.st_size, status.st_mtime_ns
+    except OSError:  # a link to nothing: reading it will say so
+        size, changed = 0, 0
+    name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    return InputFile(name=name, path=path, num_bytes=size, stamp=changed)

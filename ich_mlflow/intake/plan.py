@@ -25,15 +25,18 @@ USUAL_STEP_MM = 5.0
 MAX_COVERAGE_MM = 400.0
 #: Head CT of RSNA 2019 has up to 500 mm (shared/rsna.md: 0.977 mm a pixel); extended fields of view are of bodies.
 MAX_FIELD_OF_VIEW_MM = 520.0
+#: Another reconstruction may begin and end so much earlier or later.
+_EDGE_MM = 10.0
 
 _HEAD_WORDS = re.compile(
-    r"head|brain|skull|crani|cereb|neuro|kopf|sch[aä]del|hirn|t[eê]te|cabe[zc]a|cr[aâ]ne"
+    r"head|brain|skull|crani|cereb|neuro|kopf|sch(?:ae|[aä])del|hirn|t[eê]te|cabe[zc]a|cr[aâ]ne|enc[eé]phal"
 )
 _OTHER_WORDS = re.compile(
     r"\b(chest|thora\w*|lungs?|abd\w*|pelv\w*|spine|c-?spine|lumbar|cervical|neck|cardiac|heart|knee|hip|shoulder|"
     r"ankle|wrist|elbow|foot|hand|extremit\w*|kub|cap|tap)\b"
 )
-_HEAD_PARTS = ("HEAD", "BRAIN", "SKULL", "CRANIUM", "CEREB", "NEURO")
+#: Of BodyPartExamined, what says nothing.
+_ANY_PART = ("", "other", "unknown", "trauma", "wholebody", "whole body", "body")
 _DERIVED = re.compile(
     r"(?<![A-Z])(?:MIP|MINIP|MAX_IP|MIN_IP|PROJECTION IMAGE|PERFUSION|CBF|CBV|MTT|TMAX|RGB|VRT|3D)(?![A-Z])"
 )
@@ -63,7 +66,7 @@ class PlannedSeries:
     key        tells it apart, and changes with its files: hexadecimal
     files      of its slices, from the neck up; without positions in the order of InstanceNumber
     sop_uids, positions_mm  of the same; nan where not known
-    remarks    what a reader of the result should know, as that it is short
+    remarks    what a reader of the study's result should know, as that it is short; the same for all its series
     """
 
     key: str
@@ -122,72 +125,133 @@ def choose(
 ) -> tuple[list[PlannedSeries], list[SeriesRow]]:
     """The series of a study to score, and of each series what became of it.
 
-    Never: localizers, what is tilted by more than 45 degrees, contrast, another part of the body, projections and maps,
-    several images at one position. Only where there is nothing better: less than a whole head, bone kernels. Of the
-    rest the one with the step nearest to 5 mm, of equal ones the one with more slices, then with the lower number.
-    Those whose headers don't say head are looked at.
+    Never: Enhanced CT, localizers, what is tilted by more than 45 degrees, contrast, another part of the body,
+    projections and maps, several images at one position. Only where there is nothing better: less than a whole head,
+    bone kernels. Of the rest the one with the step nearest to 5 mm, of equal ones the one with more slices, then with
+    the lower number. Those whose headers don't say head are looked at.
     """
-    groups = _groups(images)
+    groups = [_Group.of(images) for images in _groups(images)]
     never = [_why_never(group) for group in groups]
     for number, group in enumerate(groups):
-        if not never[number] and not _says_head(group[0].header) and look(group):
+        if not never[number] and not _says_head(group.images[0].header) and look(group.images):
             never[number] = "another part of the body, by its pixels: there are lungs"
-    short = [why_too_short(_series(group)) for group in groups]
-    bone = [_series(group).is_bone for group in groups]
     usable = [number for number, why in enumerate(never) if not why]
-    best = min((_worse(short[n], bone[n]) for n in usable), default=0)
-    first = [number for number in usable if _worse(short[number], bone[number]) == best]
-    winner = min(first, key=lambda number: _rank(groups[number]), default=None)
+    best = min((groups[number].worse for number in usable), default=0)
+    first = [number for number in usable if groups[number].worse == best]
+    winner = min(first, key=lambda number: groups[number].rank, default=None)
     chosen = usable if every else [] if winner is None else [winner]
     rows = []
     for number, group in enumerate(groups):
         if number in chosen:
             why = "plain head CT" if every else "the only one" if len(usable) == 1 else "the best of several"
-            why += f" ({short[number]})" if short[number] else " (bone kernel)" if bone[number] else ""
+            why += f" ({group.short})" if group.short else " (bone kernel)" if group.bone else ""
         else:
-            why = never[number] or _why_not_first(short[number], bone[number], best)
+            why = never[number] or _why_not_first(group, best)
         rows.append(_row(group, chosen=number in chosen, why=why))
-    planned = [_planned(groups[number], short[number], bone[number]) for number in chosen]
-    return planned, rows
+    remarks = _remarks([groups[number] for number in chosen], [groups[number] for number in usable])
+    return [_planned(groups[number], remarks) for number in chosen], rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """The images of a series from below, and what the choice goes by. short: why it is no whole head; '' if it is."""
+
+    images: tuple[Image, ...]
+    series: Series
+    short: str
+    bone: bool
+
+    @classmethod
+    def of(cls, images: Sequence[Image]) -> "_Group":
+        # As the rules for one series of many take it; folders' names may be anything, and don't count.
+        series = Series(study="", folder="", headers=tuple(image.header for image in images))
+        return cls(images=tuple(images), series=series, short=why_too_short(series), bone=series.is_bone)
+
+    @property
+    def worse(self) -> int:
+        """0 for a whole head by a soft kernel; the higher, the less wanted."""
+        return 2 * bool(self.short) + self.bone
+
+    @property
+    def rank(self) -> tuple[float, int, int, str]:
+        step = self.series.step_mm
+        distance = abs(math.log(step / USUAL_STEP_MM)) if step > 0 else math.inf
+        header = self.images[0].header
+        return round(distance, 3), -len(self.images), header.series_number, header.series_uid
+
+    @property
+    def acquisitions(self) -> set[str]:
+        """Numbers of the scans that it was made from; empty where they are not said."""
+        return {image.header.acquisition for image in self.images} - {""}
+
+    @property
+    def has_positions(self) -> bool:
+        return all(math.isfinite(image.header.position_mm) for image in self.images)
+
+    @property
+    def num_gaps(self) -> int:
+        """Steps of more than one and a half of the usual one around them: slices that are missing."""
+        steps = np.diff(self.series.positions_mm)
+        around = [np.median(steps[max(0, k - 2) : k + 3]) for k in range(len(steps))]
+        return int(np.count_nonzero(steps > 1.5 * np.array(around))) if len(steps) > 2 else 0
+
+
+def _remarks(chosen: Sequence[_Group], usable: Sequence[_Group]) -> list[str]:
+    """What makes a study without a finding no study without a bleed. Of several reconstructions the best one counts."""
+    if not chosen:
+        return []
+    best = min(chosen, key=lambda group: group.worse)
+    found = [f"less than a whole head: {best.short}"] if best.short else []
+    found += ["bone kernel: there was no other"] if best.bone else []
+    if not best.has_positions:
+        found.append("slices without a position: in the order of InstanceNumber")
+    elif best.num_gaps:
+        found.append(f"{best.num_gaps} gaps between its slices")
+    others = [group for group in usable if not any(group is one for one in chosen)]
+    if any(_is_another_scan(group, best) for group in others):
+        found.append("another scan of the head is in the study and was not scored: series=all scores it")
+    return found
+
+
+def _is_another_scan(group: _Group, best: _Group) -> bool:
+    """Whether it was scanned apart from the chosen one, or shows what that one does not. Reconstructions do neither."""
+    if group.acquisitions and best.acquisitions and not group.acquisitions & best.acquisitions:
+        return True
+    mine, theirs = group.series.positions_mm, best.series.positions_mm
+    if not len(mine) or not len(theirs):
+        return False
+    room = _EDGE_MM + (0 if math.isnan(best.series.step_mm) else best.series.step_mm)
+    return bool(mine[0] < theirs[0] - room or mine[-1] > theirs[-1] + room)
 
 
 def _groups(images: Iterable[Image]) -> list[list[Image]]:
     """By series; localizers and what is not axial may stand in the series of the scan, and are groups of their own."""
-    found: dict[tuple[str, bool, bool], list[Image]] = {}
+    found: dict[tuple[str, bool, bool, bool], list[Image]] = {}
     for image in images:
         header = image.header
-        key = (header.series_uid, header.is_localizer, header.tilt_degrees > MAX_TILT_DEGREES)
+        axial = not header.tilt_degrees > MAX_TILT_DEGREES
+        key = (header.series_uid, header.is_localizer, axial, header.has_frames)
         found.setdefault(key, []).append(image)
-    return [sorted(group, key=_place) for group in found.values()]
+    return [_in_order(group) for group in found.values()]
 
 
-def _place(image: Image) -> tuple[float, int, str]:
-    header = image.header
-    position = header.position_mm if math.isfinite(header.position_mm) else 0.0
-    return position, header.instance_number, image.file.name
+def _in_order(group: Sequence[Image]) -> list[Image]:
+    """From below; by InstanceNumber where any lacks its position, which would tear its neighbours apart."""
+    located = all(math.isfinite(image.header.position_mm) for image in group)
+
+    def place(image: Image) -> tuple[float, int, str]:
+        return image.header.position_mm if located else 0.0, image.header.instance_number, image.file.name
+
+    return sorted(group, key=place)
 
 
-def _series(group: Sequence[Image]) -> Series:
-    """As the rules for one series of many take it; folders' names may be anything, and don't count."""
-    return Series(study="", folder="", headers=tuple(image.header for image in group))
-
-
-def _worse(short: str, bone: bool) -> int:
-    return 2 * bool(short) + bone
-
-
-def _rank(group: Sequence[Image]) -> tuple[float, int, int, str]:
-    step = _series(group).step_mm
-    distance = abs(math.log(step / USUAL_STEP_MM)) if step > 0 else math.inf
-    return round(distance, 3), -len(group), group[0].header.series_number, group[0].header.series_uid
-
-
-def _why_never(group: Sequence[Image]) -> str:
-    if all(image.header.is_localizer for image in group):
+def _why_never(group: _Group) -> str:
+    if group.images[0].header.has_frames:
+        return "Enhanced CT, which is not read: convert it to single CT images (dcm4che's emf2sf does)"
+    if all(image.header.is_localizer for image in group.images):
         return "localizer"
-    series = _series(group)
     # What part of the body it is comes first: the C of C-spine is no contrast.
-    return _why_no_head(group, series) or why_no_plain_scan(series) or _why_derived(group)
+    return _why_no_head(group) or why_no_plain_scan(group.series) or _why_derived(group.images)
 
 
 def _why_derived(group: Sequence[Image]) -> str:
@@ -197,74 +261,74 @@ def _why_derived(group: Sequence[Image]) -> str:
 
 
 def _says_head(header: ImageHeader) -> bool:
-    return any(part in header.body_part for part in _HEAD_PARTS) or bool(
-        _HEAD_WORDS.search(header.description.lower())
-    )
+    return bool(_HEAD_WORDS.search(f"{header.body_part} {header.description}".lower()))
 
 
-def _why_no_head(group: Sequence[Image], series: Series) -> str:
-    header = group[0].header
-    said = f"{header.description} {header.study_description}".lower()
+def _why_no_head(group: _Group) -> str:
+    header = group.images[0].header
     # The series' own words count before its study's: a study of head and chest holds series of both.
-    own = header.description.lower()
-    if header.body_part and not any(part in header.body_part for part in _HEAD_PARTS):
+    part, own = header.body_part.lower(), header.description.lower()
+    if part not in _ANY_PART and not _HEAD_WORDS.search(part):
         if not _HEAD_WORDS.search(own):
             return "another part of the body, by BodyPartExamined"
     elif _OTHER_WORDS.search(own) and not _HEAD_WORDS.search(own):
         return "another part of the body, by its description"
-    elif not header.body_part and _OTHER_WORDS.search(said) and not _HEAD_WORDS.search(said):
-        return "another part of the body, by the study's description"
-    if series.coverage_mm > MAX_COVERAGE_MM:
-        return f"it covers {series.coverage_mm:.0f} mm of the body, expected {MAX_COVERAGE_MM:.0f} at most"
-    view = float(np.median([max(image.header.field_of_view_mm) for image in group]))
+    elif part in _ANY_PART and not _HEAD_WORDS.search(own):
+        study = header.study_description.lower()
+        if _OTHER_WORDS.search(study) and not _HEAD_WORDS.search(study):
+            return "another part of the body, by the study's description"
+    if group.series.coverage_mm > MAX_COVERAGE_MM:
+        return (
+            f"it covers {group.series.coverage_mm:.0f} mm of the body, expected {MAX_COVERAGE_MM:.0f} at most"
+        )
+    view = float(np.median([max(image.header.field_of_view_mm) for image in group.images]))
     if view > MAX_FIELD_OF_VIEW_MM:
         return f"its field of view is {view:.0f} mm, expected {MAX_FIELD_OF_VIEW_MM:.0f} at most"
     return ""
 
 
-def _why_not_first(short: str, bone: bool, best: int) -> str:
-    if short and best < 2:
-        return f"too short, and there is a whole one ({short})"
-    if bone and not best % 2:
+def _why_not_first(group: _Group, best: int) -> str:
+    if group.short and best < 2:
+        return f"too short, and there is a whole one ({group.short})"
+    if group.bone and not best % 2:
         return "bone kernel, and there is another"
     return "another is nearer to 5 mm from slice to slice, or has more"
 
 
-def _row(group: Sequence[Image], *, chosen: bool, why: str) -> SeriesRow:
-    header = group[0].header
+def _row(group: _Group, *, chosen: bool, why: str) -> SeriesRow:
+    header = group.images[0].header
     return SeriesRow(
         patient_id=header.patient_id,
         study_uid=header.study_uid,
         series_uid=header.series_uid,
         number=header.series_number,
         description=header.description,
-        num_slices=len(group),
-        step_mm=_series(group).step_mm if len(group) > 1 else float("nan"),
+        num_slices=len(group.images),
+        step_mm=group.series.step_mm if len(group.images) > 1 else float("nan"),
         chosen=chosen,
         why=why,
     )
 
 
-def _planned(group: Sequence[Image], short: str, bone: bool) -> PlannedSeries:
-    header = group[0].header
-    remarks = [f"less than a whole head: {short}"] if short else []
-    remarks += ["bone kernel: there was no other"] if bone else []
-    if not all(math.isfinite(image.header.position_mm) for image in group):
-        remarks.append("slices without a position: in the order of InstanceNumber")
+def _planned(group: _Group, remarks: Sequence[str]) -> PlannedSeries:
+    header = group.images[0].header
     return PlannedSeries(
-        key=_key(group),
+        key=_key(group.images),
         patient_id=header.patient_id,
         study_uid=header.study_uid or header.series_uid,
         study_date=header.study_date,
         series_uid=header.series_uid,
         description=header.description,
-        files=tuple(image.file for image in group),
-        sop_uids=tuple(image.header.sop_uid for image in group),
-        positions_mm=tuple(image.header.position_mm for image in group),
+        files=tuple(image.file for image in group.images),
+        sop_uids=tuple(image.header.sop_uid for image in group.images),
+        positions_mm=tuple(image.header.position_mm for image in group.images),
         remarks=tuple(remarks),
     )
 
 
 def _key(group: Sequence[Image]) -> str:
-    parts = [f"{image.file.name}\0{image.file.num_bytes}\0{image.header.sop_uid}" for image in group]
+    parts = [
+        f"{image.file.name}\0{image.file.num_bytes}\0{image.file.stamp}\0{image.header.sop_uid}"
+        for image in group
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]

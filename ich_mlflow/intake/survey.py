@@ -1,7 +1,7 @@
 """Look at every file's header: which are CT images of which study and series, and what the others are."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -58,21 +58,19 @@ def survey(files: Sequence[InputFile], *, workers: int = 1) -> Survey:
 
     A study is told by PatientID and StudyInstanceUID; one without the latter is its series. workers: processes.
     """
-    images: list[Image] = []
-    skipped: dict[str, Skipped] = {}
-    for file, found in zip(files, _headers(files, workers), strict=True):
+    images: dict[int, Image] = {}
+    skipped: dict[int, Skipped] = {}
+    for place, (file, found) in enumerate(zip(files, _headers(files, workers), strict=True)):
         if isinstance(found, ImageHeader):
-            images.append(Image(file=file, header=found))
+            images[place] = Image(file=file, header=found)
         else:
-            skipped[file.name] = Skipped(file=file.name, reason=found[0], detail=found[1])
+            skipped[place] = Skipped(file=file.name, reason=found[0], detail=found[1])
     kept = _without_duplicates(images, skipped)
     studies: dict[tuple[str, str], list[Image]] = defaultdict(list)
     for image in kept:
         header = image.header
         studies[header.patient_id, header.study_uid or header.series_uid].append(image)
-    return Survey(
-        studies=dict(studies), skipped=[skipped[file.name] for file in files if file.name in skipped]
-    )
+    return Survey(studies=dict(studies), skipped=[skipped[place] for place in sorted(skipped)])
 
 
 def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader | tuple[str, str]]:
@@ -95,20 +93,24 @@ def _header(file: InputFile) -> ImageHeader | tuple[str, str]:
         return read_image_header(file.path)
     except SliceError as error:
         return error.reason, str(error)
+    except Exception as error:  # one odd file must not end a survey of thousands
+        return "unreadable", f"its header can't be understood ({type(error).__name__})"
 
 
-def _without_duplicates(images: Sequence[Image], skipped: dict[str, Skipped]) -> list[Image]:
-    """The largest of those with the same identity: copies may be cut short. Of equal ones the first."""
-    best: dict[tuple[str, str, str], Image] = {}
-    for image in images:
+def _without_duplicates(images: Mapping[int, Image], skipped: dict[int, Skipped]) -> list[Image]:
+    """The largest of those with the same identity: copies may be cut short. Of equal ones the first.
+
+    The patient belongs to it: anonymised exports have been seen that give all patients the same UIDs.
+    """
+    best: dict[tuple[str, ...], int] = {}
+    for place, image in images.items():
         header = image.header
-        key = (header.study_uid, header.series_uid, header.sop_uid)
-        if key not in best or image.file.num_bytes > best[key].file.num_bytes:
-            best[key] = image
-    kept = {id(image) for image in best.values()}
-    for image in images:
-        if id(image) not in kept:
-            skipped[image.file.name] = Skipped(
-                file=image.file.name, reason=DUPLICATE, detail="is a copy of another file of the input"
-            )
-    return [image for image in images if id(image) in kept]
+        key = (header.patient_id, header.study_uid, header.series_uid, header.sop_uid)
+        if key not in best or image.file.num_bytes > images[best[key]].file.num_bytes:
+            best[key] = place
+    kept = set(best.values())
+    for place in images.keys() - kept:
+        skipped[place] = Skipped(
+            file=images[place].file.name, reason=DUPLICATE, detail="is a copy of another file of the input"
+        )
+    return [images[place] for place in sorted(kept)]

@@ -18,6 +18,8 @@ SERIES, SKIPPED, SUMMARY = "series.csv", "skipped.csv", "summary.json"
 DICOM_FOLDER = "dicom"
 #: Among the settings: which files the input has.
 FILES = "files"
+#: How the names of notes of studies begin; those of series are their keys.
+STUDY_NOTE = "study-"
 _WORK, _SETTINGS, _LOCK = ".work", "settings.json", "writer.lock"
 
 
@@ -58,6 +60,8 @@ class OutFolder:
         """
         summary = _read(self.path / SUMMARY)
         if summary is None:
+            if self.path.exists() and not self.path.is_dir():
+                raise DataError(f"{self.path} is a file: choose a folder, -P out=<folder>")
             if self.path.is_dir() and any(self.path.iterdir()) and not self.work.is_dir():
                 raise DataError(
                     f"{self.path} is not empty and holds no prediction: choose another folder, -P out=<folder>"
@@ -68,6 +72,7 @@ class OutFolder:
                 f"{self.path} holds the prediction of other files, options or another model ({SUMMARY}): choose "
                 "another folder, or remove it"
             )
+        shutil.rmtree(self.work, ignore_errors=True)  # of a start that was killed at its very end
         return summary
 
     @contextmanager
@@ -76,27 +81,39 @@ class OutFolder:
 
         The input may have changed meanwhile: what was scored of it is told by its files.
         """
-        settings = {name: value for name, value in settings.items() if name != FILES}
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
             for folder in (self.work, self.notes, self.pictures):
                 folder.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise DataError(f"{self.path} can't be written ({error.strerror}): choose another out=") from None
         with locked(self.work, _LOCK, by="another predict"):
             begun = _read(self.work / _SETTINGS)
-            if begun is not None and begun != settings:
+            if begun is not None and _but_files(begun) != _but_files(settings):
                 raise DataError(
                     f"{self.path} holds an unfinished prediction with other options or another model: choose another "
                     "folder, or remove it"
                 )
+            if begun is not None and begun.get(FILES) != settings.get(FILES):
+                self._forget_studies()
             write_whole(self.work / _SETTINGS, json.dumps(settings))
             yield
+
+    def _forget_studies(self) -> None:
+        """What was made of studies bears their numbers, which change with the input. Scores of series stay."""
+        shutil.rmtree(self.path / DICOM_FOLDER, ignore_errors=True)
+        for path in (*self.notes.glob(f"{STUDY_NOTE}*"), *self.pictures.iterdir()):
+            path.unlink()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary last, then remove what was only needed on the way."""
         write_whole(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
         shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _but_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != FILES}
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -108,7 +125,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def digest_of(*parts: object) -> str:
     """Eight hexadecimal digits that tell things apart."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:8]
+    return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

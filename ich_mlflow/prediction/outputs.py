@@ -1,6 +1,7 @@
 """What is made of one scored study: its Structured Report, Secondary Captures, and pictures for the page."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from ich_mlflow.dicom.capture import write_captures
 from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY
-from ich_mlflow.prediction.out_folder import OutFolder, digest_of, write_whole
+from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of, write_whole
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
 from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
 from ich_mlflow.serving.classifier import Classifier
@@ -35,20 +36,30 @@ class MadeOutputs:
 
 def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, options: OutputOptions) -> int:
     """Make a study's outputs and note that they are; returns the study's number."""
-    drawn = []
+    drawn: list[Drawn] = []
+    why_none = ""
     if result.status == FLAGGED and options.pictures:
-        drawn = draw(choose_slices(result, options.pictures), result, classifier)
+        try:
+            drawn = draw(choose_slices(result, options.pictures), result, classifier)
+        except (DataError, OSError) as error:  # files that have gone since they were scored
+            why_none = f"no pictures could be made of it ({type(error).__name__})"
     pictures = []
     for number, one in enumerate(drawn, start=1):
-        name = f"{result.study.number}-{number}.jpg"
+        name = f"{_note_path(out, result).stem}-{number}.jpg"
         (out.pictures / name).write_bytes(page_picture(one))
         pictures.append((one.chosen.caption, name))
-    num_dicom, why_none = 0, ""
+    num_dicom = 0
     if options.dicom:
+        folder = out.study_folder(result.study.number)
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier start made, perhaps of another study
         try:
-            num_dicom = _write_dicom(classifier, result, drawn, out, options)
+            num_dicom = _write_dicom(classifier, result, drawn, folder, options)
         except DataError as error:  # a study without identifiers has a place on the worklist, and no report
             why_none = f"no DICOM could be made of it: {error}"
+        except Exception as error:  # highdicom and pydicom raise anything at odd headers
+            why_none = f"no DICOM could be made of it ({type(error).__name__})"
+        if why_none and not num_dicom:
+            shutil.rmtree(folder, ignore_errors=True)
     note = {"pictures": pictures, "dicom": num_dicom, "why_none": why_none}
     write_whole(_note_path(out, result), json.dumps(note))
     return result.study.number
@@ -84,11 +95,10 @@ def _write_dicom(
     classifier: Classifier,
     result: StudyResult,
     drawn: Sequence[Drawn],
-    out: OutFolder,
+    folder: Path,
     options: OutputOptions,
 ) -> int:
-    folder = out.study_folder(result.study.number)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
     # Another model, another choice of slices: another document.
     keys = [series.key for series in result.study.series]
     seed = digest_of(options.algorithm, options.pictures, *keys)
@@ -121,5 +131,6 @@ def _path(drawn: Drawn) -> Path:
 
 def _note_path(out: OutFolder, result: StudyResult) -> Path:
     return (
-        out.notes / f"study-{digest_of(result.study.number, *(one.key for one in result.study.series))}.json"
+        out.notes
+        / f"{STUDY_NOTE}{digest_of(result.study.number, *(one.key for one in result.study.series))}.json"
     )

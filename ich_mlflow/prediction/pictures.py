@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
 from ich_mlflow.dicom.slice import slice_from_bytes
+from ich_mlflow.errors import DataError
+from ich_mlflow.prediction.score import read_row
 from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.heat_map import grey, overlay
-from ich_mlflow.serving.rows import row_of_dicom, with_context
+from ich_mlflow.serving.rows import with_context
 
 #: Pixels a side of each half of a picture on the page.
 PAGE_SIZE = 384
@@ -72,6 +75,8 @@ def draw(chosen: Sequence[Chosen], result: StudyResult, classifier: Classifier) 
         _, maps = classifier.explained(hu[None])
         saliency = maps[0, classifier.specification.labels.index(one.label)]
         original = slice_from_bytes(_bytes(one.slice), "the file").hu
+        if max(original.shape) < STORED_SIZE:  # too small to be looked at, or for words below
+            original = to_stored_size(original)
         drawn.append(Drawn(chosen=one, plain=grey(original), heat_map=overlay(original, saliency)))
     return drawn
 
@@ -92,7 +97,10 @@ def _neighbourhood(wanted: ScoredSlice, result: StudyResult, context: int):  # t
     series = [one for one in result.slices if one.series.key == wanted.series.key and not one.error]
     at = next(number for number, one in enumerate(series) if one.place == wanted.place)
     start = max(0, at - context)
-    rows = [row_of_dicom(_bytes(one), "the file") for one in series[start : at + context + 1]]
+    rows = [read_row(one.series, one.place) for one in series[start : at + context + 1]]
+    lost = [row for row in rows if isinstance(row, str)]
+    if lost:
+        raise DataError(f"a slice that was scored can't be read again: {lost[0]}")
     return rows, at - start
 
 

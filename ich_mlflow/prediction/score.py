@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     warnings: list[tuple[str, ...]] = []
     errors: list[str] = []
     for start in range(0, len(series.files), size):
-        rows = [_read(series, place) for place in range(start, min(start + size, len(series.files)))]
+        rows = [read_row(series, place) for place in range(start, min(start + size, len(series.files)))]
         good = [row for row in rows if isinstance(row, Row)]
         said = iter(classifier.probabilities(with_context(good, context)) if good else ())
         for row in rows:
@@ -57,10 +57,14 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     return SeriesScore(probabilities=tuple(probabilities), warnings=tuple(warnings), errors=tuple(errors))
 
 
-def _read(series: PlannedSeries, place: int) -> Row | str:
-    """The slice, or why it can't be used, without the name of its file."""
+def read_row(series: PlannedSeries, place: int) -> Row | str:
+    """The slice, or why it can't be used, without the name of its file.
+
+    Its neighbours are those that the plan has, which knows the order also where positions are missing.
+    """
     try:
-        return row_of_dicom(series.files[place].path.read_bytes(), "the file")
+        row = row_of_dicom(series.files[place].path.read_bytes(), "the file")
+        return replace(row, series=series.key, position_mm=float(place))
     except SliceError as error:
         return str(error)
     except OSError as error:

@@ -13,6 +13,7 @@ from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
 from ich_mlflow.serving.answer import ModelVersion, decision_columns, probability_columns
 
 SLICE, EXAM = "slice", "exam"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def predictions(
@@ -64,6 +65,19 @@ def worklist(results: Sequence[StudyResult], num_dicom: dict[int, int]) -> pd.Da
             }
         )
     return pd.DataFrame(rows)
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """The frame as CSV. Texts of strangers that a spreadsheet would take for a formula get an apostrophe in front."""
+    safe = frame.copy()
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]) and not pd.api.types.is_bool_dtype(safe[column]):
+            safe[column] = safe[column].map(_harmless)
+    return safe.to_csv(index=False)
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def most_probable(result: StudyResult) -> ScoredSlice | None:

@@ -49,8 +49,10 @@ class StudyResult:
 
     @property
     def probability(self) -> float:
-        """Of any bleed; 0 where nothing was scored."""
-        return float(self.said.get(f"probability_{ANY}", 0.0))
+        """Of the most probable label, or any; 0 where nothing was scored."""
+        return max(
+            (value for name, value in self.said.items() if name.startswith("probability_")), default=0.0
+        )
 
     @property
     def positive(self) -> tuple[str, ...]:
@@ -75,19 +77,18 @@ def judge(
     if not usable:
         why = _why_nothing(study, len(slices))
         return StudyResult(study=study, status=LOOK, said={}, reasons=(why,), slices=slices)
-    calibrated = np.concatenate(
-        [scores[series.key].of_usable() for series in study.series if len(scores[series.key].usable)]
+    said = _together(
+        [_exam(scores[one.key], answerer, asked) for one in study.series if len(scores[one.key].usable)]
     )
-    said = answerer.said_of_exams(calibrated, np.repeat("exam", len(calibrated)), asked)["exam"]
     unlike = sum(unlike_head(list(one.warnings)) for one in usable)
     lost = len(slices) - len(usable)
-    reasons = [remark for series in study.series for remark in series.remarks]
+    reasons = list(dict.fromkeys(remark for series in study.series for remark in series.remarks))
     if lost:
         reasons.append(f"{lost} of {len(slices)} slices can't be read")
     if 2 * unlike > len(usable):
         reasons.insert(0, f"{unlike} of {len(usable)} slices are not like a head CT")
         status = LOOK
-    elif said[f"decision_{ANY}"]:
+    elif any(value for name, value in said.items() if name.startswith("decision_")):
         status = FLAGGED
     else:
         status = LOOK if reasons else NOT_FLAGGED
@@ -97,6 +98,17 @@ def judge(
 def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:
     """The worklist: flagged, then those to look at, then the rest; each by the probability of any, highest first."""
     return sorted(results, key=lambda one: (STATUSES.index(one.status), -one.probability, one.study.number))
+
+
+def _exam(score: SeriesScore, answerer: "Answerer", asked: "Asked") -> Mapping[str, Any]:
+    """What is said of an exam of that series alone: what aggregation and calibration were chosen for."""
+    calibrated = score.of_usable()
+    return answerer.said_of_exams(calibrated, np.repeat("exam", len(calibrated)), asked)["exam"]
+
+
+def _together(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of several series the highest probabilities, and what any of them decides: they show one head, not several."""
+    return {name: max(one[name] for one in said) for name in said[0]}
 
 
 def _slices(

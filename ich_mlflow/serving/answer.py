@@ -72,7 +72,7 @@ class Answerer:
             warnings = dict.fromkeys(
                 f"row {number}: {text}"
                 for number in members
-                for text in rows[number].warnings  # type: ignore[union-attr]
+                for text in (*rows[number].warnings, *self._missing(rows[number], rows))  # type: ignore
             )
             lines.append({"rows": members, **self._line(one, asked, warnings=list(warnings))})
         for number, row in enumerate(rows):

@@ -55,6 +55,8 @@ class ServedClassifier(PythonModel):
 
     def _answer(self, frame: pd.DataFrame, params: dict[str, Any] | None) -> list[dict[str, Any]]:
         asked = Asked.of(params, decides_by=self.classifier.specification.decides_by)
+        if not frame.columns.is_unique:
+            raise Refusal("the request has a column twice")
         rows = read_rows(frame)
         if not rows:
             raise Refusal(

@@ -165,8 +165,10 @@ def _hu(value: Any) -> np.ndarray:
 
 def _spacing(value: Any) -> tuple[float, float]:
     try:
+        if isinstance(value, str | dict):
+            raise TypeError("no list")
         between_rows, between_columns = (float(one) for one in value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise _Wrong("spacing_mm is not two numbers: between rows, between columns") from None
     if not (0 < between_rows < math.inf and 0 < between_columns < math.inf):
         raise _Wrong("spacing_mm is not two numbers above 0")
@@ -176,7 +178,7 @@ def _spacing(value: Any) -> tuple[float, float]:
 def _number(value: Any, column: str) -> float:
     try:
         number = float(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise _Wrong(f"{column} is not a number")

@@ -23,17 +23,21 @@ MIN_SLICES = 16
 #: Less than this share of different positions: several images at each, as in perfusion or two phases.
 _MIN_DIFFERENT = 0.9
 
-#: Source: the folder names of CQ500. Taken out before the words of contrast are looked for.
+#: What says that there was none is taken out before the words of contrast are looked for: `C-` and `-C` while the minus
+#: is there, then the words. Source: the folder names of CQ500, and what scanners write in four languages.
+_MINUS = re.compile(r"(?<!\w)c ?-(?!\w)|(?<![\w+])- ?c(?!\w)")
 _WITHOUT_CONTRAST = re.compile(
-    r"\b(pre|non?|without|w/?o) ?(iv ?)?(contrast|enhanced)|\bun ?enhanced|\bplain\b"
+    r"\b(pre|non?|without|w/?o|w/?out|sans|sin|senza|ohne) ?(iv ?|i\.v\. ?)?"
+    r"(contrast\w*|con\b|c\b|enhanc\w*|km\b|kontrast\w*|injection)|\bun ?enhanced|\bplain\b|\bnativ\w*"
 )
 _WITH_CONTRAST = re.compile(
-    r"contrast|enhanc|\bcect\b|\bpost\b(?! ?(op|fossa))|(?<!\w)c(?!\w)|angio|\bct[av]\b|veno|arterial|perfusion|bolus|"
-    r"d3d|\b\d+ ?cc\b"
+    r"contrast|kontrast|enhanc|\bcect\b|(?<!\w)c(?!\w)|\bw ?con\b|\bw/con\b|(?<!\w)km\b|injection|inject[eé]|angio|"
+    r"\bct[av]\b|veno|arterial|perfusion|bolus|d3d|\b\d+ ?cc\b|"
+    r"\bpost\b(?! ?(op|fossa|surg|trauma|thromb|ictal|fall|cranio|evac|coil|clip|stent|lysis|tpa|treat|drain|shunt))"
 )
 _BONE = re.compile(r"\bbone|\bedge\b")
-#: Siemens' sharp kernels: H60s, B70f, J70h.
-_SHARP_KERNEL = re.compile(r"[hbju][a-z]?[6-9]\d")
+#: Sharp kernels: Siemens' H60s, B70f, J70h, Hr60f; Canon's FC30 to FC39 and FC80 to FC89; Philips' YA to YE.
+_SHARP_KERNEL = re.compile(r"\b(?:[hbju][a-z]?[6-9]\d[a-z]?|fc[38]\d|y[a-e])\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +50,8 @@ class Series:
 
     @property
     def texts(self) -> tuple[str, str]:
-        """What it is called: its folder's name, its description; in lower case, words apart by spaces."""
-        name, description = PurePosixPath(self.folder).name, self.headers[0].description
-        return _words(name), _words(description)
+        """What it is called: its folder's name, its description."""
+        return PurePosixPath(self.folder).name, self.headers[0].description
 
     @cached_property
     def positions_mm(self) -> np.ndarray:
@@ -71,13 +74,14 @@ class Series:
     @property
     def is_bone(self) -> bool:
         """Whether it is named for bone, or its kernel is one of bone's."""
-        kernel = self.headers[0].kernel.lower()
-        return any(map(_BONE.search, (*self.texts, kernel))) or _SHARP_KERNEL.match(kernel) is not None
+        said = [_words(text) for text in (*self.texts, self.headers[0].kernel)]
+        return any(_BONE.search(text) or _SHARP_KERNEL.search(text) for text in said)
 
 
 def says_contrast(text: str) -> bool:
     """Whether a series of that name was made with contrast, as far as the name says."""
-    return _WITH_CONTRAST.search(_WITHOUT_CONTRAST.sub(" ", _words(text))) is not None
+    words = _words(_MINUS.sub(" ", text.lower()))
+    return _WITH_CONTRAST.search(_WITHOUT_CONTRAST.sub(" ", words)) is not None
 
 
 def choose_series(series: Sequence[Series]) -> tuple[Series | None, list[SeriesChoice]]:

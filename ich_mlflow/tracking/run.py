@@ -127,13 +127,14 @@ def start_run(
     system_metrics: bool = False,
     name: str | None = None,
     parent: str | None = None,
+    private: bool = False,
 ) -> Iterator[Run]:
     """A run of that stage: FINISHED at the end, FAILED with its reason as a tag where an error leaves it.
 
     Under `mlflow run` the outermost call joins the run that MLflow has already started. resume: id of a run to go
     on in instead; then MLflow's own one only points to it. system_metrics: log CPU, memory, disk, network and GPU.
     name: the stage's where None. parent: id of a run of another process that this one is a child of; the tags are
-    there from the run's first moment.
+    there from the run's first moment. private: of an error only its kind is kept, since messages name paths.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
     with mlflow.start_run(
@@ -153,7 +154,8 @@ def start_run(
         try:
             yield run
         except BaseException as error:
-            run.tags({"ich.error": f"{type(error).__name__}: {error}"[:5000]})
+            said = type(error).__name__ if private else f"{type(error).__name__}: {error}"
+            run.tags({"ich.error": said[:5000]})
             raise
         if "ich.error" in active.data.tags:  # of the attempt before
             mlflow.delete_tag("ich.error")

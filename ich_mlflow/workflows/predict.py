@@ -1,9 +1,11 @@
 """One's own DICOM files, scored: from a folder of all sorts of files to a worklist."""
 
+import os
+import shutil
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from ich_mlflow import __version__
 from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.archive import is_zip, unpack
-from ich_mlflow.intake.files import InputFile, files_digest, files_of
+from ich_mlflow.intake.files import files_digest, files_of
 from ich_mlflow.intake.look import has_lungs
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
 from ich_mlflow.intake.survey import Skipped, survey
@@ -45,19 +47,22 @@ from ich_mlflow.tracking.run import NOTICE, Run, start_run
 from ich_mlflow.workflows.scoring import LoadedModel, champion_name, load_model
 
 PREDICTIONS_FOLDER = Path("predictions")
+#: What MLflow keeps where the command is called, should that be the input.
+_OURS = ("mlflow.db", "mlruns", "mlartifacts")
 #: Made once where no input is named, to look at what the stage does.
 PHANTOM_STUDIES = Path("data") / "phantom-studies"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """All that a prediction goes by. settings: what tells it from another one in the same folder."""
+    """All that a prediction goes by. but: what below the input is ours. settings: what tells it from another one."""
 
     options: PredictOptions
     model: LoadedModel
     answerer: Answerer
     asked: Asked
     out: OutFolder
+    but: tuple[Path, ...]
     settings: dict[str, Any]
 
     @property
@@ -70,7 +75,7 @@ def predict(options: PredictOptions, *, nested: bool = False) -> Path:
 
     The run gets counts and times: no name of a file, patient or study.
     """
-    with start_run("predict", nested=nested) as run:
+    with start_run("predict", nested=nested, private=True) as run, _one_line():
         path = _input(options)
         model = load_model(options.model if options.model != AUTO else champion_name())
         job = _job(options, path, model)
@@ -90,9 +95,21 @@ def predict(options: PredictOptions, *, nested: bool = False) -> Path:
         return job.out.path
 
 
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What the system refuses, as a user's mistake. Names of files in its messages may be names of patients."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"a file or folder can't be read or written ({error.strerror or type(error).__name__}): check input, out "
+            "and their disks; the same command goes on from here"
+        ) from None
+
+
 def _input(options: PredictOptions) -> Path:
     if options.input != AUTO:
-        path = Path(options.input).expanduser().absolute()
+        path = Path(os.path.expanduser(options.input)).absolute()
         if not path.exists():
             raise DataError(
                 f"input {path} is not there, expected a DICOM file, a folder or a zip: pass -P input=<path>"
@@ -119,9 +136,11 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
         "pictures": options.pictures,
         "dicom": options.dicom.lower(),
     }
-    ours = Path(PREDICTIONS_FOLDER if options.out == AUTO else options.out).expanduser().absolute()
-    settings = {"input": str(path), "options": told, FILES: files_digest(path, but=ours)}
-    name = f"{path.stem or 'input'}-{digest_of(path, *told.values(), settings[FILES])}"
+    ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
+    but = (ours, *(Path(name).absolute() for name in _OURS))
+    settings = {"input": str(path), "options": told, FILES: files_digest(files_of(path, but=but))}
+    # No part of the input's name: it may be a patient's.
+    name = digest_of(path, *told.values(), settings[FILES])
     out = OutFolder(ours / name if options.out == AUTO else ours)
     return _Job(
         options=options,
@@ -129,18 +148,20 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
         answerer=Answerer(specification=specification, version=version),
         asked=Asked(operating_point=decides_by),
         out=out,
+        but=but,
         settings=settings,
     )
 
 
 def _predict(run: Run, job: _Job, path: Path) -> dict[str, Any]:
     started = time.monotonic()
-    files = _files(path, job.out)
+    files = unpack(path, job.out.unpacked) if is_zip(path) else files_of(path, but=job.but)
     found = survey(files, workers=job.workers)
     print(
         f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}"
     )
     if not found.studies:
+        shutil.rmtree(job.out.work, ignore_errors=True)
         raise DataError(
             f"none of the {len(files):,} files is a CT image{_but(found.reasons())}: expected DICOM files of CT; "
             "pass another -P input="
@@ -157,15 +178,6 @@ def _predict(run: Run, job: _Job, path: Path) -> dict[str, Any]:
     _write(job, results, found.skipped, studies)
     return _summary(
         job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after
-    )
-
-
-def _files(path: Path, out: OutFolder) -> list[InputFile]:
-    if is_zip(path):
-        return unpack(path, out.unpacked)
-    # Of auto, all predictions lie in one folder.
-    return files_of(
-        path, but=out.path if out.path.parent.name != PREDICTIONS_FOLDER.name else out.path.parent
     )
 
 
@@ -259,7 +271,7 @@ def _write(
         (SERIES, tables.series_table(studies)),
         (SKIPPED, tables.skipped_table(skipped)),
     ):
-        write_whole(folder / name, frame.to_csv(index=False))
+        write_whole(folder / name, tables.as_csv(frame))
     write_whole(folder / PAGE, worklist_html(page))
 
 

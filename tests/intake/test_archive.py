@@ -138,3 +138,25 @@ def test_zips_are_known_by_their_content(tmp_path):
     (tmp_path / "b.zip").write_bytes(b"no")
     assert not is_zip(tmp_path / "b.zip")
     assert not is_zip(tmp_path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_of_any_kind_is_one_line(tmp_path, compression):
+    path = write_zip(tmp_path / "a.zip", {"name": bytes(range(256)) * 20}, compression)
+    whole, refused = path.read_bytes(), []
+    for place in range(30, len(whole), 7):
+        data = bytearray(whole)
+        data[place] ^= 0xFF
+        path.write_bytes(data)
+        try:
+            unpack(path, tmp_path / str(place))
+        except DataError as error:
+            refused.append(str(error))
+    assert len(refused) > 5
+    assert not any("\n" in line for line in refused)
+
+
+def test_a_zip_that_was_replaced_is_unpacked_anew(tmp_path):
+    unpack(write_zip(tmp_path / "a.zip", {"a": b"old"}), tmp_path / "out")
+    (file,) = unpack(write_zip(tmp_path / "a.zip", {"a": b"new!"}), tmp_path / "out")
+    assert file.path.read_bytes() == b"new!"

@@ -151,6 +151,66 @@ def test_without_positions_the_order_is_that_of_instance_numbers():
     assert "slices without a position: in the order of InstanceNumber" in one.remarks
 
 
+def test_one_missing_position_makes_the_instance_numbers_count_for_all():
+    lost = [
+        replace(one, header=replace(one.header, position_mm=float("nan"))) if k == 3 else one
+        for k, one in enumerate(PLAIN)
+    ]
+    (one,), _ = choose(lost)
+    assert one.sop_uids[:5] == ("plain-0", "plain-1", "plain-2", "plain-3", "plain-4")
+
+
+def test_missing_slices_are_seen_and_a_change_of_step_is_none():
+    assert choose([*PLAIN[:10], *PLAIN[13:]])[0][0].remarks == ("1 gaps between its slices",)
+    fossa = series("mixed", slices=12, step_mm=2.5)
+    vertex = [
+        replace(one, header=replace(one.header, sop_uid=f"v{k}", position_mm=5.0 * (k + 1)))
+        for k, one in enumerate(series("mixed", slices=20))
+    ]
+    assert choose([*fossa, *vertex])[0][0].remarks == ()
+
+
+def test_another_scan_of_the_head_is_not_passed_over_in_silence():
+    first, repeat = series("first", acquisition="2"), series("repeat", acquisition="3", series_number=5)
+    (one,), _ = choose([*first, *repeat])
+    said = "another scan of the head is in the study and was not scored: series=all scores it"
+    assert one.remarks == (said,)
+    (one,), _ = choose([*first, *series("thin", acquisition="2", slices=119, step_mm=1.25)])
+    assert one.remarks == ()  # a reconstruction
+    below = [
+        replace(one, header=replace(one.header, position_mm=one.header.position_mm - 160))
+        for one in series("fossa", slices=10, step_mm=3)
+    ]
+    (one,), _ = choose([*PLAIN, *below])
+    assert one.remarks == (said,)
+    both, _ = choose([*first, *repeat], every=True)
+    assert [one.remarks for one in both] == [(), ()]
+
+
+def test_with_all_series_a_bone_kernel_beside_a_soft_one_is_no_remark():
+    both, _ = choose([*PLAIN, *series("bone", kernel="H70h"), *series("short", slices=4)], every=True)
+    assert [one.remarks for one in both] == [()] * 3
+
+
+@pytest.mark.parametrize("kernel", ["Hr60f", "FC81", "FC30", "YB", "BONEPLUS", "H60s"])
+def test_sharp_kernels_are_bone(kernel):
+    assert choose(series("bone", kernel=kernel))[1][0].why == "the only one (bone kernel)"
+
+
+@pytest.mark.parametrize("kernel", ["Hr38f", "FC21", "UB", "STANDARD", "H31s", ""])
+def test_soft_kernels_are_not(kernel):
+    assert choose(series("soft", kernel=kernel))[1][0].why == "the only one"
+
+
+@pytest.mark.parametrize("part", ["KOPF", "SCHAEDEL", "TETE", "CABEZA", "ENCEPHALE", "TRAUMA", "OTHER"])
+def test_parts_that_say_head_or_nothing_are_heads(part):
+    assert chosen(series("it", body_part=part, description="5.0 STND", study_description="CT HEAD")) == ["it"]
+
+
+def test_enhanced_ct_keeps_its_place_among_the_series():
+    assert why(series("e", has_frames=True)).startswith("Enhanced CT, which is not read")
+
+
 def test_two_series_at_the_same_positions_are_two_phases():
     phases = [*PLAIN, *series("plain", slices=30)]
     phases = [replace(one, header=replace(one.header, sop_uid=f"{k}")) for k, one in enumerate(phases)]

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -54,8 +56,6 @@ def put(keyword, value):
     [
         (put("Modality", "MR"), "not_ct"),
         (put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"), "no_image"),
-        (put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"), "multi_frame"),
-        (put("NumberOfFrames", 12), "multi_frame"),
         (put("SeriesInstanceUID", ""), "no_identity"),
         (put("SOPInstanceUID", ""), "no_identity"),
     ],
@@ -120,17 +120,78 @@ def test_a_file_a_folder_or_nothing(tmp_path):
     for name in ("b", "a", "out/c"):
         (tmp_path / "in" / name).write_text("x")
     assert [file.name for file in files_of(tmp_path / "in")] == ["a", "b", "out/c"]
-    assert [file.name for file in files_of(tmp_path / "in", but=tmp_path / "in" / "out")] == ["a", "b"]
+    assert [file.name for file in files_of(tmp_path / "in", but=[tmp_path / "in" / "out"])] == ["a", "b"]
     assert [file.name for file in files_of(tmp_path / "in" / "a")] == ["a"]
 
 
 def test_the_digest_changes_with_names_sizes_and_times(tmp_path):
     file = tmp_path / "a"
     file.write_text("x")
-    digests = {files_digest(tmp_path)}
+    digests = {files_digest(files_of(tmp_path))}
     file.write_text("xy")
-    digests.add(files_digest(tmp_path))
+    digests.add(files_digest(files_of(tmp_path)))
     file.rename(tmp_path / "b")
-    digests.add(files_digest(tmp_path))
+    digests.add(files_digest(files_of(tmp_path)))
     assert len(digests) == 3
-    assert files_digest(tmp_path) in digests
+    assert files_digest(files_of(tmp_path)) in digests
+
+
+def test_patients_that_share_their_uids_are_two_and_no_copies(tmp_path):
+    for patient in "AB":
+        write(tmp_path, f"{patient}.dcm", put("PatientID", patient))
+    found = survey(files_of(tmp_path))
+    assert [patient for patient, _ in found.studies] == ["A", "B"]
+    assert found.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("change", "has_frames"),
+    [
+        (put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"), True),
+        (put("NumberOfFrames", 12), True),
+        (str, False),
+    ],
+)
+def test_enhanced_ct_keeps_its_study(tmp_path, change, has_frames):
+    assert read_image_header(write(tmp_path, change=change)).has_frames == has_frames
+
+
+def test_the_first_of_several_kernels_counts(tmp_path):
+    assert (
+        read_image_header(write(tmp_path, change=put("ConvolutionKernel", ["Hr60f", "3"]))).kernel == "Hr60f"
+    )
+    assert read_image_header(write(tmp_path, change=put("ConvolutionKernel", "H31s"))).kernel == "H31s"
+    assert read_image_header(write(tmp_path)).kernel == ""
+
+
+def test_an_image_type_of_numbers_ends_nothing(tmp_path):
+    def change(dataset):
+        dataset.add_new("ImageType", "US", 7)
+
+    write(tmp_path, change=change)
+    assert survey(files_of(tmp_path)).num_images == 1
+
+
+def test_names_that_are_no_utf8_are_written_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    with open(os.fsencode(tmp_path / "in") + b"/caf\xe9.dcm", "wb") as file:
+        file.write(write(tmp_path).read_bytes())
+    (file,) = files_of(tmp_path / "in")
+    assert file.name == "caf\\xe9.dcm"
+    assert survey([file]).num_images == 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in" / "pipe")
+    (one,) = survey(files_of(tmp_path / "in")).skipped
+    assert (one.reason, one.detail) == ("unreadable", "is no regular file")
+
+
+def test_what_is_ours_is_left_out_by_whatever_name_it_is_reached(tmp_path):
+    (tmp_path / "in" / "out").mkdir(parents=True)
+    for name in ("a", "out/b", "mlflow.db"):
+        (tmp_path / "in" / name).write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    but = [tmp_path / "in" / "out", tmp_path / "link" / "mlflow.db"]
+    assert [file.name for file in files_of(tmp_path / "link", but=but)] == ["a"]

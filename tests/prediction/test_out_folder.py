@@ -48,6 +48,26 @@ def test_two_at_once_are_refused(tmp_path):
         pass
 
 
+def test_where_the_input_has_changed_what_bears_numbers_of_studies_is_made_anew(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with out.open(SETTINGS):
+        out.study_folder(1).mkdir(parents=True)
+        kept = [out.notes / "abc.json", out.notes / "study-1.json", out.pictures / "study-1-1.jpg"]
+        for path in kept:
+            path.write_text("x")
+    with out.open(SETTINGS):
+        assert all(path.exists() for path in (*kept, out.study_folder(1)))
+    with out.open({**SETTINGS, "files": "another"}):
+        assert [path.exists() for path in (*kept, out.study_folder(1))] == [True, False, False, False]
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(DataError, match="is a file: choose a folder"):
+        OutFolder(tmp_path / "out").finished(SETTINGS)
+
+
 def test_only_the_owner_may_look_in(tmp_path):
+    (tmp_path / "out").mkdir(mode=0o755)
     with OutFolder(tmp_path / "out").open(SETTINGS):
         assert (tmp_path / "out").stat().st_mode & 0o77 == 0

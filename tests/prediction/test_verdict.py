@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from ich_mlflow.prediction import tables
@@ -61,6 +62,25 @@ def test_a_study_without_anything_to_score_says_why():
     assert unreadable.probability == 0
 
 
+def test_a_subtype_flags_also_where_a_model_decides_any_by_itself_and_does_not():
+    result = judge(
+        study(planned(slices=1)), {"k": score((0.1, 0.1, 0.1, 0.1, 0.95, 0.5))}, _answerer(6), ASKED
+    )
+    assert (result.status, result.positive) == ("flagged", ("subdural",))
+    assert result.probability == pytest.approx(0.95)  # of any it is 0.5
+
+
+def test_two_reconstructions_of_a_head_are_no_two_heads():
+    one = {"a": score((0.1, 0.5, 0.1, 0.1, 0.1)), "b": score((0.1, 0.6, 0.1, 0.1, 0.1))}
+    result = judge(
+        study(planned("a", slices=1), planned("b", slices=1)),
+        one,
+        _answerer(5, aggregation="noisy_or"),
+        ASKED,
+    )
+    assert result.said["probability_intraparenchymal"] == pytest.approx(0.6)  # together they would have 0.8
+
+
 def test_several_series_are_one_exam():
     result = judge(
         study(planned("a", slices=1), planned("b", slices=2)),
@@ -114,3 +134,8 @@ def test_the_worklist_names_the_surest_slice():
     assert (row["most_probable_slice"], row["most_probable_file"]) == ("k.1", "k/1.dcm")
     assert row["dicom"] == "dicom/study-0001"
     assert tables.worklist([judge(study(), {}, ANSWERER, ASKED)], {}).iloc[0]["most_probable_file"] == ""
+
+
+def test_texts_of_strangers_are_no_formulas():
+    frame = pd.DataFrame({"patient_id": ["=HYPERLINK(1)", "p1"], "probability_any": [-0.5, 0.5]})
+    assert tables.as_csv(frame) == "patient_id,probability_any\n'=HYPERLINK(1),-0.5\np1,0.5\n"

@@ -37,6 +37,8 @@ def why(one):
     [
         "CT Plain", "CT PLAIN THIN", "CT Thin Plain", "CT PRE CONTRAST THIN", "CT 5mm", "CT I To S", "CT 0.625mm",
         "CT non-contrast", "CT WITHOUT CONTRAST", "CT wo contrast", "CT_Plain_3mm", "CT unenhanced", "CT POST FOSSA",
+        "HEAD WO C", "Brain C-", "Head -C", "BRAIN (C-)", "Tete SANS CONTRASTE",
+        "Cabeza SIN CONTRASTE", "Kopf ohne KM", "Kopf nativ", "HEAD POST TRAUMA", "Head post thrombectomy",
         "CT 2.55mm", "CT POST OP", "CT Precontrast", "CT BRAIN", "CT RECON 3",
     ],
 )  # fmt: skip
@@ -48,6 +50,7 @@ def test_plain_series_are_taken_for_plain(name):
 @pytest.mark.parametrize(
     "name",
     [
+        "Kopf mit KM", "Schädel mit Kontrastmittel", "Crane avec injection", "HEAD W CON", "Head C+", "Head +C",
         "CT POST CONTRAST", "CT POST CONTRAST THIN", "CT 4cc sec 150cc D3D on", "CT +C", "CT C", "CT BRAIN C THIN",
         "CECT", "CT ANGIO", "CTA", "CT contrast", "CT PLAIN AND CONTRAST", "CT Post", "CT_POST_CONTRAST",
         "CT VENOUS", "CT WITH CONTRAST", "CT pre and post contrast",
@@ -60,6 +63,7 @@ def test_series_with_contrast_are_known_by_their_names(name):
 
 
 def test_a_description_may_say_without_in_short():
+    assert not any(map(says_contrast, ("HEAD W/O C", "HEAD W/OUT CONTRAST", "HEAD W/O CON")))
     assert not says_contrast("HEAD W/O CONTRAST")
     assert says_contrast("HEAD W CONTRAST")
 

@@ -1,0 +1,101 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pydicom
+import pytest
+
+from ich_mlflow.dicom.findings import Algorithm
+from ich_mlflow.prediction.out_folder import OutFolder
+from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
+from ich_mlflow.prediction.verdict import judge
+from ich_mlflow.serving.asked import Asked
+from tests.factories import write_dicom
+from tests.prediction.results import planned, score, study
+from tests.serving.test_answer import _answerer
+
+OPTIONS = OutputOptions(
+    pictures=2,
+    dicom=True,
+    algorithm=Algorithm(model_name="ich", model_version="1", operating_point="max_f1", project_version="0"),
+)
+HIGH = (0.1, 0.9, 0.1, 0.1, 0.1)
+
+
+class Network:
+    """Says nothing of its own: a map with one bright place."""
+
+    specification = _answerer(5).specification
+
+    def explained(self, hu):
+        return np.zeros((1, 5)), np.eye(3)[None, None].repeat(5, axis=1)
+
+
+@pytest.fixture
+def out(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with out.open({}):
+        yield out
+
+
+def flagged(folder, *, slices=2, size=64, change=lambda dataset: None):
+    files = []
+    for k in range(slices):
+
+        def own(dataset, k=k):
+            dataset.ImagePositionPatient = [0, 0, 5.0 * k]
+            change(dataset)
+
+        path = write_dicom(folder / f"{k}.dcm", np.arange(size * size).reshape(size, size) % 2000, change=own)
+        files.append(SimpleNamespace(name=path.name, path=path, num_bytes=1, stamp=0))
+    series = planned(slices=slices)
+    object.__setattr__(series, "files", tuple(files))
+    return judge(study(series), {"k": score(*[HIGH] * slices)}, _answerer(5), Asked(operating_point="max_f1"))
+
+
+def test_small_images_are_enlarged_and_all_is_made_once(out, tmp_path):
+    result = flagged(tmp_path)
+    assert made_outputs(out, result) is None
+    make_outputs(Network(), result, out, OPTIONS)
+    made = made_outputs(out, result)
+    assert (len(made.pictures), made.dicom, made.why_none) == (2, 3, "")
+    capture = pydicom.dcmread(out.study_folder(1) / "heat-map-01.dcm")
+    assert capture.Columns == 256
+    assert all((out.pictures / name).read_bytes()[:2] == b"\xff\xd8" for _, name in made.pictures)
+
+
+def test_files_that_have_gone_cost_the_pictures_and_no_traceback(out, tmp_path):
+    result = flagged(tmp_path)
+    for path in tmp_path.glob("*.dcm"):
+        path.unlink()
+    make_outputs(Network(), result, out, OPTIONS)
+    made = made_outputs(out, result)
+    assert (made.pictures, made.dicom) == ((), 0)
+    assert made.why_none.startswith("no DICOM could be made of it")
+    assert "0.dcm" not in made.why_none
+    assert not out.study_folder(1).exists()
+
+
+def test_a_study_without_a_uid_has_pictures_and_no_dicom(out, tmp_path):
+    result = flagged(tmp_path, change=lambda dataset: setattr(dataset, "StudyInstanceUID", ""))
+    make_outputs(Network(), result, out, OPTIONS)
+    made = made_outputs(out, result)
+    assert (len(made.pictures), made.dicom) == (2, 0)
+    assert "StudyInstanceUID" in made.why_none
+
+
+def test_what_an_earlier_start_made_of_that_number_goes(out, tmp_path):
+    out.study_folder(1).mkdir(parents=True)
+    (out.study_folder(1) / "heat-map-09.dcm").write_text("of another patient")
+    make_outputs(Network(), flagged(tmp_path), out, OPTIONS)
+    assert sorted(path.name for path in out.study_folder(1).iterdir()) == [
+        "findings.dcm", "heat-map-01.dcm", "heat-map-02.dcm",
+    ]  # fmt: skip
+
+
+def test_notes_are_whole(out, tmp_path):
+    result = flagged(tmp_path)
+    make_outputs(Network(), result, out, OPTIONS)
+    (note,) = out.notes.glob("study-*.json")
+    assert json.loads(note.read_text())["dicom"] == 3
+    assert not list(out.notes.glob("*.part"))
