@@ -41,7 +41,7 @@ def test_slices_are_scored_in_the_order_of_the_plan(tmp_path):
     found = score_series(series(tmp_path), Network(0))
     assert found.probabilities == ((0.1,), (0.2,), (0.3,), (0.4,))
     assert found.errors == ("",) * 4
-    assert found.warnings[0][0].startswith("window only")
+    assert found.warnings[0][-1].startswith("window only")
 
 
 @pytest.mark.parametrize("position", [lambda k: 5.0 * k, lambda k: 0.0])
