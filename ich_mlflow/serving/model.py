@@ -6,6 +6,7 @@ and of any `probability_<label>` and `decision_<label>`; then operating_point, m
 error. `docs/serving.md` has all of it.
 """
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from ich_mlflow.serving.rows import Fault, Row, read_rows, with_context
 #: What MLflow writes beside a model that it fetched from the registry.
 _REGISTERED_FILE = "registered_model_meta"
 _SERVER = "mlflow.pyfunc.scoring_server"
+#: Set by the scoring server, once it has loaded the model.
+_IS_SERVING = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
 
 
 class ServedClassifier(PythonModel):
@@ -39,8 +42,7 @@ class ServedClassifier(PythonModel):
         self.classifier = Classifier(folder, runtime=runtime)
         specification = self.classifier.specification
         self.answerer = Answerer(specification=specification, version=_version(folder, specification))
-        self.is_served = _SERVER in sys.modules
-        if self.is_served:
+        if _SERVER in sys.modules:
             refuse_plainly(sys.modules[_SERVER])
 
     def predict(
@@ -51,7 +53,7 @@ class ServedClassifier(PythonModel):
         In the scoring server a list of rows: the same JSON, a millisecond sooner than through a data frame.
         """
         lines = self._answer(model_input, params)
-        return lines if self.is_served else pd.DataFrame(lines).astype(object)
+        return lines if os.environ.get(_IS_SERVING) == "true" else pd.DataFrame(lines).astype(object)
 
     def _answer(self, frame: pd.DataFrame, params: dict[str, Any] | None) -> list[dict[str, Any]]:
         asked = Asked.of(params, decides_by=self.classifier.specification.decides_by)
