@@ -120,18 +120,22 @@ class Search:
         """Keep something for the next who opens the search."""
         self.study.set_user_attr("notes", {**self.study.user_attrs["notes"], **values})
 
-    def work(self, objective: Objective) -> None:
+    def work(self, objective: Objective, *, most: int | None = None) -> None:
         """Run trials until all have ended, those of other workers too: one that dies leaves its trial to the rest.
+
+        most: return after so many of its own, whether or not all have ended.
 
         objective: raises Pruned or TrialFailed to end the trial alone; any other error ends the work and gives the
         trial back to the search.
         """
-        while not self.is_over:
+        ran = 0
+        while not self.is_over and ran != most:
             if len(_taking_a_place(self._trials())) >= self.options.num_trials:
                 time.sleep(_WAIT_S)
                 self._fail_stale()
                 continue
             self.study.sampler = self._sampler()
+            ran += 1
             try:
                 self.study.optimize(
                     lambda trial: self._run(trial, objective), n_trials=1, catch=(TrialFailed,)

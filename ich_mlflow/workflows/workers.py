@@ -68,6 +68,8 @@ class Workers:
         told = self._told[number]
         message = _received(report)
         if process.exitcode == 0:
+            if not search.is_over:  # it has run as many trials as one process may
+                self._start(number)
             return
         if message:
             raise TrainingError(message)

@@ -66,6 +66,15 @@ def test_the_base_is_tried_first_and_the_best_is_found(journal):
     assert search.table(["x"])["trial"].tolist() == list(range(NUM_TRIALS))
 
 
+def test_a_process_may_stop_after_so_many_and_another_goes_on(journal):
+    search = founded(journal)
+    search.work(lambda trial, first: trial.suggest_float("x", 0, 1), most=2)
+    assert len(search.ended()) == 2
+    assert not search.is_over
+    search.work(lambda trial, first: trial.suggest_float("x", 0, 1), most=1000)
+    expect_whole(search)
+
+
 def test_the_same_seed_draws_the_same_and_a_search_that_goes_on_draws_anew(tmp_path):
     def draws(name, *counts):
         for count in counts:
