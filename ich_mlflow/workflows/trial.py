@@ -61,13 +61,16 @@ class WorkerOptions:
         return self.folder / f"worker-{self.number}.log"
 
 
-#: TensorFlow keeps some 200 MB of each trial whatever is cleared: 62 of them in one process took 14 GB. Then a new process
-#: goes on.
+#: TensorFlow keeps some 200 MB of each trial whatever is cleared: 62 of them in one process took 14 GB. Then a new
+#: process goes on.
 TRIALS_A_PROCESS = 10
 
 
 def work(told: WorkerOptions, report: Connection) -> None:
-    """Run trials until the search is over, or TRIALS_A_PROCESS. A user's mistake is sent as text and ends the process with 1."""
+    """Run trials until the search is over, or TRIALS_A_PROCESS.
+
+    A user's mistake is sent as text and ends the process with 1.
+    """
     behave()
     try:
         share_machine(told.number, told.num_workers)

@@ -1,4 +1,5 @@
 import base64
+import importlib
 import os
 
 import keras
@@ -56,8 +57,7 @@ def test_a_twin_that_differs_from_keras_is_not_logged(trained, ct_like, tmp_path
 
 
 def test_a_dicom_gets_named_probabilities_and_decisions(trained, dicom):
-    import mlflow.pyfunc.scoring_server  # noqa: F401, as a notebook may: it is no server for that
-
+    importlib.import_module("mlflow.pyfunc.scoring_server")  # as a notebook may: it is no server for that
     answer = mlflow.pyfunc.load_model(trained.serving_uri).predict(_frame(_row(dicom), _row(dicom)))
     assert list(answer.columns) == [
         *(f"probability_{label}" for label in (*SUBTYPES, "any")),
