@@ -82,8 +82,8 @@ def median(values: list[float | int | None]) -> float:
     return statistics.median(float("inf") if value is None else float(value) for value in values)
 
 
-def shown(value: float | int | None, *, whole: int) -> str:
-    return f"over {whole}" if value is None else f"{value:.0f}"
+def shown(value: float | int | None, *, whole: float) -> str:
+    return f"over {whole:.0f}" if value is None else f"{value:.0f}"
 
 
 def main() -> None:
