@@ -30,6 +30,16 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip()
 
 
+def first_text(dataset: Dataset, keyword: str) -> str:
+    """The first of a tag's values as text, '' where it is missing, empty or unreadable. A kernel may be `Hr60f\\3`."""
+    try:
+        value = dataset.get(keyword)
+        several = hasattr(value, "__iter__") and not isinstance(value, str)
+        return str(next(iter(value), "") if several else "" if value is None else value).strip()
+    except Exception:  # As in text.
+        return ""
+
+
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """A tag's finite numbers, () where it is missing, empty or unreadable, or one is not finite."""
     try:

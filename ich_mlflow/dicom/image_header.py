@@ -86,7 +86,7 @@ def read_image_header(path: Path) -> ImageHeader:
         position_mm=position_mm,
         tilt_degrees=tilt,
         description=header.text(dataset, "SeriesDescription"),
-        kernel=_first(dataset, "ConvolutionKernel"),
+        kernel=header.first_text(dataset, "ConvolutionKernel"),
         has_contrast=acquisition.has_contrast(dataset),
         is_localizer=acquisition.is_localizer(dataset),
         patient_id=header.text(dataset, "PatientID"),
@@ -98,8 +98,7 @@ def read_image_header(path: Path) -> ImageHeader:
         series_number=_integer(dataset, "SeriesNumber"),
         instance_number=_integer(dataset, "InstanceNumber"),
         field_of_view_mm=_field_of_view(dataset),
-        acquisition=header.text(dataset, "AcquisitionNumber")
-        or str(_integer(dataset, "AcquisitionNumber") or ""),
+        acquisition=header.text(dataset, "AcquisitionNumber"),
         has_frames=_has_frames(dataset),
     )
 
@@ -137,16 +136,6 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
 
 def _has_frames(dataset: Dataset) -> bool:
     return header.text(dataset, "SOPClassUID") in _ENHANCED or _integer(dataset, "NumberOfFrames") > 1
-
-
-def _first(dataset: Dataset, keyword: str) -> str:
-    """The first of a tag's values, as text; '' where it is missing or unreadable."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # A value is decoded when it is asked for, and broken ones raise anything.
-        return ""
-    several = isinstance(value, list | tuple) or (hasattr(value, "__iter__") and not isinstance(value, str))
-    return str((list(value) or [""])[0] if several else "" if value is None else value).strip()
 
 
 def _geometry(dataset: Dataset) -> tuple[float, float]:

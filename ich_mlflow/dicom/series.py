@@ -26,7 +26,7 @@ class SliceHeader:
 
     position_mm    along the slice normal, increasing towards the head
     tilt_degrees   between slice normal and body axis, 0 (axial) to 90
-    description    SeriesDescription; kernel: ConvolutionKernel; '' where missing
+    description    SeriesDescription; kernel: the first ConvolutionKernel; '' where missing
     has_contrast   ContrastBolusAgent names an agent
     is_localizer   ImageType says so
     """
@@ -80,7 +80,7 @@ def read_header(read: Callable[[int | None], bytes], name: str) -> SliceHeader:
         position_mm=position_mm,
         tilt_degrees=tilt,
         description=header.text(dataset, "SeriesDescription"),
-        kernel=header.text(dataset, "ConvolutionKernel"),
+        kernel=header.first_text(dataset, "ConvolutionKernel"),
         has_contrast=acquisition.has_contrast(dataset),
         is_localizer=acquisition.is_localizer(dataset),
     )

@@ -2,7 +2,6 @@
 
 import json
 import lzma
-import os
 import shutil
 import stat
 import struct
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.files import InputFile
+from ich_mlflow.processes import write_whole
 
 #: An archive within the archive is unpacked, one within that is not.
 MAX_DEPTH = 2
@@ -110,9 +110,7 @@ def _unpack(path: Path, folder: Path) -> None:
         raise DataError(
             f"the archive can't be unpacked to {folder} ({error.strerror or error}): check its disk"
         ) from None
-    part = folder / f"{_INDEX}.part"
-    part.write_text(json.dumps({"archive": _stamp(path), "files": budget.found}), encoding="utf-8")
-    os.replace(part, folder / _INDEX)
+    write_whole(folder / _INDEX, json.dumps({"archive": _stamp(path), "files": budget.found}))
 
 
 def _unpack_into(

@@ -21,7 +21,7 @@ from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 from ich_mlflow.phantom.lesions import write_lesions
-from ich_mlflow.processes import behave, interrupts_ignored, locked, num_cores
+from ich_mlflow.processes import behave, interrupts_ignored, locked, num_cores, write_whole
 
 #: Changes whenever the same options would make other pixels.
 GENERATOR_VERSION = 1
@@ -119,14 +119,7 @@ def _begin(partial_folder: Path, options: CohortOptions) -> None:
             left_over.unlink()
     (partial_folder / SLICES_FOLDER).mkdir()
     (partial_folder / _NOTES).mkdir()
-    _write(partial_folder / OPTIONS_FILE, json.dumps(description, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """All of the file or none of it, should the process be killed."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(partial_folder / OPTIONS_FILE, json.dumps(description, indent=2) + "\n")
 
 
 def encoding_of(exam: Exam) -> Encoding:
@@ -147,7 +140,7 @@ def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list
         return noted["rows"], noted["planted"]
     rows, planted = _write_slices(folder, options, number)
     found = [f"{one.file},{one.reason},{one.tag}" for one in planted]
-    _write(note, json.dumps({"rows": rows, "planted": found}))
+    write_whole(note, json.dumps({"rows": rows, "planted": found}))
     return rows, found
 
 

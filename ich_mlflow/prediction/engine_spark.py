@@ -31,7 +31,6 @@ def score_on_spark(
     notes: Path,
     *,
     master: str,
-    operating_point: str,
 ) -> Iterator[int]:
     """Score each series and write its note here; yield how many slices are done, job by job.
 
@@ -44,7 +43,7 @@ def score_on_spark(
         # A series that is torn apart would lose neighbours at the tear.
         spark.conf.set(_BATCH_SETTING, str(longest if specification.context else _BATCH))
         try:
-            udf = slices_udf(spark, model_uri, operating_point=operating_point)
+            udf = slices_udf(spark, model_uri)
             step = _SERIES_A_CORE * spark.sparkContext.defaultParallelism
             for start in range(0, len(series), step):
                 part = series[start : start + step]

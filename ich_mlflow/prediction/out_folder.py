@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ich_mlflow.errors import DataError
-from ich_mlflow.processes import locked
+from ich_mlflow.errors import DataError, IchError
+from ich_mlflow.processes import locked, write_whole
 
 PAGE, WORKLIST, PREDICTIONS = "worklist.html", "worklist.csv", "predictions.csv"
 SERIES, SKIPPED, SUMMARY = "series.csv", "skipped.csv", "summary.json"
@@ -98,7 +97,12 @@ class OutFolder:
             if begun is not None and begun.get(FILES) != settings.get(FILES):
                 self._forget_studies()
             write_whole(self.work / _SETTINGS, json.dumps(settings))
-            yield
+            try:
+                yield
+            except IchError:
+                if not any(self.notes.iterdir()):  # nothing to go on from: another input may be tried here
+                    shutil.rmtree(self.work, ignore_errors=True)
+                raise
 
     def _forget_studies(self) -> None:
         """What was made of studies bears their numbers, which change with the input. Scores of series stay."""
@@ -114,13 +118,6 @@ class OutFolder:
 
 def _but_files(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != FILES}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """All of the file or none of it, should the process be killed."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def digest_of(*parts: object) -> str:

@@ -10,9 +10,10 @@ from ich_mlflow.dicom.capture import write_captures
 from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY
-from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of, write_whole
+from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
 from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
+from ich_mlflow.processes import write_whole
 from ich_mlflow.serving.classifier import Classifier
 
 

@@ -1,7 +1,6 @@
 """One series to the probabilities of its slices, and the notes that survive a crash."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.plan import PlannedSeries
+from ich_mlflow.processes import write_whole
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.rows import Row, row_of_dicom, with_context
 
@@ -77,11 +77,8 @@ def note_path(folder: Path, key: str) -> Path:
 
 
 def write_note(folder: Path, key: str, score: SeriesScore) -> None:
-    """Write down a series' score: all of it or nothing, should the process be killed."""
-    path = note_path(folder, key)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(asdict(score)), encoding="utf-8")
-    os.replace(part, path)
+    """Write down a series' score."""
+    write_whole(note_path(folder, key), json.dumps(asdict(score)))
 
 
 def read_note(folder: Path, key: str) -> SeriesScore | None:

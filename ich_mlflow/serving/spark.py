@@ -9,7 +9,7 @@ import mlflow
 from ich_mlflow.serving.asked import SKIP
 
 
-def slices_udf(spark: Any, model_uri: str, *, operating_point: str) -> Any:
+def slices_udf(spark: Any, model_uri: str) -> Any:
     """A pandas UDF that takes struct(dicom), a DICOM file in base64, and gives the struct that the server answers.
 
     A file that can't be used has its reason in `error`, and nulls. With a model of context the rows of a series that
@@ -25,7 +25,7 @@ def slices_udf(spark: Any, model_uri: str, *, operating_point: str) -> Any:
                 spark,
                 model_uri,
                 env_manager="local",
-                params={"on_error": SKIP, "operating_point": operating_point},
+                params={"on_error": SKIP},
             )
     finally:
         logger.setLevel(before)

@@ -1,7 +1,6 @@
 """One's own DICOM files, scored: from a folder of all sorts of files to a worklist."""
 
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -32,13 +31,12 @@ from ich_mlflow.prediction.out_folder import (
     WORKLIST,
     OutFolder,
     digest_of,
-    write_whole,
 )
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
 from ich_mlflow.prediction.score import note_path, read_note
 from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
-from ich_mlflow.processes import num_cores
+from ich_mlflow.processes import num_cores, write_whole
 from ich_mlflow.report.render import worklist_html
 from ich_mlflow.report.worklist import Shown
 from ich_mlflow.serving.answer import Answerer, ModelVersion
@@ -70,12 +68,12 @@ class _Job:
         return self.options.workers or num_cores()
 
 
-def predict(options: PredictOptions, *, nested: bool = False) -> Path:
+def predict(options: PredictOptions) -> Path:
     """Score the input and write the results; return their folder. What was made before with these options is found.
 
     The run gets counts and times: no name of a file, patient or study.
     """
-    with start_run("predict", nested=nested, private=True) as run, _one_line():
+    with start_run("predict", private=True) as run, _one_line():
         path = _input(options)
         model = load_model(options.model if options.model != AUTO else champion_name())
         job = _job(options, path, model)
@@ -86,7 +84,7 @@ def predict(options: PredictOptions, *, nested: bool = False) -> Path:
         summary = job.out.finished(job.settings)
         if summary is None:
             with job.out.open(job.settings):
-                summary = _predict(run, job, path)
+                summary = _predict(job, path)
                 job.out.finish(summary)
         else:
             print("this prediction was made before: nothing is scored again")
@@ -153,7 +151,7 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
     )
 
 
-def _predict(run: Run, job: _Job, path: Path) -> dict[str, Any]:
+def _predict(job: _Job, path: Path) -> dict[str, Any]:
     started = time.monotonic()
     files = unpack(path, job.out.unpacked) if is_zip(path) else files_of(path, but=job.but)
     found = survey(files, workers=job.workers)
@@ -161,7 +159,6 @@ def _predict(run: Run, job: _Job, path: Path) -> dict[str, Any]:
         f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}"
     )
     if not found.studies:
-        shutil.rmtree(job.out.work, ignore_errors=True)
         raise DataError(
             f"none of the {len(files):,} files is a CT image{_but(found.reasons())}: expected DICOM files of CT; "
             "pass another -P input="
@@ -203,7 +200,6 @@ def _scoring(job: _Job, left: Sequence[PlannedSeries], workers: Workers) -> Gene
             job.model.uri,
             job.out.notes,
             master=job.options.spark_master,
-            operating_point=job.asked.operating_point,
         )
     else:
         yield from score_locally(left, workers, job.out.notes)
@@ -243,7 +239,7 @@ def _write(
     made = {one.study.number: made_outputs(job.out, one) for one in results}
     lacking = [outputs.why_none for outputs in made.values() if outputs is not None and outputs.why_none]
     if lacking:
-        print(f"{len(lacking):,} studies without DICOM results; the first: {lacking[0]}")
+        print(f"{len(lacking):,} studies lack pictures or DICOM; the first: {lacking[0]}")
     pictures: dict[int, list[Shown]] = {}
     for one in results:
         outputs = made[one.study.number]

@@ -32,6 +32,22 @@ def test_an_unfinished_one_goes_on_only_with_the_same_options(tmp_path):
         pass
 
 
+def test_a_mistake_before_anything_was_scored_leaves_the_folder_free(tmp_path):
+    out = OutFolder(tmp_path / "out")
+
+    def fail():
+        with out.open(SETTINGS):
+            raise DataError("refused")
+
+    with pytest.raises(DataError, match="refused"):
+        fail()
+    assert list(out.path.iterdir()) == []
+    with out.open({"options": {}}):
+        (out.notes / "abc.json").write_text("x")
+    with pytest.raises(DataError, match="unfinished prediction with other options"):
+        fail()
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(DataError, match="is not empty and holds no prediction"):

@@ -24,6 +24,7 @@ from ich_mlflow.options import DemonstrateOptions, PredictOptions
 from ich_mlflow.phantom.studies import StudySetOptions, write_study_set
 from ich_mlflow.serving.package import load_classifier
 from ich_mlflow.sources.registry import open_source
+from ich_mlflow.spark import spark_session
 from ich_mlflow.workflows.demonstrate import demonstrate
 from ich_mlflow.workflows.predict import predict
 from ich_mlflow.workflows.scoring import score_rows
@@ -240,6 +241,32 @@ def test_spark_says_what_local_says(model, studies, predicted, tmp_path):
     pd.testing.assert_frame_equal(spark, local)
     assert local["error"].notna().sum() == 1
     assert local.loc["exam", "warnings"].str.contains("1 of 29 slices can't be read").sum() == 1
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
+def test_a_table_is_scored_as_the_document_says(model, studies, predicted):
+    pytest.importorskip("pyspark")
+    from pyspark.sql.functions import base64 as in_base64
+    from pyspark.sql.functions import col, regexp_replace, struct
+
+    slices = pd.read_csv(predicted / "predictions.csv").query("level == 'slice'").iloc[:5]
+    rows = [(name, bytearray((studies[0] / name).read_bytes())) for name in slices["file"]]
+    with spark_session("local[1]", name="test") as spark:
+        table = spark.createDataFrame(
+            [*rows, ("broken", bytearray(b"no DICOM"))], "path string, content binary"
+        )
+        udf = mlflow.pyfunc.spark_udf(
+            spark, f"models:/{model}", env_manager="local", params={"on_error": "skip"}
+        )
+        text = regexp_replace(in_base64(col("content")), r"\s", "")
+        scored = table.withColumn("dicom", text).withColumn("said", udf(struct("dicom")))
+        said = {row["path"]: row.asDict() for row in scored.select("path", "said.*").collect()}
+    broken = said.pop("broken")
+    assert broken["probability_any"] is None
+    assert "is not a readable DICOM file" in broken["error"]
+    assert [said[name]["error"] for name in slices["file"]] == [""] * 5
+    given = [said[name]["probability_any"] for name in slices["file"]]
+    assert given == slices["probability_any"].tolist()
 
 
 def test_a_lone_file_is_scored_and_said_to_be_a_part(model, studies, predicted, tmp_path):
