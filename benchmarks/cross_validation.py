@@ -61,9 +61,9 @@ def train_fold(arguments: argparse.Namespace, model: str, fold: int) -> None:
     """Train one model on one fold, in this process; its predictions go into a file."""
     # Imported here: the parent process only starts others.
     from ich_mlflow.labels import class_scheme
-    from ich_mlflow.serving.package import load_classifier
-    from ich_mlflow.workflows.scoring import score_rows
-    from ich_mlflow.workflows.train import train
+    from ich_mlflow.serving.packaging import load_classifier
+    from ich_mlflow.stages.common.scoring import score_rows
+    from ich_mlflow.stages.train.train import train
 
     stored = fold_sets(StoredSet.open(Path(arguments.data)), num_folds=arguments.folds, seed=arguments.seed)[
         fold

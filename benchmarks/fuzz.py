@@ -110,7 +110,7 @@ def outcome(data: bytes) -> str:
 
 
 def _file(syntax: str, size: int) -> bytes:
-    from ich_mlflow.workflows.examine import phantom_dicom
+    from ich_mlflow.stages.promote.examination import phantom_dicom
 
     dataset = pydicom.dcmread(BytesIO(phantom_dicom()))
     pixels = np.ascontiguousarray(dataset.pixel_array[:: 512 // size, :: 512 // size])

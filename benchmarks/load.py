@@ -129,8 +129,8 @@ def kill_worker(address: str) -> None:
 
 
 def expected_of(uri: str, slices: Slices, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    from ich_mlflow.serving.package import load_classifier
-    from ich_mlflow.serving.smoke import offline
+    from ich_mlflow.serving.packaging import load_classifier
+    from ich_mlflow.serving.smoke_test import offline
 
     classifier = load_classifier(uri)
     said = [
@@ -145,7 +145,7 @@ def told_apart(expected: np.ndarray) -> float:
 
 
 def one_worker_killed(uri: str) -> str:
-    from ich_mlflow.serving.smoke import served
+    from ich_mlflow.serving.smoke_test import served
 
     with served(uri) as address:
         kill_worker(address)
@@ -162,7 +162,7 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=10_000)
     arguments = parser.parse_args()
-    from ich_mlflow.serving.smoke import served
+    from ich_mlflow.serving.smoke_test import served
 
     mlflow.set_tracking_uri(f"sqlite:///{rest.folder('benchmark-serve') / 'mlflow.db'}")
     uri, slices = rest.log_served("benchmark-serve"), Slices()

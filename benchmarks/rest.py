@@ -17,9 +17,9 @@ def full_size_model(labels: tuple[str, ...]):
     """EfficientNet-B0 at 224 pixels with the weights and the head that came from phantoms."""
     from ich_mlflow.ct.window import BRAIN
     from ich_mlflow.labels import class_scheme
-    from ich_mlflow.model.backbones import build_backbone
-    from ich_mlflow.model.classifier import backbone_of, build_classifier
-    from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path
+    from ich_mlflow.models.slice_cnn.backbones import build_backbone
+    from ich_mlflow.models.slice_cnn.classifier import backbone_of, build_classifier
+    from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
 
     weights = read_weights(shipped_path("efficientnet-b0-phantom"))
     backbone = build_backbone(name="efficientnet-b0", image_size=IMAGE_SIZE)
@@ -37,7 +37,7 @@ def full_size_model(labels: tuple[str, ...]):
 
 def specification():
     """Of the demonstration model of 5 classes: its calibration and operating points were chosen on phantoms."""
-    from ich_mlflow.model.shipped import shipped_path
+    from ich_mlflow.models.weights import shipped_path
     from ich_mlflow.serving.classifier import Specification
 
     return Specification.read(
@@ -50,7 +50,7 @@ def log_served(experiment: str) -> str:
     import mlflow
 
     from ich_mlflow.phantom.exam import ExamOptions, make_exam
-    from ich_mlflow.serving.package import log_models
+    from ich_mlflow.serving.packaging import log_models
 
     mlflow.set_experiment(experiment)
     packed = specification()
@@ -117,7 +117,7 @@ def memory_mb(address: str) -> float:
 
 def phantom_slice() -> bytes:
     """A DICOM file of 512 x 512, not compressed."""
-    from ich_mlflow.workflows.examine import phantom_dicom
+    from ich_mlflow.stages.promote.examination import phantom_dicom
 
     return phantom_dicom()
 

@@ -36,7 +36,7 @@ def log_plain() -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from ich_mlflow.model.classifier import backbone_of
+    from ich_mlflow.models.slice_cnn.classifier import backbone_of
 
     whole = rest.full_size_model(rest.specification().labels)
     picture = keras.Input((rest.IMAGE_SIZE, rest.IMAGE_SIZE, 3))
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="of each throughput")
     arguments = parser.parse_args()
     from ich_mlflow.dicom.slice import slice_from_bytes
-    from ich_mlflow.serving.smoke import served
+    from ich_mlflow.serving.smoke_test import served
 
     mlflow.set_tracking_uri(f"sqlite:///{rest.folder('benchmark-serve') / 'mlflow.db'}")
     ours, plain = rest.log_served("benchmark-serve"), log_plain()

@@ -34,9 +34,9 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.assess import assess, difference
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import ANY, class_scheme
-from ich_mlflow.model.shipped import read_weights, shipped_path
+from ich_mlflow.models.weights import read_weights, shipped_path
 from ich_mlflow.options import TrainOptions
-from ich_mlflow.workflows.demonstrate import BACKBONE
+from ich_mlflow.stages.demonstrate.demonstrate import BACKBONE
 
 EXPERIMENT = "benchmark-starts"
 PROBE = "linear probe"
@@ -68,9 +68,9 @@ class Found:
 
 def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
     """Train from one start on one fold, in this process; its predictions go into a file."""
-    from ich_mlflow.serving.package import load_classifier
-    from ich_mlflow.workflows.scoring import score_rows
-    from ich_mlflow.workflows.train import train
+    from ich_mlflow.serving.packaging import load_classifier
+    from ich_mlflow.stages.common.scoring import score_rows
+    from ich_mlflow.stages.train.train import train
 
     stored = sets_of(arguments)[fold]
     backbone, weights = STARTS[start]
@@ -144,7 +144,7 @@ def probe(arguments: argparse.Namespace) -> None:
 
 def as_it_is(arguments: argparse.Namespace) -> None:
     """What the demonstration model says of every slice, at its own image size."""
-    from ich_mlflow.workflows.demonstrate import demonstration_model
+    from ich_mlflow.stages.demonstrate.demonstrate import demonstration_model
 
     began = time.perf_counter()
     kept, sets = kept_as(arguments, AS_IS), sets_of(arguments)
@@ -167,7 +167,7 @@ def as_it_is(arguments: argparse.Namespace) -> None:
 def _frozen_features(stored: StoredSet) -> np.ndarray:
     from ich_mlflow.ct.resample import resize_weights
     from ich_mlflow.ct.window import apply_windows, parse_windows
-    from ich_mlflow.model.backbones import build_backbone
+    from ich_mlflow.models.slice_cnn.backbones import build_backbone
 
     backbone = build_backbone(name="efficientnet-lite0", image_size=PROBE_SIZE, weights="imagenet")
     weights = resize_weights(256, PROBE_SIZE)

@@ -31,22 +31,22 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ich_mlflow.ct.window import BRAIN, apply_windows
+from ich_mlflow.dataset.batches import FeatureBatches, SliceBatches
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
-from ich_mlflow.dataset.pipeline import FeatureBatches, SliceBatches
 from ich_mlflow.dataset.sampling import natural_order
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.model.backbones import build_backbone
-from ich_mlflow.model.classifier import (
+from ich_mlflow.models.slice_cnn.augmentation import augment_slices
+from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.classifier import (
     backbone_of,
     build_classifier,
     features_of,
     frozen_of,
     head_of,
 )
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.sources.rsna import RsnaSource
-from ich_mlflow.training.augment import augment_slices
-from ich_mlflow.training.hyperparameters import Hyperparameters
 from ich_mlflow.training.progress import EpochProgress, predict
 
 Epoch = Callable[[], None]

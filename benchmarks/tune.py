@@ -23,10 +23,10 @@ import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.options import TuneOptions
+from ich_mlflow.stages.tune.plan import Plan
+from ich_mlflow.stages.tune.trial import Trials, WorkerOptions
 from ich_mlflow.tuning.search import Search
 from ich_mlflow.tuning.storage import open_storage
-from ich_mlflow.workflows.search_plan import Plan
-from ich_mlflow.workflows.trial import Trials, WorkerOptions
 
 EXPERIMENT = "benchmark-tune"
 METHODS = {"tpe and median pruning": ("tpe", "median"), "random, no pruning": ("random", "none")}

@@ -1,4 +1,4 @@
-"""`mlflow run . -e demonstrate`: DemonstrateOptions in, ich_mlflow/workflows/demonstrate.py called."""
+"""`mlflow run . -e demonstrate`: DemonstrateOptions in, ich_mlflow/stages/demonstrate/demonstrate.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import DemonstrateOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(DemonstrateOptions, "ich_mlflow.workflows.demonstrate:demonstrate"))
+    sys.exit(launch(DemonstrateOptions, "ich_mlflow.stages.demonstrate.demonstrate:demonstrate"))

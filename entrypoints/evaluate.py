@@ -1,4 +1,4 @@
-"""`mlflow run . -e evaluate`: EvaluateOptions in, ich_mlflow/workflows/evaluate.py called."""
+"""`mlflow run . -e evaluate`: EvaluateOptions in, ich_mlflow/stages/evaluate/evaluate.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import EvaluateOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(EvaluateOptions, "ich_mlflow.workflows.evaluate:evaluate"))
+    sys.exit(launch(EvaluateOptions, "ich_mlflow.stages.evaluate.evaluate:evaluate"))

@@ -1,4 +1,4 @@
-"""`mlflow run . -e main`: MainOptions in, ich_mlflow/workflows/main.py called."""
+"""`mlflow run . -e main`: MainOptions in, ich_mlflow/stages/main/main.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import MainOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(MainOptions, "ich_mlflow.workflows.main:main"))
+    sys.exit(launch(MainOptions, "ich_mlflow.stages.main.main:main"))

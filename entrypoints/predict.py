@@ -1,4 +1,4 @@
-"""`mlflow run . -e predict`: PredictOptions in, ich_mlflow/workflows/predict.py called."""
+"""`mlflow run . -e predict`: PredictOptions in, ich_mlflow/stages/predict/predict.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import PredictOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PredictOptions, "ich_mlflow.workflows.predict:predict"))
+    sys.exit(launch(PredictOptions, "ich_mlflow.stages.predict.predict:predict"))

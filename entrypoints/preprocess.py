@@ -1,4 +1,4 @@
-"""`mlflow run . -e preprocess`: PreprocessOptions in, ich_mlflow/workflows/preprocess.py called."""
+"""`mlflow run . -e preprocess`: PreprocessOptions in, ich_mlflow/stages/preprocess/preprocess.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import PreprocessOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PreprocessOptions, "ich_mlflow.workflows.preprocess:preprocess"))
+    sys.exit(launch(PreprocessOptions, "ich_mlflow.stages.preprocess.preprocess:preprocess"))

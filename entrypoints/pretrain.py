@@ -1,4 +1,4 @@
-"""`mlflow run . -e pretrain`: PretrainOptions in, ich_mlflow/workflows/pretrain.py called."""
+"""`mlflow run . -e pretrain`: PretrainOptions in, ich_mlflow/stages/pretrain/pretrain.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import PretrainOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PretrainOptions, "ich_mlflow.workflows.pretrain:pretrain_weights"))
+    sys.exit(launch(PretrainOptions, "ich_mlflow.stages.pretrain.pretrain:pretrain_weights"))

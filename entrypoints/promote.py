@@ -1,4 +1,4 @@
-"""`mlflow run . -e promote`: PromoteOptions in, ich_mlflow/workflows/promote.py called."""
+"""`mlflow run . -e promote`: PromoteOptions in, ich_mlflow/stages/promote/promote.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import PromoteOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PromoteOptions, "ich_mlflow.workflows.promote:command"))
+    sys.exit(launch(PromoteOptions, "ich_mlflow.stages.promote.promote:command"))

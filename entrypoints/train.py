@@ -1,4 +1,4 @@
-"""`mlflow run . -e train`: TrainOptions in, ich_mlflow/workflows/train.py called."""
+"""`mlflow run . -e train`: TrainOptions in, ich_mlflow/stages/train/train.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import TrainOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(TrainOptions, "ich_mlflow.workflows.train:train"))
+    sys.exit(launch(TrainOptions, "ich_mlflow.stages.train.train:train"))

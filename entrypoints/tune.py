@@ -1,4 +1,4 @@
-"""`mlflow run . -e tune`: TuneOptions in, ich_mlflow/workflows/tune.py called."""
+"""`mlflow run . -e tune`: TuneOptions in, ich_mlflow/stages/tune/tune.py called."""
 
 import sys
 
@@ -6,4 +6,4 @@ from ich_mlflow.cli import launch
 from ich_mlflow.options import TuneOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(TuneOptions, "ich_mlflow.workflows.tune:tune"))
+    sys.exit(launch(TuneOptions, "ich_mlflow.stages.tune.tune:tune"))

@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Any, NoReturn, TypeVar
 
 from ich_mlflow.errors import IchError, OptionError
-from ich_mlflow.quiet import native_stderr_muted
+from ich_mlflow.system.quiet import native_stderr_muted
 
 Options = TypeVar("Options")
 _TYPES = {"int": int, "float": float, "str": str, int: int, float: float, str: str}

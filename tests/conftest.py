@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
-from ich_mlflow.model.backbones import BACKBONES
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.options import TrainOptions
-from ich_mlflow.workflows.train import train
+from ich_mlflow.stages.train.train import train
 from tests.factories import TINY, ArraySource
 
 #: 18 patients; every subtype has three, so that every split gets one of each.

@@ -22,8 +22,9 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.model.backbones import BACKBONES
-from ich_mlflow.sources.base import LabelledFile, Quarantined, SeriesChoice
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
+from ich_mlflow.series.choice import SeriesChoice
+from ich_mlflow.sources.base import LabelledFile, Quarantined
 from ich_mlflow.sources.rsna import RsnaSource
 
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -244,9 +245,9 @@ TINY_PYRAMID = replace(BACKBONES["efficientnet-b0"], build=tiny_pyramid, taps=_T
 TRAIN_SCRIPT = """
 import json, sys
 import mlflow
-from ich_mlflow.model.backbones import BACKBONES
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.options import TrainOptions
-from ich_mlflow.workflows.train import train
+from ich_mlflow.stages.train.train import train
 from tests.factories import TINY
 BACKBONES["efficientnet-b0"] = TINY
 mlflow.set_tracking_uri(sys.argv[1])
@@ -275,9 +276,9 @@ def _process(script: str, folder: Path, tracking_uri: str, options: dict[str, An
 PRETRAIN_SCRIPT = """
 import json, sys
 import mlflow
-from ich_mlflow.model.backbones import BACKBONES
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.options import PretrainOptions
-from ich_mlflow.workflows.pretrain import pretrain_weights
+from ich_mlflow.stages.pretrain.pretrain import pretrain_weights
 from tests.factories import TINY_PYRAMID
 BACKBONES["efficientnet-b0"] = TINY_PYRAMID
 mlflow.set_tracking_uri(sys.argv[1])

@@ -51,7 +51,7 @@ def test_a_source_without_a_label_a_slice_cannot_be_trained_on(source):
 
 def test_a_users_mistake_is_one_line_and_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["promote", "--num_classes", "five"])
-    assert launch(PromoteOptions, "ich_mlflow.workflows.promote:promote") == 1
+    assert launch(PromoteOptions, "ich_mlflow.stages.promote.promote:promote") == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert "five" in error

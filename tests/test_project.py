@@ -31,7 +31,7 @@ def test_mlproject_has_exactly_the_entry_points_there_are():
     assert set(MLPROJECT["entry_points"]) == set(ENTRY_POINTS)
     assert {path.stem for path in (ROOT / "entrypoints").glob("[a-z]*.py")} == set(ENTRY_POINTS)
     for name in ENTRY_POINTS:
-        assert (ROOT / "ich_mlflow" / "workflows" / f"{name}.py").is_file()
+        assert (ROOT / "ich_mlflow" / "stages" / name / f"{name}.py").is_file()
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

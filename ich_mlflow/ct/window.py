@@ -1,4 +1,4 @@
-"""DICOM display windows. The NumPy twin of the layer in model/layers.py; a test holds the two equal."""
+"""DICOM display windows. The NumPy twin of the layer in models/slice_cnn/layers.py; a test holds the two equal."""
 
 import math
 from dataclasses import dataclass

@@ -22,9 +22,9 @@ from ich_mlflow.dataset.shard import ShardWork, quarantined, read_journal
 from ich_mlflow.dataset.split import DEFAULT_FRACTIONS, check_fractions
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, OptionError, QuarantineError, SliceError
-from ich_mlflow.processes import num_cores
 from ich_mlflow.sources.base import UNMATCHED, Source
 from ich_mlflow.sources.folder import is_url
+from ich_mlflow.system.processes import num_cores
 
 LOCAL, SPARK = "local", "spark"
 #: Files whose pixels are compared before a finished set is taken for theirs.

@@ -10,7 +10,7 @@ import cv2
 
 from ich_mlflow.dataset.shard import ShardTask, ShardWork
 from ich_mlflow.errors import DataError, IchError
-from ich_mlflow.processes import behave, interrupts_ignored, num_cores
+from ich_mlflow.system.processes import behave, interrupts_ignored, num_cores
 
 #: Shards handed out ahead, a process: it never waits, and little is thrown away at an error.
 _AHEAD = 2

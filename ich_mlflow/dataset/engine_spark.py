@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ich_mlflow.dataset.shard import JOURNAL, ShardTask, ShardWork, journal_path
 from ich_mlflow.errors import DataError
-from ich_mlflow.spark import spark_session, what_failed
+from ich_mlflow.system.spark import spark_session, what_failed
 
 _POLL_SECONDS = 0.2
 #: How long after the job's end its files may take to be seen here.

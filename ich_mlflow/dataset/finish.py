@@ -29,9 +29,9 @@ from ich_mlflow.dataset.split import (
     split_patients,
 )
 from ich_mlflow.dataset.store import MANIFEST, SCHEMA_VERSION, TABLE, TABLE_COLUMNS, StoredSet
-from ich_mlflow.dataset.whole import PART, flush_folder, write_text, write_whole
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.system.whole import PART, flush_folder, write_text, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

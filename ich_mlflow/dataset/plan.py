@@ -23,10 +23,10 @@ from ich_mlflow.dataset.shard import (
     journal_path,
     read_journal,
 )
-from ich_mlflow.dataset.whole import PART, write_text
 from ich_mlflow.errors import DataError
-from ich_mlflow.processes import locked
 from ich_mlflow.sources.base import LabelledFile, Quarantined
+from ich_mlflow.system.processes import locked
+from ich_mlflow.system.whole import PART, write_text
 
 PLAN = "plan.json"
 LOCK = "writer.lock"

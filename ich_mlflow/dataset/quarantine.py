@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich_mlflow.dataset.whole import write_whole
 from ich_mlflow.errors import QuarantineError
 from ich_mlflow.sources.base import UNMATCHED, Quarantined
+from ich_mlflow.system.whole import write_whole
 
 #: The list's name in a stored set's folder.
 QUARANTINE = "quarantine.csv"

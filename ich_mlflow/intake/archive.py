@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.files import InputFile
-from ich_mlflow.processes import write_whole
+from ich_mlflow.system.processes import write_whole
 
 #: An archive within the archive is unpacked, one within that is not.
 MAX_DEPTH = 2

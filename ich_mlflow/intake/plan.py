@@ -11,7 +11,7 @@ import numpy as np
 from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.intake.files import InputFile
 from ich_mlflow.intake.survey import Image
-from ich_mlflow.sources.series_choice import (
+from ich_mlflow.series.choice import (
     MAX_TILT_DEGREES,
     Series,
     why_no_plain_scan,

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ich_mlflow.dicom.image_header import ImageHeader, read_image_header
 from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.files import InputFile
-from ich_mlflow.processes import behave, interrupts_ignored
+from ich_mlflow.system.processes import behave, interrupts_ignored
 
 #: Fewer files than this are looked at sooner than processes start.
 _WORTH_PROCESSES = 2000

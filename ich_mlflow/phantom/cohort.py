@@ -21,7 +21,7 @@ from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 from ich_mlflow.phantom.lesions import write_lesions
-from ich_mlflow.processes import behave, interrupts_ignored, locked, num_cores, write_whole
+from ich_mlflow.system.processes import behave, interrupts_ignored, locked, num_cores, write_whole
 
 #: Changes whenever the same options would make other pixels.
 GENERATOR_VERSION = 1

@@ -10,9 +10,9 @@ from typing import Any
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.prediction.score import score_series, write_note
-from ich_mlflow.processes import behave, interrupts_ignored
-from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.serving.classifier import Classifier
+from ich_mlflow.system.processes import behave, interrupts_ignored
+from ich_mlflow.system.quiet import native_stderr_muted
 
 #: Of a worker process: its network.
 _classifier: Classifier | None = None

@@ -14,7 +14,7 @@ from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.prediction.score import SeriesScore, write_note
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.spark import slices_udf
-from ich_mlflow.spark import spark_session, what_failed
+from ich_mlflow.system.spark import spark_session, what_failed
 
 #: Slices of a series that a Python worker holds at a time where they give each other no context.
 _BATCH = 32

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ich_mlflow.errors import DataError, IchError
-from ich_mlflow.processes import locked, write_whole
+from ich_mlflow.system.processes import locked, write_whole
 
 PAGE, WORKLIST, PREDICTIONS = "worklist.html", "worklist.csv", "predictions.csv"
 SERIES, SKIPPED, SUMMARY = "series.csv", "skipped.csv", "summary.json"

@@ -13,8 +13,8 @@ from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
 from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
-from ich_mlflow.processes import write_whole
 from ich_mlflow.serving.classifier import Classifier
+from ich_mlflow.system.processes import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from ich_mlflow.intake.plan import Study
 from ich_mlflow.prediction.verdict import FLAGGED, LOOK, NOT_FLAGGED, StudyResult
 from ich_mlflow.report.contents import Table
 from ich_mlflow.report.worklist import Shown, StudySection, WorklistPage, WorklistRow
-from ich_mlflow.serving.answer import ModelVersion
 from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.response import ModelVersion
 
 #: So many flagged studies have their pictures on the page, about 0.2 MB each; all are in the tables and in DICOM.
 MAX_SECTIONS = 100

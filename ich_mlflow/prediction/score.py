@@ -8,9 +8,9 @@ import numpy as np
 
 from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.plan import PlannedSeries
-from ich_mlflow.processes import write_whole
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.rows import Row, row_of_dicom, with_context
+from ich_mlflow.system.processes import write_whole
 
 #: Slices of a series that are held at a time where they give each other no context.
 _BATCH = 64

@@ -10,7 +10,7 @@ from ich_mlflow.intake.survey import Skipped
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.out_folder import DICOM_FOLDER
 from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
-from ich_mlflow.serving.answer import ModelVersion, decision_columns, probability_columns
+from ich_mlflow.serving.response import ModelVersion, decision_columns, probability_columns
 
 SLICE, EXAM = "slice", "exam"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

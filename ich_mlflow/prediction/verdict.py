@@ -12,8 +12,8 @@ from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.score import SeriesScore
 
 if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to import
-    from ich_mlflow.serving.answer import Answerer
-    from ich_mlflow.serving.asked import Asked
+    from ich_mlflow.serving.request import Asked
+    from ich_mlflow.serving.response import Answerer
 
 #: In the order of the worklist: what nobody has looked at comes before what was found empty.
 FLAGGED, LOOK, NOT_FLAGGED = "flagged", "look", "not flagged"

@@ -14,8 +14,8 @@ from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.floors import Floor
 from ich_mlflow.evaluation.operating_point import MAX_F1
-from ich_mlflow.hirescam import maps_of_features
-from ich_mlflow.serving.networks import LITERT, open_network
+from ich_mlflow.models.slice_cnn.hirescam import maps_of_features
+from ich_mlflow.serving.runtimes import LITERT, open_network
 
 SPECIFICATION_FILE = "serving.json"
 #: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L].

@@ -18,13 +18,13 @@ import yaml
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-from ich_mlflow.serving.answer import Answerer, ModelVersion
-from ich_mlflow.serving.asked import EXAM, FAIL, Asked
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.heat_map import heat_map_png
-from ich_mlflow.serving.networks import LITERT
 from ich_mlflow.serving.refusal import Refusal, refuse_plainly
+from ich_mlflow.serving.request import EXAM, FAIL, Asked
+from ich_mlflow.serving.response import Answerer, ModelVersion
 from ich_mlflow.serving.rows import Fault, Row, read_rows, with_context
+from ich_mlflow.serving.runtimes import LITERT
 
 #: What MLflow writes beside a model that it fetched from the registry.
 _REGISTERED_FILE = "registered_model_meta"

@@ -6,7 +6,7 @@ from typing import Any
 
 import mlflow
 
-from ich_mlflow.serving.asked import SKIP
+from ich_mlflow.serving.request import SKIP
 
 
 def slices_udf(spark: Any, model_uri: str) -> Any:

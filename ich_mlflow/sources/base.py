@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ich_mlflow.dicom.slice import Slice
+from ich_mlflow.series.choice import SeriesChoice
 
 #: Reasons of files that only lack their counterpart. They are listed, and count towards no limit: a part of
 #: the images with the whole table, or the reverse, is a data set like any other.
@@ -40,23 +41,6 @@ class Quarantined:
     reason: str
     tag: str
     detail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeriesChoice:
-    """What became of one series of a study that has several.
-
-    study, series   the study's name, and the folder of the series from the source's folder
-    step_mm         the usual distance from slice to slice; nan of a single slice
-    chosen, why     whether its slices are the study's, and why or why not
-    """
-
-    study: str
-    series: str
-    step_mm: float
-    num_slices: int
-    chosen: bool
-    why: str
 
 
 class Source(Protocol):

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from ich_mlflow.dicom.series import SliceHeader, read_header
 from ich_mlflow.dicom.slice import Slice, parse_slice
 from ich_mlflow.errors import DataError, SliceError
-from ich_mlflow.sources.base import LabelledFile, LabelLevel, Quarantined, SeriesChoice
+from ich_mlflow.series.choice import Series, SeriesChoice, choose_series
+from ich_mlflow.sources.base import LabelledFile, LabelLevel, Quarantined
 from ich_mlflow.sources.folder import Entry, Folder
 from ich_mlflow.sources.listing import (
     Labels,
@@ -25,7 +26,6 @@ from ich_mlflow.sources.listing import (
     read_table,
     require,
 )
-from ich_mlflow.sources.series_choice import Series, choose_series
 
 CSV = "reads.csv"
 READERS = ("R1", "R2", "R3")

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, LabelLevel, Quarantined, SeriesChoice
+from ich_mlflow.series.choice import SeriesChoice
+from ich_mlflow.sources.base import NO_FILE, NO_LABEL, LabelledFile, LabelLevel, Quarantined
 from ich_mlflow.sources.folder import Entry, Folder
 
 Subtypes = tuple[int, int, int, int, int]

@@ -1,4 +1,4 @@
-"""One MLflow run, as the workflows see it."""
+"""One MLflow run, as the stages see it."""
 
 import io
 import logging

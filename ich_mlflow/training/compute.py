@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.processes import num_cores
-from ich_mlflow.training.hyperparameters import Hyperparameters
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
+from ich_mlflow.system.processes import num_cores
 
 _GIB = 2**30
 

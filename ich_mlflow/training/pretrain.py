@@ -11,9 +11,9 @@ import numpy as np
 from keras import ops
 
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.model.pretraining import LABELS_OUTPUT, LESIONS_OUTPUT
+from ich_mlflow.models.slice_cnn.pretraining import LABELS_OUTPUT, LESIONS_OUTPUT
 from ich_mlflow.training.checkpoint import TrainingState
-from ich_mlflow.training.fit import mean_binary_crossentropy
+from ich_mlflow.training.loop import mean_binary_crossentropy
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
 from ich_mlflow.training.progress import EpochProgress
 

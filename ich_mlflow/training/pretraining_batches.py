@@ -9,13 +9,13 @@ import numpy as np
 
 from ich_mlflow.ct.resample import STORED_SIZE, resize_weights
 from ich_mlflow.ct.window import BONE, BRAIN, SUBDURAL, Window, apply_windows
-from ich_mlflow.dataset.pipeline import NUM_DRAWS
+from ich_mlflow.dataset.batches import NUM_DRAWS
 from ich_mlflow.dataset.sampling import natural_order
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.labels import SUBTYPES, class_scheme
-from ich_mlflow.model.pretraining import CELL
-from ich_mlflow.training.augment import affine_matrices, augment_slices
-from ich_mlflow.training.hyperparameters import Hyperparameters
+from ich_mlflow.models.slice_cnn.augmentation import affine_matrices, augment_slices
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
+from ich_mlflow.models.slice_cnn.pretraining import CELL
 
 #: SOP instance UID -> masks bool [5, H, W] in SUBTYPES order, None where there is no blood.
 Masks = Callable[[str], np.ndarray | None]

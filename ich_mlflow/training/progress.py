@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from ich_mlflow.dataset.pipeline import OrderedBatches
+from ich_mlflow.dataset.batches import OrderedBatches
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.training.hyperparameters import Hyperparameters
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 
 #: Steps between two looks at the loss: each look waits for the device.
 LOOK_EVERY = 5

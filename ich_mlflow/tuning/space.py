@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.training.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters
+from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters
 
 #: One lever for three hyperparameters: a factor of the recipe's rotation, shift and zoom.
 AUGMENTATION = "augmentation"

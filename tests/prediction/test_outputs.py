@@ -9,7 +9,7 @@ from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.prediction.out_folder import OutFolder
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.verdict import judge
-from ich_mlflow.serving.asked import Asked
+from ich_mlflow.serving.request import Asked
 from tests.factories import write_dicom
 from tests.prediction.results import planned, score, study
 from tests.serving.test_answer import _answerer

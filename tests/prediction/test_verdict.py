@@ -4,8 +4,8 @@ import pytest
 from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.pictures import choose_slices
 from ich_mlflow.prediction.verdict import in_order, judge
-from ich_mlflow.serving.answer import ModelVersion
-from ich_mlflow.serving.asked import Asked
+from ich_mlflow.serving.request import Asked
+from ich_mlflow.serving.response import ModelVersion
 from tests.prediction.results import planned, score, study
 from tests.serving.test_answer import _answerer
 

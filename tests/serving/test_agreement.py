@@ -10,12 +10,12 @@ import pytest
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.model.backbones import build_backbone
-from ich_mlflow.model.classifier import build_classifier
-from ich_mlflow.serving.package import load_classifier, log_models
+from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.classifier import build_classifier
+from ich_mlflow.serving.packaging import load_classifier, log_models
 from ich_mlflow.sources.rsna import RsnaSource
-from ich_mlflow.workflows.scoring import score_rows
-from ich_mlflow.workflows.specify import from_validation
+from ich_mlflow.stages.common.scoring import score_rows
+from ich_mlflow.stages.common.specification import from_validation
 from tests.factories import write_rsna
 
 

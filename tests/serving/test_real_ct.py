@@ -7,11 +7,11 @@ import pytest
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.model.shipped import read_weights, shipped_path
+from ich_mlflow.models.weights import read_weights, shipped_path
 from ich_mlflow.serving.classifier import Specification
-from ich_mlflow.serving.package import assemble, check_parity
+from ich_mlflow.serving.packaging import assemble, check_parity
 from ich_mlflow.sources.registry import open_source
-from ich_mlflow.workflows.demonstrate import demonstration_model
+from ich_mlflow.stages.demonstrate.demonstrate import demonstration_model
 
 CT_ICH = Path(__file__).parents[3] / "shared" / "ct-ich"
 

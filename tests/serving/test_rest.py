@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ich_mlflow.serving.refusal import BAD_PARAMS, BAD_REQUEST, NOT_JSON
-from ich_mlflow.serving.smoke import served
+from ich_mlflow.serving.smoke_test import served
 from tests.factories import write_dicom
 
 NGINX_CONF = Path(__file__).parents[2] / "docs" / "nginx.conf"

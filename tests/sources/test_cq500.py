@@ -6,8 +6,8 @@ import pytest
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.sources.cq500 import Cq500Source
-from ich_mlflow.workflows.preprocess import preprocess
-from ich_mlflow.workflows.training_data import check_labels
+from ich_mlflow.stages.common.training_data import check_labels
+from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.sources.cq500_tree import HEADER, SUBDURAL, read_row, write_reads, write_series
 
 NOTHING = ()

@@ -15,7 +15,7 @@ from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.sources import ctich_nifti
 from ich_mlflow.sources.ctich import CtIchSource
 from ich_mlflow.sources.nifti import parse_volume
-from ich_mlflow.workflows.preprocess import preprocess
+from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.factories import CTICH_HEADER, write_ctich
 
 NORMAL_1, EPIDURAL_2 = "49,1,0,0,0,0,0,1,0", "49,2,0,0,0,1,0,0,1"

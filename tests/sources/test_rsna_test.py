@@ -6,8 +6,8 @@ from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.sources.rsna import RsnaTestSource
-from ich_mlflow.workflows.preprocess import preprocess
-from ich_mlflow.workflows.training_data import check_labels
+from ich_mlflow.stages.common.training_data import check_labels
+from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.factories import NO_BLEED, write_dicom
 
 A, B, C = "ID_00000000a", "ID_00000000b", "ID_00000000c"

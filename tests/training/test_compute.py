@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
-from ich_mlflow.model.classifier import build_classifier
+from ich_mlflow.models.slice_cnn.classifier import build_classifier
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.training.compute import (
     Distribution,
     computing_in,
@@ -17,14 +18,13 @@ from ich_mlflow.training.compute import (
     memory_errors_explained,
     peak_memory_gib,
 )
-from ich_mlflow.training.hyperparameters import Hyperparameters
 
 ROOT = Path(__file__).parents[2]
 TWO_DEVICES = """
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from ich_mlflow.model.classifier import synchronize_batch_norms
+from ich_mlflow.models.slice_cnn.classifier import synchronize_batch_norms
 from ich_mlflow.training.compute import Distribution
 
 def step(distribution, synchronize=True):
@@ -53,10 +53,10 @@ print("ALONE", difference(alone, step(two, synchronize=False)))
 import tempfile
 from pathlib import Path
 from ich_mlflow.ct.window import BRAIN
-from ich_mlflow.dataset.pipeline import SliceBatches
-from ich_mlflow.model.classifier import build_classifier
-from ich_mlflow.training.fit import fit
-from ich_mlflow.training.hyperparameters import Hyperparameters
+from ich_mlflow.dataset.batches import SliceBatches
+from ich_mlflow.models.slice_cnn.classifier import build_classifier
+from ich_mlflow.training.loop import fit
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from tests.factories import build_small_set, tiny_network
 
 stored = build_small_set(Path(tempfile.mkdtemp()), num_patients=6)

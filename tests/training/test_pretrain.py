@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from ich_mlflow.ct.window import BONE, BRAIN, SUBDURAL
-from ich_mlflow.model.backbones import BACKBONES
-from ich_mlflow.model.pretraining import build_pretraining
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
+from ich_mlflow.models.slice_cnn.pretraining import build_pretraining
 from ich_mlflow.training.pretrain import LesionLoss, PretrainSettings, lesions_said, pretrain
 from ich_mlflow.training.pretraining_batches import PretrainingBatches, lesion_cells, windowed
 from tests.factories import TINY_PYRAMID

@@ -2,9 +2,9 @@ import optuna
 import pytest
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.training.hyperparameters import RECIPES, Hyperparameters
+from ich_mlflow.models.slice_cnn.hyperparameters import RECIPES, Hyperparameters
+from ich_mlflow.stages.common.recipes import converted
 from ich_mlflow.tuning.space import LEVERS, Choice, Range, Space, is_lever, parse_lever
-from ich_mlflow.workflows.recipes import converted
 
 BASE = Hyperparameters()
 

@@ -1,0 +1,1 @@
+"""How a parameter is declared."""

@@ -1,0 +1,124 @@
+"""Which hyperparameters a training gets: a recipe's, by name, file or run, under what was said."""
+
+import json
+from collections.abc import Container
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ich_mlflow.errors import OptionError
+from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters, resolve
+from ich_mlflow.options import AUTO, TrainOptions, is_own_recipe, is_true
+from ich_mlflow.system.whole import write_text
+from ich_mlflow.tracking.registry import run_artifact, run_parameters
+
+RECIPE_FILE = "recipe.json"
+_PREFIX = "hp."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Hyperparameters with a name, as tune finds and writes them. about: where they come from."""
+
+    name: str
+    hyperparameters: Hyperparameters
+    about: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """As JSON that `-P recipe=<path>` takes."""
+        write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "hyperparameters": asdict(self.hyperparameters), "about": self.about}
+
+    @classmethod
+    def from_text(cls, text: str, *, said: str) -> "Recipe":
+        """The reverse of to_dict. Raises OptionError, which calls the text `said`, where it is no recipe."""
+        try:
+            values = json.loads(text)
+            return cls(
+                name=str(values["name"]),
+                hyperparameters=Hyperparameters(**values["hyperparameters"]),
+                about=dict(values.get("about", {})),
+            )
+        except OptionError as error:
+            raise OptionError(f"{said}: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OptionError(
+                f"{said} is no recipe ({error!r}): expected JSON with name and hyperparameters, as tune writes it"
+            ) from None
+
+
+def chosen_hyperparameters(
+    options: TrainOptions, *, without: Container[str] = ()
+) -> tuple[str, Hyperparameters]:
+    """The recipe's name and its hyperparameters under what was said, of names but those in `without`.
+
+    Raises OptionError for a contradiction, or a value that is none.
+    """
+    overrides = _overrides(options, without)
+    recipe = recipe_name(options)
+    if not is_own_recipe(recipe):
+        return recipe, resolve(recipe, overrides)
+    own = _own_recipe(recipe)
+    return own.name, resolve(own.name, overrides, base=own.hyperparameters)
+
+
+def _own_recipe(text: str) -> Recipe:
+    """The recipe of a file, of a tune run, or of what a training run logged."""
+    if text.endswith(".json"):
+        try:
+            return Recipe.from_text(Path(text).read_text(encoding="utf-8"), said=f"recipe {text}")
+        except (OSError, UnicodeDecodeError):
+            raise OptionError(
+                f"recipe {text} can't be read, expected a file that tune wrote, or the id of its run"
+            ) from None
+    found = run_artifact(text, RECIPE_FILE)
+    if found is not None:
+        return Recipe.from_text(found.decode(), said=f"the {RECIPE_FILE} of run {text}")
+    params = {
+        name.removeprefix(_PREFIX): value
+        for name, value in run_parameters(text).items()
+        if name.startswith(_PREFIX)
+    }
+    if not params:
+        raise OptionError(
+            f"run {text} has neither {RECIPE_FILE} nor hyperparameters, expected a tune or a train run: take its id "
+            "from the UI"
+        )
+    values = {name: converted(name, params[name]) for name in HYPERPARAMETER_NAMES if name in params}
+    return Recipe(
+        name=params.get("recipe", "unnamed"),
+        hyperparameters=Hyperparameters(**values),
+        about={"run_id": text},
+    )
+
+
+def recipe_name(options: TrainOptions) -> str:
+    """The recipe that was said; else `demo` for the phantom cohort made here, and `reference` for other data."""
+    if options.recipe != AUTO:
+        return options.recipe
+    own_data = options.data != AUTO or options.source not in (AUTO, "phantom")
+    return "reference" if own_data else "demo"
+
+
+def _overrides(options: TrainOptions, without: Container[str]) -> dict[str, Any]:
+    """The hyperparameters that were said, converted to their types."""
+    said = {name: getattr(options, name) for name in HYPERPARAMETER_NAMES if hasattr(options, name)}
+    return {
+        name: converted(name, text) for name, text in said.items() if text != AUTO and name not in without
+    }
+
+
+def converted(name: str, text: str) -> Any:
+    """The text of a hyperparameter as its type. Raises OptionError where it is none."""
+    kind: Any = next(field.type for field in fields(Hyperparameters) if field.name == name)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise OptionError(f"{name} is {text!r}, expected true, false or auto: pass -P {name}=…")
+        return is_true(text)
+    try:
+        return kind(text)
+    except ValueError:
+        article = "a whole number" if kind is int else "a number"
+        raise OptionError(f"{name} is {text!r}, expected {article} or auto: pass -P {name}=…") from None

@@ -1,0 +1,85 @@
+"""What train logs of its validation split and evaluate of the test split: the same figures, one code."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ich_mlflow.evaluation.assess import Predictions
+from ich_mlflow.evaluation.metrics import SLICES, SliceMetrics
+from ich_mlflow.figures.confusion import confusion_figure, cooccurrence_figure
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.stages.common.scoring import Scored
+from ich_mlflow.tracking.run import Run
+
+#: Of the metrics, tables and figures of an evaluate run.
+PREFIX, EXAM_PREFIX = "test", "test/exam"
+CARD_FILE = "model_card.md"
+
+
+def log_metrics(run: Run, predictions: Predictions, *, prefix: str) -> SliceMetrics:
+    """Log metrics and their table under `<prefix>/…`; return them."""
+    metrics = predictions.metrics()
+    run.metrics(metrics.as_metrics(prefix, unit=predictions.unit))
+    run.table(metrics.table(unit=predictions.unit), f"tables/{prefix.replace('/', '_')}_metrics.json")
+    return metrics
+
+
+def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str) -> None:
+    """Log what was decided against what was true, label by label and between labels."""
+    decisions = predictions.probabilities >= predictions.thresholds
+    drawn = (
+        ("confusion", confusion_figure, "Confusion by label"),
+        ("cooccurrence", cooccurrence_figure, "What was decided where"),
+    )
+    for name, figure, title in drawn:
+        run.figure(
+            figure(
+                predictions.targets,
+                decisions,
+                predictions.labels,
+                f"{title} ({predictions.unit})",
+                note=note,
+                unit=predictions.unit,
+            ),
+            f"figures/{prefix.replace('/', '_')}_{name}.png",
+        )
+
+
+def halves(labels: tuple[str, ...]) -> np.ndarray:
+    """Thresholds of one half."""
+    return np.full(len(labels), 0.5)
+
+
+def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
+    """Each rule and label: threshold, sensitivity and specificity on validation, and on the test split."""
+    chosen = scored.specification.slices if unit == SLICES else scored.specification.exams
+    predictions = scored.slices if unit == SLICES else scored.exams
+    assert predictions is not None
+    rows = []
+    for rule, points in chosen.operating_points.items():
+        at = replace(predictions, thresholds=chosen.thresholds(rule)).metrics()
+        for point, scored_label in zip(points, at.per_label, strict=True):
+            rows.append(
+                {
+                    "rule": rule,
+                    "label": point.label,
+                    "threshold": point.threshold,
+                    "validation_sensitivity": point.sensitivity,
+                    "validation_specificity": point.specificity,
+                    "test_sensitivity": scored_label.sensitivity,
+                    "test_specificity": scored_label.specificity,
+                    "test_ppv": scored_label.ppv,
+                    "test_npv": scored_label.npv,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def log_predictions(run: Run, scored: Scored) -> None:
+    """Log a table of every slice: truth, probability of each label, and which exam it belongs to."""
+    table = scored.stored.table.iloc[scored.rows][["sop_uid", "series_uid", "study_uid", "patient_id"]]
+    for i, label in enumerate(scored.specification.labels):
+        table = table.assign(**{f"probability_{label}": scored.probabilities[:, i]})
+    truth = scored.stored.table.iloc[scored.rows][list(SUBTYPES)].add_prefix("true_")
+    run.frame(pd.concat([table, truth], axis=1), "predictions.csv")

@@ -1,0 +1,1 @@
+"""The stage `demonstrate`: its options, what it does, and its helpers."""

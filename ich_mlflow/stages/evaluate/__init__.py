@@ -1,0 +1,1 @@
+"""The stage `evaluate`: its options, what it does, and its helpers."""

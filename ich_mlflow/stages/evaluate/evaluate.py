@@ -1,0 +1,192 @@
+"""Score a model on patients it has not seen: the one place where test data is read."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import DataError
+from ich_mlflow.evaluation.assess import COMPARED, Assessment, assess, difference
+from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.options import AUTO, EvaluateOptions, PreprocessOptions, is_true
+from ich_mlflow.stages.common.evaluation import Evaluated
+from ich_mlflow.stages.common.results import (
+    EXAM_PREFIX,
+    PREFIX,
+    log_metrics,
+    log_predictions,
+    operating_point_table,
+)
+from ich_mlflow.stages.common.scoring import (
+    NO_LABELS,
+    LoadedModel,
+    Scored,
+    champion_name,
+    expect_unseen,
+    label_level,
+    load_model,
+    score,
+)
+from ich_mlflow.stages.common.stored_sets import describe
+from ich_mlflow.stages.evaluate.figures import log_figures
+from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
+from ich_mlflow.stages.evaluate.report import log_report
+from ich_mlflow.stages.evaluate.subgroups import log_subgroups
+from ich_mlflow.stages.evaluate.submission import expect_all_labels, log_submission
+from ich_mlflow.stages.preprocess.preprocess import preprocess
+from ich_mlflow.tracking.run import Run, start_run
+
+
+def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | None:
+    """Log everything about the test split on a run of its own, linked to the model by tags.
+
+    None with submission=true, where there is nothing to score against.
+    """
+    with start_run("evaluate", nested=nested) as run:
+        run.params(asdict(options), prefix="evaluate")
+        model = load_model(options.model if options.model != AUTO else champion_name())
+        run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
+        if is_true(options.submission):
+            expect_all_labels(model.specification)
+        # before minutes go into the data and the scoring
+        baseline = load_model(options.baseline) if options.baseline != AUTO else None
+        stored = _stored_set(options, model.trained_path)
+        _log_data(run, stored)
+        if is_true(options.submission):
+            log_submission(run, options, model.classifier, stored)
+            return None
+        evaluated = _evaluate(run, options, model, baseline, stored)
+        log_figures(run, evaluated)
+        log_predictions(run, evaluated.scored)
+        log_report(run, evaluated)
+        _say(evaluated)
+        return evaluated
+
+
+def _evaluate(
+    run: Run, options: EvaluateOptions, model: LoadedModel, baseline: LoadedModel | None, stored: StoredSet
+) -> Evaluated:
+    if label_level(stored) == NO_LABELS:
+        raise DataError(
+            f"{stored.path} has no labels, expected a set to score against: pass -P source=rsna "
+            "-P submission=true with the folder of RSNA 2019"
+        )
+    models = [model] if baseline is None else [model, baseline]
+    unseen = all([expect_unseen(one.specification, stored, one.trained_path) for one in models])
+    print(f"evaluating {model.uri} on the test split of {stored.path} ({describe(stored)})")
+    print(f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes")
+    rule = _rule(options, model)
+    scored = score(model.classifier, stored, rule=rule)
+    slices, exams = _assess(run, scored, options.resamples)
+    return Evaluated(
+        run_id=run.run_id,
+        model_uri=model.uri,
+        trained_run=model.trained_run,
+        baseline_uri=None if baseline is None else baseline.uri,
+        rule=rule,
+        num_resamples=options.resamples,
+        unseen_checked=unseen,
+        scored=scored,
+        slices=slices,
+        exams=exams,
+        subgroups=log_subgroups(run, scored),
+        differences={} if baseline is None else _compare(run, options, scored, baseline),
+        pointing=log_heat_maps(run, model.uri, scored, num_shown=options.heat_maps),
+    )
+
+
+def _rule(options: EvaluateOptions, model: LoadedModel) -> str:
+    return model.specification.decides_by if options.operating_point == AUTO else options.operating_point
+
+
+def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet:
+    """The set to evaluate on; where a source is named it is made, with all patients in its test split."""
+    if options.source != AUTO:
+        source = "rsna-test" if is_true(options.submission) else options.source
+        return preprocess(
+            PreprocessOptions(
+                source=source,
+                data=options.data,
+                out=options.out,
+                workers=options.workers,
+                # what can't be read gets the prevalence in a submission, so nothing is lost by going on
+                quarantine_limit=1.0 if is_true(options.submission) else options.quarantine_limit,
+                external="true",
+            ),
+            nested=True,
+        )
+    if options.data != AUTO:
+        return StoredSet.open(Path(options.data))
+    if trained_path is None:
+        raise DataError("the training run does not say which set it used: pass -P data=<a stored set>")
+    return StoredSet.open(Path(trained_path))
+
+
+def _log_data(run: Run, stored: StoredSet) -> None:
+    run.dataset(
+        stored.table.iloc[stored.rows("test")],
+        source=stored.path,
+        name=stored.manifest["source"],
+        digest=stored.digest,
+        context="test",
+    )
+    run.params(
+        {"path": stored.path.resolve(), "digest": stored.digest, "source": stored.manifest["source"]},
+        prefix="data",
+    )
+
+
+def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | None, Assessment]:
+    """Assess slices and exams, and log metrics and tables of both."""
+    found: dict[str, Assessment] = {}
+    for unit, prefix, predictions, floors in (
+        (SLICES, PREFIX, scored.slices, scored.floors),
+        (EXAMS, EXAM_PREFIX, scored.exams, scored.exam_floors),
+    ):
+        if predictions is None:
+            continue
+        assessment = assess(predictions, floors=floors, num_resamples=num_resamples)
+        log_metrics(run, predictions, prefix=prefix)
+        run.metrics(assessment.as_metrics(prefix))
+        run.table(assessment.table(), f"tables/{PREFIX}_{unit}.json")
+        run.table(operating_point_table(scored, unit), f"tables/{PREFIX}_{unit}_operating_points.json")
+        found[unit] = assessment
+    return found.get(SLICES), found[EXAMS]
+
+
+def _compare(
+    run: Run, options: EvaluateOptions, scored: Scored, baseline: LoadedModel
+) -> dict[str, pd.DataFrame]:
+    """Score the baseline on the same rows; log model minus baseline with intervals."""
+    print(f"scoring the baseline {baseline.uri}")
+    other = score(baseline.classifier, scored.stored, rule=_rule(options, baseline))
+    run.tags({"ich.baseline_uri": baseline.uri, "ich.baseline_run": baseline.trained_run})
+    found = {}
+    for unit, prefix, mine, theirs in (
+        (SLICES, PREFIX, scored.slices, other.slices),
+        (EXAMS, EXAM_PREFIX, scored.exams, other.exams),
+    ):
+        if mine is None or theirs is None:
+            continue
+        table = difference(mine, theirs, num_resamples=options.resamples)
+        run.table(table, f"tables/{PREFIX}_{unit}_difference.json")
+        rows = table[table["metric"].isin(COMPARED)].itertuples()
+        run.metrics({f"{prefix}/{row.metric}_difference/{row.label}": row.difference for row in rows})
+        found[unit] = table
+    return found
+
+
+def _say(evaluated: Evaluated) -> None:
+    """Print the main figures with their intervals."""
+    for assessment in (evaluated.slices, evaluated.exams):
+        if assessment is None:
+            continue
+        unit = assessment.predictions.unit
+        print(f"{unit}: AUC (95 % interval over patients), floor of what doesn't look at the image")
+        table = assessment.table()
+        floor = table.columns[-1]
+        for row in table[table["metric"] == "auc"].to_dict("records"):
+            said = with_interval(row["value"], row["low"], row["high"])
+            print(f"  {row['label']:<18}{said:<22}  {floor.removeprefix('floor_')} {shown(row[floor])}")

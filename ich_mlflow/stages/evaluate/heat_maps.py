@@ -1,0 +1,127 @@
+"""Where the network looked: heat maps of positive slices and, on phantoms, whether they point at the lesion."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ich_mlflow.evaluation.pointing import Pointed, point
+from ich_mlflow.figures.overlay import overlay_figure
+from ich_mlflow.models.slice_cnn.saliency import saliency_maps
+from ich_mlflow.serving.packaging import keras_file
+from ich_mlflow.stages.common.evaluation import Pointing
+from ich_mlflow.stages.common.results import PREFIX
+from ich_mlflow.stages.common.scoring import BATCH_SIZE, Scored
+from ich_mlflow.stages.common.stored_sets import data_note
+from ich_mlflow.stages.evaluate.lesions import lesion_folder, lesions_of
+from ich_mlflow.system.quiet import native_stderr_muted
+from ich_mlflow.tracking.run import Run
+
+#: The pointing game is played on so many positive slices of a label at most.
+MAX_POINTED = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """A slice of the figure; lesion, peak and hit are None where there are no masks."""
+
+    hu: np.ndarray
+    map: np.ndarray
+    caption: str
+    lesion: np.ndarray | None
+    peak: np.ndarray | None
+    hit: bool | None
+
+
+def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -> Pointing | None:
+    """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks."""
+    if num_shown == 0 or scored.slices is None:
+        return None
+    with native_stderr_muted():  # the first look for a GPU is loud where there is none
+        model = keras.models.load_model(keras_file(model_uri), compile=False)
+    folder = lesion_folder(scored)
+    each = max(1, num_shown // len(scored.specification.labels))
+    shown: list[_Shown] = []
+    counted = []
+    labels = tqdm(scored.specification.labels, desc="heat maps", unit="label", leave=False)
+    for i, label in enumerate(labels):
+        places = np.flatnonzero(scored.slices.targets[:, i])
+        if not len(places):
+            continue
+        best = places[np.argsort(-scored.probabilities[places, i], kind="stable")]
+        # the game is played on a fixed, even choice of all positives, the pictures show the surest
+        counting = places[:: -(-len(places) // MAX_POINTED)] if folder is not None else best[:each]
+        played = np.union1d(counting, best[:each])
+        rows = scored.rows[played]
+        maps = _maps(model, scored, rows, i)
+        hu = scored.stored.hu(rows)
+        lesions = None if folder is None else lesions_of(scored, folder, rows, label)
+        pointed = None if lesions is None else point(maps, lesions, hu)
+        if pointed is not None:
+            counted.append(_counted(label, pointed, np.isin(played, counting)))
+            tolerance = pointed.tolerance
+        for place in best[:each]:
+            at = int(np.flatnonzero(played == place)[0])
+            shown.append(
+                _Shown(
+                    hu=hu[at],
+                    map=np.maximum(maps[at], 0),
+                    caption=f"{label}: probability {scored.probabilities[place, i]:.2f}"
+                    + ("" if maps[at].max() > 0 else "\nno place speaks for it"),
+                    lesion=None if lesions is None else lesions[at],
+                    peak=None if pointed is None else pointed.peaks[at],
+                    hit=None if pointed is None else bool(pointed.hits[at]),
+                )
+            )
+    if shown:
+        _log_figure(run, scored, shown[:num_shown])
+    if not counted:
+        return None
+    table = pd.DataFrame(counted)
+    run.table(table, f"tables/{PREFIX}_pointing_game.json")
+    run.metrics({f"{PREFIX}/pointing_game/{row.label}": row.rate for row in table.itertuples()})
+    run.metrics({f"{PREFIX}/pointing_game_chance/{row.label}": row.chance for row in table.itertuples()})
+    return Pointing(table=table, map_size=int(maps.shape[-1]), tolerance=tolerance)
+
+
+def _maps(model: keras.Model, scored: Scored, rows: np.ndarray, label: int) -> np.ndarray:
+    """Saliency maps float32 [n, h, w] of one label."""
+    context = scored.specification.context
+    starts = range(0, len(rows), BATCH_SIZE)
+    parts = [
+        saliency_maps(model, scored.stored.hu_with_context(rows[start : start + BATCH_SIZE], context))[
+            :, label
+        ]
+        for start in starts
+    ]
+    return np.concatenate(parts)
+
+
+def _counted(label: str, pointed: Pointed, counting: np.ndarray) -> dict[str, object]:
+    """The game on the slices [n] that count: those only shown are the surest, and would flatter."""
+    hits = pointed.hits[counting]
+    return {
+        "label": label,
+        "slices": len(hits),
+        "hits": int(hits.sum()),
+        "rate": float(hits.mean()),
+        "chance": float(pointed.chance[counting].mean()),
+    }
+
+
+def _log_figure(run: Run, scored: Scored, shown: list[_Shown]) -> None:
+    lesions = [one.lesion for one in shown if one.lesion is not None]
+    peaks = [one.peak for one in shown if one.peak is not None]
+    figure = overlay_figure(
+        np.stack([one.hu for one in shown]),
+        np.stack([one.map for one in shown]),
+        [one.caption for one in shown],
+        lesions=np.stack(lesions) if lesions else None,
+        peaks=np.stack(peaks) if peaks else None,
+        hits=[one.hit for one in shown] if lesions else None,
+        title="Where the network found what speaks for the label",
+        note=f"HiResCAM of the surest positive slices; test split, {data_note(scored.stored)}",
+    )
+    run.figure(figure, f"figures/{PREFIX}_heat_maps.png")

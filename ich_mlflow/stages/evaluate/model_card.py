@@ -1,0 +1,162 @@
+"""The model card of an evaluation, and what a reader must know before believing a figure."""
+
+from ich_mlflow import __version__
+from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.report.contents import Card, Table
+from ich_mlflow.stages.common.evaluation import Evaluated
+from ich_mlflow.stages.common.stored_sets import describe
+from ich_mlflow.tracking.run import NOTICE
+
+#: Below this many positive patients a label's figures are an example, not a result.
+FEW_PATIENTS = 10
+
+
+def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> Card:
+    scored = evaluated.scored
+    specification, manifest = scored.specification, scored.stored.manifest
+    assessment = evaluated.slices or evaluated.exams
+    exams = evaluated.exams.table().set_index(["metric", "label"])
+    table = assessment.table().set_index(["metric", "label"])
+    rows = []
+    for label in (*specification.labels, "macro"):
+        cells = [with_interval(*table.loc[("auc", label)][["value", "low", "high"]])]
+        cells += [
+            shown(table.loc[(metric, label)]["value"]) for metric in ("f1", "sensitivity", "specificity")
+        ]
+        cells.append(with_interval(*exams.loc[("auc", label)][["value", "low", "high"]]))
+        rows.append([label, *cells])
+    unit = assessment.predictions.unit
+    points = [
+        [one.rule, one.label, f"{one.threshold:.3f}", f"{shown(one.sensitivity)} / {shown(one.specificity)}"]
+        for one in specification.slices.operating_points[specification.decides_by]
+    ]
+    external = "" if is_own_data(evaluated) else " This is external data."
+    return Card(
+        name=f"ich-{len(specification.labels)}class: {model_name(evaluated)}",
+        notice=NOTICE,
+        summary=(
+            f"Takes a slice of non-contrast head CT and gives a probability and a decision for "
+            f"{', '.join(specification.labels)}."
+        ),
+        details=[
+            ("backbone", model.get("hp.backbone", "not recorded")),
+            ("input", f"{model.get('hp.image_size', '?')} pixels, windows {model.get('hp.windows', '?')}"),
+            ("recipe", specification.recipe),
+            ("start of the weights", specification.weights),
+            ("trained on", specification.trained_on),
+            ("training run", evaluated.trained_run),
+            ("code", f"ich_mlflow {__version__}"),
+        ],
+        data=[
+            f"Evaluated on the test split of {describe(scored.stored)}: "
+            f"{manifest.get('overlap', 'overlap not recorded')}.{external}",
+            f"{len(scored.rows):,} slices, {len(scored.exams.targets):,} exams, "
+            f"{len(set(scored.exams.patients)):,} patients, none of them trained or validated on"
+            + ("." if evaluated.unseen_checked else ", as far as is known."),
+        ],
+        metrics=Table(
+            title="Metrics",
+            columns=["label", f"AUC ({unit})", "F1", "sensitivity", "specificity", "AUC (exams)"],
+            rows=rows,
+            note=(
+                f"95 % intervals by {evaluated.num_resamples:,} resamples of the patients; decisions by "
+                f"{evaluated.rule}."
+            ),
+        ),
+        operating_points=Table(
+            title="Operating points",
+            columns=["rule", "label", "threshold", "sensitivity / specificity on validation"],
+            rows=points,
+            note="Also carried: the other rules (serving.json).",
+        ),
+        subgroups=_subgroup_lines(evaluated),
+        caveats=limits,
+        run_id=evaluated.run_id,
+    )
+
+
+def _subgroup_lines(evaluated: Evaluated) -> list[str]:
+    """Each grouping in a line: the range of AUC over its groups, label by label worst first."""
+    lines = []
+    if len(evaluated.subgroups):
+        for name, group in evaluated.subgroups.groupby("grouping", sort=False):
+            means = group.groupby("group")["auc"].mean()
+            said = ", ".join(f"{text} {value:.2f}" for text, value in means.items())
+            lines.append(f"mean AUC by {name}: {said}")
+    return lines or ["none could be formed"]
+
+
+def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
+    """What a reader must know before believing a figure."""
+    source = evaluated.scored.stored.manifest["source"]
+    assessment = evaluated.slices or evaluated.exams
+    found = []
+    if source == "phantom":
+        found.append(
+            "Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients."
+        )
+    if model.get("weights.start") == "random":
+        found.append(
+            "The backbone started at random, without pretraining: this is far below what the method can do."
+        )
+    few = [
+        f"{one.label} ({one.num_positive_patients})"
+        for one in assessment.metrics.per_label
+        if one.is_estimable and (one.num_positive_patients or 0) < FEW_PATIENTS
+    ]
+    if few:
+        found.append(
+            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples; with so few, "
+            "intervals by resampling are too narrow."
+        )
+    found += [*_not_estimable(evaluated), *_unrepresented(evaluated)]
+    if is_own_data(evaluated):
+        found.append(
+            "Training and test come from one source: scanners and hospitals elsewhere differ, and figures "
+            "there will be lower."
+        )
+    found += [
+        "Intervals show how much chance in the choice of test patients matters, not what another training would give.",
+        "No adjustment is made for the number of labels, metrics and subgroups that are looked at.",
+        "Sensitivity and specificity on validation flatter, since thresholds were chosen there.",
+        "Exams hold every series of a study in the set; labels say nothing of age, size or danger of a bleed.",
+    ]
+    return found
+
+
+def _not_estimable(evaluated: Evaluated) -> list[str]:
+    """Of slices and of exams, the labels without a figure: all exams may have what only some slices show."""
+    found = []
+    for assessment in (evaluated.slices, evaluated.exams):
+        if assessment is None:
+            continue
+        unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
+        if unknown:
+            found.append(
+                f"Not estimable, for want of positive or negative {assessment.predictions.unit}: {', '.join(unknown)}."
+            )
+    return found
+
+
+def _unrepresented(evaluated: Evaluated) -> list[str]:
+    """How many slices, or exams where labels are of those, show only bleeds that the model has no label for."""
+    scored = evaluated.scored
+    shows = scheme_of_labels(scored.specification.labels).unrepresented(scored.stored.subtypes[scored.rows])
+    count, unit = int(shows.sum()), SLICES
+    if evaluated.slices is None:  # each slice carries its exam's labels
+        count, unit = scored.stored.table["study_uid"].iloc[scored.rows[shows]].nunique(), EXAMS
+    if not count:
+        return []
+    return [f"{count:,} {unit} show only bleeds that this model has no label for; they count as negatives."]
+
+
+def is_own_data(evaluated: Evaluated) -> bool:
+    """Whether the test split is that of the set trained on: the card of a version is of its own test, not of any."""
+    return evaluated.scored.specification.data_digest == evaluated.scored.stored.digest
+
+
+def model_name(evaluated: Evaluated) -> str:
+    labels = evaluated.scored.specification.labels
+    return f"a {len(labels)}-class classifier of intracranial haemorrhage"

@@ -1,0 +1,1 @@
+"""The stage `main`: its options, what it does, and its helpers."""

@@ -1,0 +1,35 @@
+"""The whole job: preprocess, train, evaluate and promote as child runs of one parent."""
+
+from dataclasses import asdict
+
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.options import EvaluateOptions, MainOptions, PromoteOptions
+from ich_mlflow.stages.common.recipes import chosen_hyperparameters
+from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.promote.promote import promote
+from ich_mlflow.stages.train.train import open_stored_set, train
+from ich_mlflow.tracking.registry import CHAMPION, champion_version
+from ich_mlflow.tracking.run import start_run
+
+SERVE_PORT = 5001
+
+
+def main(options: MainOptions) -> None:
+    """Run the four stages and print the commands that look at the result and serve it."""
+    with start_run("main") as run:
+        run.params(asdict(options), prefix="main")
+        chosen_hyperparameters(options)  # a mistake in them shows before minutes go into the data
+        trained = train(options, nested=True, stored=open_stored_set(options))
+        evaluated = evaluate(
+            EvaluateOptions(model=trained.serving_uri, data=str(trained.stored_path)), nested=True
+        )
+        assert evaluated is not None
+        promote(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
+        run.metrics(evaluated.as_metrics())
+    name = class_scheme(trained.num_classes).model_name
+    print(
+        f"\nLook at the runs:    mlflow ui --workers 1\n"
+        f"Serve the champion:  mlflow models serve -m models:/{name}@{CHAMPION} -p {SERVE_PORT} "
+        f"--env-manager local   (version {champion_version(name)})\n"
+        "Research software, not a medical device."
+    )

@@ -1,0 +1,1 @@
+"""The stage `predict`: its options, what it does, and its helpers."""

@@ -1,0 +1,330 @@
+"""One's own DICOM files, scored: from a folder of all sorts of files to a worklist."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ich_mlflow import __version__
+from ich_mlflow.dicom.findings import Algorithm
+from ich_mlflow.errors import DataError
+from ich_mlflow.intake.archive import is_zip, unpack
+from ich_mlflow.intake.files import files_digest, files_of
+from ich_mlflow.intake.lungs import has_lungs
+from ich_mlflow.intake.plan import PlannedSeries, Study, plan
+from ich_mlflow.intake.survey import Skipped, survey
+from ich_mlflow.options import AUTO, PredictOptions, is_true
+from ich_mlflow.prediction import tables
+from ich_mlflow.prediction.engine_local import Workers, score_locally
+from ich_mlflow.prediction.out_folder import (
+    FILES,
+    PAGE,
+    PREDICTIONS,
+    SERIES,
+    SKIPPED,
+    WORKLIST,
+    OutFolder,
+    digest_of,
+)
+from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
+from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
+from ich_mlflow.prediction.score import note_path, read_note
+from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
+from ich_mlflow.report.render import worklist_html
+from ich_mlflow.report.worklist import Shown
+from ich_mlflow.serving.request import Asked
+from ich_mlflow.serving.response import Answerer, ModelVersion
+from ich_mlflow.stages.common.scoring import LoadedModel, champion_name, load_model
+from ich_mlflow.system.processes import num_cores, write_whole
+from ich_mlflow.tracking.run import NOTICE, Run, start_run
+
+PREDICTIONS_FOLDER = Path("predictions")
+#: What MLflow keeps where the command is called, should that be the input.
+_OURS = ("mlflow.db", "mlruns", "mlartifacts")
+#: Made once where no input is named, to look at what the stage does.
+PHANTOM_STUDIES = Path("data") / "phantom-studies"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """All that a prediction goes by. but: what below the input is ours. settings: what tells it from another one."""
+
+    options: PredictOptions
+    model: LoadedModel
+    answerer: Answerer
+    asked: Asked
+    out: OutFolder
+    but: tuple[Path, ...]
+    settings: dict[str, Any]
+
+    @property
+    def workers(self) -> int:
+        return self.options.workers or num_cores()
+
+
+def predict(options: PredictOptions) -> Path:
+    """Score the input and write the results; return their folder. What was made before with these options is found.
+
+    The run gets counts and times: no name of a file, patient or study.
+    """
+    with start_run("predict", private=True) as run, _one_line():
+        path = _input(options)
+        model = load_model(options.model if options.model != AUTO else champion_name())
+        job = _job(options, path, model)
+        run.params(
+            {**job.settings["options"], "engine": options.engine, "workers": job.workers}, prefix="predict"
+        )
+        run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
+        summary = job.out.finished(job.settings)
+        if summary is None:
+            with job.out.open(job.settings):
+                summary = _predict(job, path)
+                job.out.finish(summary)
+        else:
+            print("this prediction was made before: nothing is scored again")
+        _log(run, summary)
+        _say(job.out, summary)
+        return job.out.path
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What the system refuses, as a user's mistake. Names of files in its messages may be names of patients."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"a file or folder can't be read or written ({error.strerror or type(error).__name__}): check input, out "
+            "and their disks; the same command goes on from here"
+        ) from None
+
+
+def _input(options: PredictOptions) -> Path:
+    if options.input != AUTO:
+        path = Path(os.path.expanduser(options.input)).absolute()
+        if not path.exists():
+            raise DataError(
+                f"input {path} is not there, expected a DICOM file, a folder or a zip: pass -P input=<path>"
+            )
+        return path
+    if not PHANTOM_STUDIES.is_dir():
+        from ich_mlflow.phantom.studies import StudySetOptions, write_study_set  # loads the anatomy
+
+        print(f"no input was named: phantom studies are made in {PHANTOM_STUDIES}")
+        part = PHANTOM_STUDIES.with_name(f"{PHANTOM_STUDIES.name}.partial")
+        write_study_set(part, StudySetOptions(studies=4, exam_rate=0.35, junk=12))
+        part.rename(PHANTOM_STUDIES)
+    return PHANTOM_STUDIES.absolute()
+
+
+def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
+    specification = model.specification
+    version = ModelVersion.of(model.uri, specification)
+    decides_by = specification.decides_by if options.operating_point == AUTO else options.operating_point
+    told = {
+        "model": model.uri,
+        "series": options.series,
+        "operating_point": decides_by,
+        "pictures": options.pictures,
+        "dicom": options.dicom.lower(),
+    }
+    ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
+    but = (ours, *(Path(name).absolute() for name in _OURS))
+    settings = {"input": str(path), "options": told, FILES: files_digest(files_of(path, but=but))}
+    # No part of the input's name: it may be a patient's.
+    name = digest_of(path, *told.values(), settings[FILES])
+    out = OutFolder(ours / name if options.out == AUTO else ours)
+    return _Job(
+        options=options,
+        model=model,
+        answerer=Answerer(specification=specification, version=version),
+        asked=Asked(operating_point=decides_by),
+        out=out,
+        but=but,
+        settings=settings,
+    )
+
+
+def _predict(job: _Job, path: Path) -> dict[str, Any]:
+    started = time.monotonic()
+    files = unpack(path, job.out.unpacked) if is_zip(path) else files_of(path, but=job.but)
+    found = survey(files, workers=job.workers)
+    print(
+        f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}"
+    )
+    if not found.studies:
+        raise DataError(
+            f"none of the {len(files):,} files is a CT image{_but(found.reasons())}: expected DICOM files of CT; "
+            "pass another -P input="
+        )
+    studies = plan(found.studies, series=job.options.series, look=has_lungs)
+    chosen = [series for study in studies for series in study.series]
+    num_series = sum(len(study.rows) for study in studies)
+    print(f"{num_series:,} series: {len(chosen):,} plain head CT to score{_why_not(studies)}")
+    with Workers(job.model.classifier, job.workers) as workers:
+        _score(job, chosen, workers)
+        scored_after = time.monotonic() - started
+        results = in_order(_results(job, studies))
+        _make(job, results, workers)
+    _write(job, results, found.skipped, studies)
+    return _summary(
+        job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after
+    )
+
+
+def _score(job: _Job, chosen: Sequence[PlannedSeries], workers: Workers) -> None:
+    left = [series for series in chosen if not note_path(job.out.notes, series.key).exists()]
+    total = sum(len(series.files) for series in chosen)
+    done = total - sum(len(series.files) for series in left)
+    if done:
+        print(f"{done:,} of {total:,} slices were scored before")
+    scoring = _scoring(job, left, workers)
+    with tqdm(total=total, initial=done, desc="scoring", unit="slice") as progress, closing(scoring):
+        for count in scoring:
+            progress.update(count)
+
+
+def _scoring(job: _Job, left: Sequence[PlannedSeries], workers: Workers) -> Generator[int, None, None]:
+    if left and job.options.engine == "spark":
+        from ich_mlflow.prediction.engine_spark import score_on_spark
+
+        yield from score_on_spark(
+            left,
+            job.model.specification,
+            job.model.uri,
+            job.out.notes,
+            master=job.options.spark_master,
+        )
+    else:
+        yield from score_locally(left, workers, job.out.notes)
+
+
+def _results(job: _Job, studies: Sequence[Study]) -> list[StudyResult]:
+    results = []
+    for study in studies:
+        scores = {series.key: read_note(job.out.notes, series.key) for series in study.series}
+        known = {key: score for key, score in scores.items() if score is not None}
+        results.append(judge(study, known, job.answerer, job.asked))
+    return results
+
+
+def _make(job: _Job, results: Sequence[StudyResult], workers: Workers) -> None:
+    """Pictures and DICOM of every study that was scored."""
+    version = job.answerer.version
+    options = OutputOptions(
+        pictures=job.options.pictures,
+        dicom=is_true(job.options.dicom),
+        algorithm=Algorithm(
+            model_name=version.name,
+            model_version=version.version,
+            operating_point=job.asked.operating_point,
+            project_version=__version__,
+        ),
+    )
+    left = [one for one in results if one.said and made_outputs(job.out, one) is None]
+    with tqdm(total=len(left), desc="pictures and DICOM", unit="study", disable=not left) as progress:
+        for _ in workers.run(make_outputs, [(one, job.out, options) for one in left]):
+            progress.update()
+
+
+def _write(
+    job: _Job, results: Sequence[StudyResult], skipped: Sequence[Skipped], studies: Sequence[Study]
+) -> None:
+    made = {one.study.number: made_outputs(job.out, one) for one in results}
+    lacking = [outputs.why_none for outputs in made.values() if outputs is not None and outputs.why_none]
+    if lacking:
+        print(f"{len(lacking):,} studies lack pictures or DICOM; the first: {lacking[0]}")
+    pictures: dict[int, list[Shown]] = {}
+    for one in results:
+        outputs = made[one.study.number]
+        if outputs is not None and outputs.pictures and len(pictures) < MAX_SECTIONS:
+            pictures[one.study.number] = [
+                Shown(caption=caption, jpeg=(job.out.pictures / name).read_bytes())
+                for caption, name in outputs.pictures
+            ]
+    version, specification = job.answerer.version, job.model.specification
+    page = worklist_page(
+        results,
+        pictures,
+        Counter(one.reason for one in skipped),
+        specification=specification,
+        version=version,
+        operating_point=job.asked.operating_point,
+        notice=f"{NOTICE} Nothing here may decide about a patient.",
+        made_by=f"ich_mlflow {__version__}, {job.model.uri}, trained on {specification.trained_on}.",
+    )
+    num_dicom = {number: outputs.dicom for number, outputs in made.items() if outputs is not None}
+    folder = job.out.path
+    for name, frame in (
+        (PREDICTIONS, tables.predictions(results, specification.labels, version, job.asked.operating_point)),
+        (WORKLIST, tables.worklist(results, num_dicom)),
+        (SERIES, tables.series_table(studies)),
+        (SKIPPED, tables.skipped_table(skipped)),
+    ):
+        write_whole(folder / name, tables.as_csv(frame))
+    write_whole(folder / PAGE, worklist_html(page))
+
+
+def _summary(
+    job: _Job,
+    results: Sequence[StudyResult],
+    reasons: Counter[str],
+    *,
+    num_files: int,
+    num_series: int,
+    seconds: float,
+) -> dict[str, Any]:
+    statuses = Counter(one.status for one in results)
+    num_slices = sum(len(one.slices) for one in results)
+    return {
+        "settings": job.settings,
+        "counts": {
+            "files": num_files,
+            "files_left_out": sum(reasons.values()),
+            "studies": len(results),
+            "series": num_series,
+            "series_scored": sum(len(one.study.series) for one in results),
+            "slices": num_slices,
+            "slices_unusable": sum(bool(one.error) for result in results for one in result.slices),
+            **{status.replace(" ", "_"): statuses[status] for status in STATUSES},
+        },
+        "left_out": dict(reasons),
+        "seconds_to_scores": round(seconds, 2),
+    }
+
+
+def _log(run: Run, summary: dict[str, Any]) -> None:
+    run.metrics({f"predict/{name}": count for name, count in summary["counts"].items()})
+    run.metrics({f"predict/left_out/{reason}": count for reason, count in summary["left_out"].items()})
+    run.metrics({"predict/seconds_to_scores": summary["seconds_to_scores"]})
+
+
+def _say(out: OutFolder, summary: dict[str, Any]) -> None:
+    counts = summary["counts"]
+    print(
+        f"{counts['studies']:,} studies: {counts['flagged']:,} flagged, {counts['look']:,} to look at, "
+        f"{counts['not_flagged']:,} not flagged ({counts['slices']:,} slices, {counts['slices_unusable']:,} unusable)\n"
+        f"{out.path / PAGE}\n{NOTICE}"
+    )
+
+
+def _but(reasons: Counter[str]) -> str:
+    if not reasons:
+        return ""
+    said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
+    return f" (left out: {said})"
+
+
+def _why_not(studies: Sequence[Study]) -> str:
+    """Why the other series are not scored, without the numbers and words that tell one from another."""
+    whys = Counter(
+        row.why.split(":")[0].split(" (")[0] for study in studies for row in study.rows if not row.chosen
+    )
+    said = "; ".join(f"{count:,} {why}" for why, count in whys.most_common())
+    return f" (not: {said})" if said else ""

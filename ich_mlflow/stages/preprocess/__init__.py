@@ -1,0 +1,1 @@
+"""The stage `preprocess`: its options, what it does, and its helpers."""

@@ -1,0 +1,1 @@
+"""The stage `promote`: its options, what it does, and its helpers."""

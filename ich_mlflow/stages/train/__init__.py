@@ -1,0 +1,1 @@
+"""The stage `train`: its options, what it does, and its helpers."""

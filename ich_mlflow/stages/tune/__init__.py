@@ -1,0 +1,1 @@
+"""The stage `tune`: its options, what it does, and its helpers."""

@@ -1,0 +1,154 @@
+"""What the options of a search mean: its space, its name, and where it is kept."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import OptionError
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.slice_cnn.hyperparameters import FIXED_BY_RECIPE, HYPERPARAMETER_NAMES, Hyperparameters
+from ich_mlflow.options import AUTO, TrainOptions, TuneOptions, is_true
+from ich_mlflow.stages.common.recipes import chosen_hyperparameters, converted, recipe_name
+from ich_mlflow.stages.common.training_data import reachable_sampling, training_rows
+from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.tune.trial import MONITORED
+from ich_mlflow.tuning.search import SearchOptions
+from ich_mlflow.tuning.space import AUGMENTATION, Space, is_lever, parse_lever
+
+JOURNAL_FILE = "search.journal"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the options mean: the space, the search's name, and where it is kept. Raises OptionError."""
+
+    options: TuneOptions
+
+    def __post_init__(self) -> None:
+        assert self.space
+
+    @cached_property
+    def _base(self) -> tuple[str, Hyperparameters]:
+        """The recipe and what is fixed, trained in full."""
+        options = self.options
+        name, base = chosen_hyperparameters(
+            replace(options, monitor="val_auc" if options.monitor == AUTO else options.monitor),
+            without=self._levers_said,
+        )
+        if options.augmentation != AUTO and not is_lever(options.augmentation):
+            factor = _converted(AUGMENTATION, options.augmentation)
+            base = Space(base=base, levers={}).setting({AUGMENTATION: factor})
+        return name, base
+
+    @property
+    def recipe(self) -> str:
+        return self._base[0]
+
+    @property
+    def base(self) -> Hyperparameters:
+        return self._base[1]
+
+    @cached_property
+    def _levers_said(self) -> dict[str, str]:
+        return {name: text for name, text in self._said.items() if is_lever(text)}
+
+    def allowed_by(self, stored: StoredSet) -> Space:
+        """The space without sampling rates that the training rows do not allow."""
+        scheme = class_scheme(self.base.num_classes)
+        rows, _ = training_rows(stored, scheme, epidural_only=self.options.epidural_only)
+        lowest, highest = reachable_sampling(stored, rows, scheme)
+        # At the very end a mixture is found slowly, and shows a few slices again and again.
+        return self.space.sampling_within(lowest, 0.95 * highest)
+
+    @property
+    def _said(self) -> dict[str, str]:
+        said = {name: getattr(self.options, name) for name in (*HYPERPARAMETER_NAMES, AUGMENTATION)}
+        return {name: text for name, text in said.items() if text != AUTO}
+
+    @cached_property
+    def space(self) -> Space:
+        """What trials vary."""
+        levers = {name: parse_lever(name, text, _converted) for name, text in self._levers_said.items()}
+        made_of = FIXED_BY_RECIPE.get(recipe_name(self.options), ())
+        for name in made_of:
+            if name in levers:
+                raise OptionError(
+                    f"{name} is {levers[name]}, but it makes recipe={self.recipe}: leave out one of the two"
+                )
+        base = self.base
+        if self.options.trial_epochs != AUTO:
+            if "epochs" in levers:
+                raise OptionError(
+                    "epochs varies and trial_epochs is said, expected one of the two: leave out one"
+                )
+            base = replace(base, epochs=int(self.options.trial_epochs))
+        space = Space.of(base, levers, fixed=(*made_of, *self._said))
+        if not space.levers:
+            raise OptionError(
+                "every hyperparameter is fixed, expected one that varies: leave one out, or say a..b"
+            )
+        return space
+
+    @cached_property
+    def name(self) -> str:
+        """Of the search."""
+        options = self.options
+        if options.search != AUTO:
+            return options.search
+        text = json.dumps(what_counts(options), sort_keys=True)
+        name = f"{self.base.num_classes}class-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return name if is_true(options.resume) else f"{name}-{uuid.uuid4().hex[:6]}"
+
+    @property
+    def folder(self) -> Path:
+        """What the search keeps on this machine: journal, workers' logs, checkpoints, the recipe."""
+        return Path(self.options.checkpoints) / "searches" / self.name
+
+    @property
+    def storage(self) -> str:
+        """A file or a URL."""
+        return str(self.folder / JOURNAL_FILE) if self.options.storage == AUTO else self.options.storage
+
+    @property
+    def search_options(self) -> SearchOptions:
+        options, base = self.options, self.space.base
+        epochs = max((base.epochs, *(int(end) for end in self._ends("epochs"))))
+        warmup = max((base.warmup_epochs, *(int(end) for end in self._ends("warmup_epochs"))))
+        return SearchOptions(
+            name=self.name,
+            direction=MONITORED[base.monitor][1],  # type: ignore[arg-type]
+            sampler=options.sampler,
+            pruner=options.pruner,
+            num_trials=options.trials,
+            num_steps=warmup + epochs,
+            first_step=warmup + 1,
+            seed=options.seed,
+        )
+
+    def _ends(self, name: str) -> tuple[Any, ...]:
+        lever = self.space.levers.get(name)
+        return () if lever is None else lever.ends
+
+    @cached_property
+    def train_options(self) -> TrainOptions:
+        """The part that train takes; hyperparameters are told apart."""
+        said = {field.name: getattr(self.options, field.name) for field in fields(TrainOptions)}
+        for name in HYPERPARAMETER_NAMES:
+            said[name] = AUTO
+        return TrainOptions(**{**said, "workers": 0, "resume": "true"})
+
+
+def _converted(name: str, text: str) -> Any:
+    if name != AUGMENTATION:
+        return converted(name, text)
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"{name} is {text!r}, expected a number, or a range as 0..2: pass -P {name}=…"
+        ) from None

@@ -1,0 +1,174 @@
+"""Where the backbone's weights come from: ImageNet, phantoms, a file, or chance. Always said, never guessed."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from ich_mlflow.errors import ModelError
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES, build_backbone, inflate, set_weights, weights_of
+from ich_mlflow.models.slice_cnn.classifier import backbone_of
+from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
+
+#: A firewall that swallows packets must not hold a training run up for minutes.
+CONNECT_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A backbone and where its weights come from: said is one line.
+
+    name: imagenet, phantom, random or file:<name>.
+    """
+
+    backbone: keras.Model
+    name: str
+    said: str
+
+
+def start_backbone(
+    weights: str, *, image_size: int | None, name: str = "efficientnet-b0", num_slices: int = 1
+) -> Start:
+    """Build the backbone of that name and load its weights; with several slices those of the stem are inflated.
+
+    weights: `imagenet`; `phantom`, which come with the package; `random`; the path of a .keras, .weights.h5 or .npz
+    file; or `auto`: ImageNet where it is at hand or Keras can download it, else phantom, else (a backbone that has no
+    such weights) random. Raises ModelError where what was asked for can't be had.
+    """
+    starter = _Starter(name=name, image_size=image_size, num_slices=num_slices)
+    if weights == "random":
+        return starter.random(f"weights: {starter.title} starts at random")
+    if weights == "phantom":
+        return starter.phantom()
+    if weights == "imagenet":
+        return starter.imagenet()
+    return starter.auto() if weights == "auto" else starter.from_file(Path(weights))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Starter:
+    """Which backbone starts."""
+
+    name: str
+    image_size: int | None
+    num_slices: int
+
+    @property
+    def title(self) -> str:
+        return BACKBONES[self.name].title
+
+    def build(self, *, weights: str | None = None, num_slices: int | None = None) -> keras.Model:
+        return build_backbone(
+            name=self.name,
+            image_size=self.image_size,
+            weights=weights,
+            num_slices=num_slices or self.num_slices,
+        )
+
+    def random(self, said: str) -> Start:
+        return Start(backbone=self.build(), name="random", said=said)
+
+    def auto(self) -> Start:
+        """ImageNet, else phantom, else random; why not ImageNet is said."""
+        try:
+            return self._imagenet()
+        except Exception as error:  # Keras raises a bare Exception where the download fails
+            reason = f"weights: ImageNet can't be had ({_first_line(error)}), so"
+        if not self._phantom_path.exists():
+            return self.random(f"{reason} {self.title} starts at random; expect little from a small data set")
+        return self.phantom(f"{reason} {self.title} starts from this project's phantoms")
+
+    def imagenet(self) -> Start:
+        try:
+            return self._imagenet()
+        except ModelError:  # of a file that comes with the package: nothing to fetch
+            raise
+        except Exception as error:  # as above
+            raise ModelError(
+                f"weights=imagenet can't be had ({_first_line(error)}): put {BACKBONES[self.name].file} into "
+                "~/.keras/models, or pass -P backbone=efficientnet-lite0, whose ImageNet weights come with the "
+                "package, -P weights=phantom, or -P weights=<path>"
+            ) from None
+
+    def _imagenet(self) -> Start:
+        with _connect_timeout(CONNECT_TIMEOUT_S):
+            backbone = self.build(weights="imagenet")
+        return Start(backbone=backbone, name="imagenet", said=f"weights: {self.title} starts from ImageNet")
+
+    @property
+    def _phantom_path(self) -> Path:
+        return shipped_path(f"{self.name}-phantom")
+
+    def phantom(self, said: str = "") -> Start:
+        if not self._phantom_path.exists():
+            having = [BACKBONES[name].title for name in BACKBONES if shipped_path(f"{name}-phantom").exists()]
+            raise ModelError(
+                f"weights=phantom come with the package for {' and '.join(having) or 'no backbone'}, not for "
+                f"{self.title}: pass -P backbone= accordingly, or -P weights=imagenet"
+            )
+        return Start(
+            backbone=self._read_npz(self._phantom_path),
+            name="phantom",
+            said=said or f"weights: {self.title} starts from this project's phantoms",
+        )
+
+    def from_file(self, path: Path) -> Start:
+        if not path.is_file():
+            raise ModelError(
+                f"weights file {path} does not exist, expected auto, imagenet, phantom, random, or a .keras, "
+                ".weights.h5 or .npz file"
+            )
+        try:
+            backbone = self._read(path)
+        except Exception as error:  # Keras' readers raise many kinds for a file that doesn't fit
+            raise ModelError(
+                f"weights file {path} does not fit {self.title} without top ({_first_line(error)}): expected a "
+                "classifier or backbone that Keras saved as .keras, its weights as .weights.h5, or what pretrain wrote "
+                "as .npz"
+            ) from None
+        return Start(
+            backbone=backbone, name=f"file:{path.name}", said=f"weights: {self.title} starts from {path}"
+        )
+
+    def _read_npz(self, path: Path) -> keras.Model:
+        alone, found = self.build(num_slices=1), read_weights(path)
+        # Lite0's layers are among those of B0, so its shapes alone would let B0's weights in.
+        of = found.about.get("backbone", self.name)
+        if of != self.name:
+            raise ModelError(f"{path} holds weights of {of}: pass -P backbone={of}")
+        put_weights(alone, found.arrays)
+        return alone if self.num_slices == 1 else inflate(alone, self.num_slices)
+
+    def _read(self, path: Path) -> keras.Model:
+        if path.suffix == ".npz":
+            return self._read_npz(path)
+        backbone = self.build()
+        if path.suffix == ".keras":
+            set_weights(backbone, weights_of(backbone_of(keras.models.load_model(path, compile=False))))
+            return backbone
+        try:
+            backbone.load_weights(path)
+        except ValueError:
+            if self.num_slices == 1:
+                raise
+            alone = self.build(num_slices=1)
+            alone.load_weights(path)
+            set_weights(backbone, alone.get_weights())
+        return backbone
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextmanager
+def _connect_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,42 @@
+import pytest
+
+from ich_mlflow.serving import package
+from ich_mlflow.serving.packaging import Columns, signature_fault, size_mb
+
+GIVES = {"probability_any", "decision_any"}
+
+
+@pytest.fixture
+def signatures(monkeypatch):
+    known = {
+        "ours": Columns({"dicom"}, set(), GIVES),
+        "more": Columns({"dicom", "pixels"}, set(), {*GIVES, "warnings"}),
+        "needy": Columns({"dicom", "pixels"}, {"pixels"}, GIVES),
+        "pixels": Columns({"pixels"}, {"pixels"}, GIVES),
+        "none": Columns(set(), set(), GIVES),
+    }
+    monkeypatch.setattr(package, "_columns", known.get)
+
+
+@pytest.mark.parametrize(
+    ("model", "replaced", "said"),
+    [
+        ("ours", None, ""),
+        ("ours", "ours", ""),
+        ("more", "ours", ""),
+        ("ours", "more", "it takes dicom, where the champion takes dicom, pixels"),
+        ("needy", "ours", "it takes dicom, pixels, where the champion takes dicom"),
+        ("pixels", "ours", "it takes pixels, where the champion takes dicom"),
+        ("pixels", None, "it takes pixels, expected a column dicom"),
+        ("none", None, "it takes no column, expected a column dicom"),
+    ],
+)
+def test_a_model_fits_where_requests_and_answers_of_the_champions_do(signatures, model, replaced, said):
+    assert signature_fault(model, replaced) == said
+
+
+def test_the_signature_and_size_are_the_logged_models_own(trained):
+    assert signature_fault(trained.serving_uri, trained.serving_uri) == ""
+    assert "expected a column dicom" in signature_fault(trained.keras_uri, None)
+    # EfficientNet-B0 twice, as .keras and as .tflite: 4 million weights of 4 bytes each
+    assert 30 < size_mb(trained.serving_uri) < 60

@@ -1,0 +1,397 @@
+import base64
+import re
+import shlex
+from html import unescape
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ich_mlflow.dataset.build import BuildOptions, build_stored_set
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.errors import DataError, ModelError, OptionError
+from ich_mlflow.evaluation.metrics import with_any
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.options import EvaluateOptions, PromoteOptions, TrainOptions
+from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
+from ich_mlflow.report.claim import CLAIM_ITEMS
+from ich_mlflow.serving.packaging import load_classifier
+from ich_mlflow.stages.common.scoring import score_rows
+from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.promote.promote import promote
+from ich_mlflow.stages.train.train import train
+from tests.conftest import LABELS
+from tests.factories import ArraySource, write_ctich, write_dicom
+from tests.sources.cq500_tree import SUBDURAL, read_row, write_reads, write_series
+
+
+def _run(run_id):
+    return mlflow.MlflowClient().get_run(run_id)
+
+
+def _artifact(run_id, path):
+    return mlflow.artifacts.load_text(f"runs:/{run_id}/{path}")
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    return evaluate(EvaluateOptions(model=trained.serving_uri, resamples=100))
+
+
+def test_the_run_holds_report_card_checklist_tables_predictions_and_figures(evaluated):
+    client = mlflow.MlflowClient()
+    paths = {
+        item.path
+        for folder in ("", "figures", "tables")
+        for item in client.list_artifacts(evaluated.run_id, folder)
+    }
+    figures = {
+        f"figures/test_{unit}_{name}.png"
+        for unit in ("slices", "exams")
+        for name in (
+            "roc",
+            "precision_recall",
+            "reliability",
+            "histograms",
+            "confusion",
+            "cooccurrence",
+            "auc",
+        )
+    }
+    tables = {
+        "tables/test_slices.json",
+        "tables/test_exams.json",
+        "tables/test_slices_operating_points.json",
+        "tables/test_exams_operating_points.json",
+        "tables/test_metrics.json",
+    }
+    assert {
+        "report.html", "model_card.md", "claim_checklist.md", "predictions.csv", "figures/test_heat_maps.png",
+        *figures, *tables,
+    } <= paths  # fmt: skip
+
+
+def test_metrics_are_of_calibrated_probabilities_of_the_test_split(evaluated, trained, stored_set):
+    metrics = _run(evaluated.run_id).data.metrics
+    rows = stored_set.rows("test")
+    classifier = load_classifier(trained.serving_uri)
+    probabilities = classifier.specification.slices.calibrated(score_rows(classifier, stored_set, rows))
+    truth = stored_set.subtypes[rows]
+    for i, label in enumerate(SUBTYPES):
+        assert metrics[f"test/auc/{label}"] == pytest.approx(
+            roc_auc_score(truth[:, i], probabilities[:, i]), abs=1e-12
+        )
+    table = stored_set.table.iloc[rows].assign(p=probabilities[:, 1], t=truth[:, 1])
+    exams = table.groupby("study_uid").agg({"p": "max", "t": "max"})
+    if classifier.specification.aggregation == "max":
+        assert metrics["test/exam/auc/intraparenchymal"] == pytest.approx(
+            roc_auc_score(exams["t"], exams["p"])
+        )
+    assert metrics["test/exam/num_exams"] == len(exams)
+    assert metrics["test/num_slices"] == len(rows)
+    # every patient of this set has its label on all slices, so height says nothing that the mean doesn't
+    position = stored_set.table["position_fraction"].to_numpy()[rows]
+    said = classifier.specification.floors["position"].probabilities(position)
+    assert metrics["test/auc_floor/epidural"] == roc_auc_score(truth[:, 0], said[:, 0])
+
+
+def test_a_label_of_one_patient_has_a_figure_and_no_interval(evaluated):
+    metrics = _run(evaluated.run_id).data.metrics
+    positive = [name for name in SUBTYPES if metrics[f"test/num_positive_patients/{name}"] < 3]
+    assert positive
+    for label in positive:
+        assert f"test/auc/{label}" in metrics
+        assert f"test/auc_low/{label}" not in metrics
+    # nor has a mean that it is part of; the accuracies have theirs
+    assert "test/auc_low/macro" not in metrics
+    table = evaluated.slices.table().set_index(["metric", "label"])
+    assert table.loc[("accuracy", "mean"), "low"] <= table.loc[("accuracy", "mean"), "high"]
+
+
+def test_predictions_are_a_row_a_slice(evaluated, stored_set):
+    path = mlflow.artifacts.download_artifacts(run_id=evaluated.run_id, artifact_path="predictions.csv")
+    table = pd.read_csv(path)
+    rows = stored_set.rows("test")
+    assert table["sop_uid"].tolist() == stored_set.table["sop_uid"].iloc[rows].tolist()
+    np.testing.assert_allclose(table["probability_subdural"], evaluated.scored.probabilities[:, 4])
+    np.testing.assert_array_equal(table["true_subdural"], stored_set.subtypes[rows][:, 4])
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(evaluated):
+    html = _artifact(evaluated.run_id, "report.html")
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
+    assert "<script" not in html
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    assert len(pictures) >= 14
+    assert all(base64.b64decode(png).startswith(b"\x89PNG") for png in pictures)
+    for said in (
+        "not a medical device",
+        "Fewer than 10 positive patients",
+        "mlflow run . -e evaluate",
+        *SUBTYPES,
+    ):
+        assert said in html
+
+
+def test_the_checklist_answers_or_hands_on_every_item_of_claim(evaluated):
+    assert [item.number for item in CLAIM_ITEMS] == list(range(1, 43))
+    text = _artifact(evaluated.run_id, "claim_checklist.md")
+    assert sum(line.startswith("| ") and line[2].isdigit() for line in text.splitlines()) == 42
+    assert "**for the authors**" in text
+
+
+@pytest.fixture
+def registry(workspace):
+    """The registry; a model that the test registers is gone after it, so that other tests meet what they expect."""
+    client = mlflow.MlflowClient()
+    before = {model.name for model in client.search_registered_models()}
+    yield client
+    for model in client.search_registered_models():
+        if model.name not in before:
+            client.delete_registered_model(model.name)
+
+
+def test_the_card_becomes_the_description_of_the_registered_version(trained, evaluated, registry):
+    card = _artifact(evaluated.run_id, "model_card.md")
+    promote(PromoteOptions(run=trained.run_id, replace="true", smoke="false"), evaluated=evaluated)
+    version = mlflow.MlflowClient().get_model_version_by_alias("ich-5class", "champion")
+    assert version.tags["ich.run_id"] == trained.run_id
+    assert version.description == card
+    assert len(card) <= 5000
+    # evaluated again, a registered version gets the newer card
+    again = evaluate(EvaluateOptions(model="ich-5class@champion", resamples=200, heat_maps=0))
+    version = mlflow.MlflowClient().get_model_version("ich-5class", version.version)
+    assert version.description == _artifact(again.run_id, "model_card.md") != card
+    tags = _run(again.run_id).data.tags
+    assert tags["ich.trained_run"] == trained.run_id
+    assert tags["ich.model_uri"] == f"models:/ich-5class/{version.version}"
+
+
+def test_another_operating_point_decides_otherwise_and_ranks_alike(trained, evaluated):
+    other = evaluate(
+        EvaluateOptions(
+            model=trained.serving_uri, operating_point="sensitivity_95", resamples=100, heat_maps=0
+        )
+    )
+    chosen = load_classifier(trained.serving_uri).specification.slices
+    np.testing.assert_array_equal(other.slices.predictions.thresholds, chosen.thresholds("sensitivity_95"))
+    assert other.slices.metrics.macro_auc == evaluated.slices.metrics.macro_auc
+
+
+def test_a_model_does_not_differ_from_itself(trained):
+    found = evaluate(
+        EvaluateOptions(model=trained.serving_uri, baseline=trained.serving_uri, resamples=100, heat_maps=0)
+    )
+    for unit in ("slices", "exams"):
+        assert (found.differences[unit]["difference"] == 0).all()
+    assert _run(found.run_id).data.metrics["test/auc_difference/macro"] == 0
+    assert "Model minus baseline" in _artifact(found.run_id, "report.html")
+
+
+@pytest.fixture(scope="module")
+def four_classes(workspace, stored_set):
+    with pytest.MonkeyPatch.context() as patch:
+        from ich_mlflow.models.slice_cnn.backbones import BACKBONES
+        from tests.factories import TINY
+
+        patch.setitem(BACKBONES, "efficientnet-b0", TINY)
+        return train(
+            TrainOptions(
+                data=str(stored_set.path), num_classes="4", image_size="32", epochs="1", weights="random"
+            )
+        )
+
+
+def test_a_baseline_of_another_class_scheme_is_compared_on_shared_labels(trained, four_classes):
+    found = evaluate(
+        EvaluateOptions(
+            model=trained.serving_uri, baseline=four_classes.serving_uri, resamples=100, heat_maps=0
+        )
+    )
+    labels = set(found.differences["slices"]["label"])
+    assert "epidural" not in labels
+    assert {"subdural", "macro"} <= labels
+
+
+def test_patients_that_were_trained_on_are_refused(trained, tmp_path):
+    source = ArraySource(tmp_path, LABELS, slices_per_patient=4)
+    other = build_stored_set(source, tmp_path / "set", BuildOptions(seed=7, workers=1), progress=False)
+    with pytest.raises(ModelError, match="were in the training or validation split") as refusal:
+        evaluate(EvaluateOptions(model=trained.serving_uri, data=str(other.path)))
+    assert "\n" not in str(refusal.value)
+
+
+def test_external_data_of_a_source_is_all_test_and_says_so(trained, evaluated, registry, tmp_path):
+    promote(PromoteOptions(run=trained.run_id, replace="true", smoke="false"), evaluated=evaluated)
+    root = write_ctich(tmp_path / "ctich", ["49,1,0,0,0,0,0,1,0", "49,2,0,0,0,0,1,0,0"])
+    found = evaluate(
+        EvaluateOptions(
+            model=trained.serving_uri,
+            source="ctich",
+            data=str(root),
+            out=str(tmp_path / "set"),
+            resamples=100,
+        )
+    )
+    assert len(found.scored.rows) == 2
+    assert found.unseen_checked
+    html = _artifact(found.run_id, "report.html")
+    assert "This is external data" in html
+    assert "on the test split of ctich, 2 slices of 1 patients" in html
+    assert "nothing says that they are right." in html
+    # the only exam shows a subdural bleed, one of its two slices does not
+    others = "epidural, intraparenchymal, intraventricular, subarachnoid"
+    assert f"for want of positive or negative slices: {others}." in html
+    assert f"for want of positive or negative exams: {others}, subdural." in html
+    # the card of a version is of its own test split
+    version = mlflow.MlflowClient().search_model_versions(f"tags.`ich.run_id` = '{trained.run_id}'")
+    assert version
+    assert all("ctich" not in (one.description or "") for one in version)
+
+
+def test_labels_of_studies_are_scored_as_exams_only(trained, tmp_path):
+    root = tmp_path / "cq500"
+    write_reads(root, [read_row(1, (), SUBDURAL, SUBDURAL), read_row(2, (), (), ())])
+    for exam in (1, 2):
+        write_series(root, exam, "CT Plain")
+    found = evaluate(
+        EvaluateOptions(
+            model=trained.serving_uri,
+            source="cq500",
+            data=str(root),
+            out=str(tmp_path / "set"),
+            resamples=100,
+        )
+    )
+    assert found.slices is None
+    assert found.exams.metrics.num_slices == 2
+    metrics = _run(found.run_id).data.metrics
+    assert "test/exam/auc/subdural" in metrics
+    assert not [name for name in metrics if name.startswith("test/auc")]
+    html = _artifact(found.run_id, "report.html")
+    assert "Labels are of each study" in html
+    # what is shown of slices alone is not claimed of such a report
+    checklist = _artifact(found.run_id, "claim_checklist.md")
+    for section in ("Subgroups", "Failures", "Where the network looked"):
+        assert f"<h2>{section}</h2>" not in html
+        assert f"report.html, {section}" not in checklist
+        assert f"**for the authors**: this report has no section {section} |" in checklist
+
+
+def test_exams_with_bleeds_of_no_label_are_counted_as_exams(four_classes, tmp_path):
+    root = tmp_path / "cq 500"
+    epidural = ("ICH", "EDH")
+    write_reads(root, [read_row(1, (), epidural, epidural), read_row(2, (), (), ())])
+    for exam in (1, 2):
+        write_series(root, exam, "CT Plain")
+    told = {"model": four_classes.serving_uri, "resamples": 100, "heat_maps": 0, "source": "cq500"}
+    found = evaluate(EvaluateOptions(**told, data=str(root), out=str(root / "set"), workers=1))
+    html = _artifact(found.run_id, "report.html")
+    assert "1 exams show only bleeds that this model has no label for" in html
+    # and the command that makes the same again is one for a shell, though the path has a space
+    command = re.search(r"<pre>(.*)</pre>", html).group(1)
+    assert f"data={root / 'set'}" in shlex.split(unescape(command))
+
+
+def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_path, monkeypatch):
+    cohort = write_cohort(
+        tmp_path / "cohort",
+        CohortOptions(exams=3, seed=3, exam_rate=0.7, rows=128),
+        workers=1,
+        progress=False,
+    )
+    found = evaluate(
+        EvaluateOptions(
+            model=trained.serving_uri,
+            source="phantom",
+            data=str(cohort),
+            out=str(tmp_path / "set"),
+            resamples=100,
+        )
+    )
+    table = found.pointing.table
+    stored = StoredSet.open(tmp_path / "set")
+    positive = dict(zip(SUBTYPES, stored.subtypes.sum(axis=0), strict=True))
+    assert dict(zip(table["label"], table["slices"], strict=True)) == {k: v for k, v in positive.items() if v}
+    assert table["rate"].between(0, 1).all()
+    # 32 pixels make one place: nearly every point of the head is within half of it
+    assert found.pointing.tolerance == 128
+    assert table["chance"].between(0.5, 1).all()
+    assert "area of the bleed, third" in set(found.subgroups["grouping"])
+    assert "Pointing game" in _artifact(found.run_id, "report.html")
+    # the surest are shown beside the choice that the game is played on, and don't count
+    monkeypatch.setattr("ich_mlflow.stages.evaluate.heat_maps.MAX_POINTED", 1)
+    told = {"model": trained.serving_uri, "data": str(tmp_path / "set"), "resamples": 100}
+    found = evaluate(EvaluateOptions(**told, heat_maps=16))
+    assert (found.pointing.table["slices"] == 1).all()
+
+
+def test_a_submission_has_the_rows_of_the_sample_in_their_order(trained, tmp_path):
+    uids = [f"ID_{number:09x}" for number in (7, 3, 5)]
+    (tmp_path / "stage_2_test").mkdir()
+    for number, uid in enumerate(uids[:2]):
+        write_dicom(
+            tmp_path / "stage_2_test" / f"{uid}.dcm", np.arange(64).reshape(8, 8) + 1000 + 30 * number
+        )
+    (tmp_path / "stage_2_test" / f"{uids[2]}.dcm").write_bytes(b"no DICOM")
+    names = [f"{uid}_{label}" for uid in uids for label in (*SUBTYPES, "any")]
+    sample = tmp_path / "stage_2_sample_submission.csv"
+    sample.write_text("ID,Label\n" + "".join(f"{name},0.5\n" for name in names))
+    told = {
+        "model": trained.serving_uri, "source": "rsna", "data": str(tmp_path), "out": str(tmp_path / "set"),
+        "submission": "true",
+    }  # fmt: skip
+    assert evaluate(EvaluateOptions(**told)) is None
+    run = mlflow.search_runs(
+        ["1"], filter_string="tags.`ich.stage` = 'evaluate'", max_results=1, output_format="list"
+    )[0]
+    lines = _artifact(run.info.run_id, "submission.csv").splitlines()
+    assert lines[0] == "ID,Label"
+    assert [line.split(",")[0] for line in lines[1:]] == names
+    values = np.array([float(line.split(",")[1]) for line in lines[1:]]).reshape(3, 6)
+    classifier = load_classifier(trained.serving_uri)
+    stored = StoredSet.open(tmp_path / "set")
+    scored = classifier.specification.slices.calibrated(score_rows(classifier, stored, np.arange(2)))
+    expected = dict(zip(stored.table["sop_uid"], with_any(scored, SUBTYPES), strict=True))
+    np.testing.assert_allclose(values[0], expected[uids[0]], atol=1e-7)
+    np.testing.assert_allclose(values[1], expected[uids[1]], atol=1e-7)
+    prevalence = classifier.specification.floors["prevalence"].shares
+    np.testing.assert_allclose(values[2], with_any(prevalence, SUBTYPES)[0], atol=1e-7)
+    assert run.data.metrics["submission/slices_unread"] == 1
+
+
+def test_a_submission_needs_all_five_subtypes(four_classes, tmp_path):
+    with pytest.raises(ModelError, match="needs all five subtypes"):
+        evaluate(
+            EvaluateOptions(
+                model=four_classes.serving_uri, source="rsna", data=str(tmp_path), submission="true"
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"source": "ctich"}, "data is 'auto', expected the folder"),
+        ({"source": "liver"}, "source is 'liver'"),
+        ({"out": "results"}, "out is 'results', expected auto without source="),
+        ({"source": "rsna-test", "data": "x"}, "rsna with submission=true"),
+        ({"operating_point": "best"}, "operating_point is 'best'"),
+        ({"resamples": 5}, "resamples is 5, expected 100"),
+        ({"heat_maps": 17}, "heat_maps is 17"),
+        ({"submission": "true"}, "without source=rsna"),
+        ({"submission": "true", "source": "rsna", "data": "x", "baseline": "y"}, "baseline is 'y'"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(options, said):
+    with pytest.raises(OptionError, match=said) as refusal:
+        EvaluateOptions(**options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_that_is_no_set_is_one_line(trained, tmp_path):
+    with pytest.raises(DataError, match=r"holds no manifest\.json") as refusal:
+        evaluate(EvaluateOptions(model=trained.serving_uri, data=str(tmp_path)))
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,160 @@
+"""Training runs with a model whose quality is known: a network of one layer, for slices that show labels as bands.
+
+Run as a script it promotes in a process of its own, which may be killed on the way, or wait for another.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+
+from ich_mlflow.dataset.build import BuildOptions, build_stored_set
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.dicom.slice import Slice
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.options import PromoteOptions
+from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.stages import evaluate as evaluate_module
+from ich_mlflow.stages import promote as promote_module
+from ich_mlflow.stages.common.specification import from_validation
+from ich_mlflow.tracking.registry import MODEL_URI_TAG
+from ich_mlflow.tracking.run import start_run
+from tests.factories import ArraySource
+
+_BANDS = 8
+#: Half the size of the noise's band among those of the labels.
+#: So that the ReLU of the head lets every HU through.
+_LIFT = 2000.0
+_NOISE = 5
+
+
+class BandSource(ArraySource):
+    """Slices with a band of 64 rows for each subtype, 80 HU where it is there and 0 where not, and a band of noise."""
+
+    def read(self, file):
+        plain = super().read(file)
+        number = int(file.sop_uid[1:])
+        values = [80 * label for label in self._labels_of(number)]
+        values += [int(np.random.default_rng(number).integers(0, 80))]
+        hu = np.repeat(np.array([*values, 0, -1000], np.int16), 64)[:, None] * np.ones(512, np.int16)
+        return Slice(**{**vars(plain), "hu": hu})
+
+
+def make_set(folder: Path, *, seed: int = 0, num_patients: int = 80) -> StoredSet:
+    labels = np.random.default_rng(seed).integers(0, 2, size=(num_patients, 5)).tolist()
+    source = BandSource(folder, labels, slices_per_patient=2)
+    options = BuildOptions(seed=seed, workers=1, fractions=(0.4, 0.25, 0.35))
+    return build_stored_set(source, folder / "set", options, progress=False)
+
+
+def train_contender(stored: StoredSet, quality: float, *, num_classes: int = 5) -> str:
+    """A finished train run, and its id. quality: 1 looks at the labels' bands alone, 0 at noise alone."""
+    scheme = class_scheme(num_classes)
+    model = _network(scheme, quality)
+    with start_run("train") as run:
+        rows = stored.rows("validation")
+        probabilities = model.predict(stored.hu(rows).astype(np.float32)[..., None], verbose=0)
+        chosen = from_validation(stored, probabilities, scheme, calibration="none", rule="max_f1")
+        specification = chosen.specification(
+            stored, run_id=run.run_id, weights="random", recipe="reference", decides_by="max_f1", context=0
+        )
+        run.params(
+            {"num_classes": num_classes, "recipe": "reference", "backbone": "efficientnet-b0"}, prefix="hp"
+        )
+        run.params({"path": stored.path, "digest": stored.digest, "source": "array"}, prefix="data")
+        run.params({"start": "random", "said": "weights: made by hand"}, prefix="weights")
+        run.metrics({"val/auc/macro": 0.5 + quality / 2, "val/loss": 1 - quality})
+        _, serving_uri = log_models(model, specification, sample_hu=stored.hu(rows[:4])[..., None])
+        run.tags({MODEL_URI_TAG: serving_uri})
+        return run.run_id
+
+
+def _network(scheme, quality: float) -> keras.Model:
+    """Laid out as a classifier is: feature maps (the bands), pooled, and a head whose first layer is the identity."""
+    labels = len(scheme.labels)
+    hu = keras.Input((256, 256, 1), name="hu")
+    bands = keras.layers.Reshape((1, 1, _BANDS))(keras.layers.AveragePooling2D((256 // _BANDS, 256))(hu))
+    x = keras.layers.GlobalAveragePooling2D(name="gap")(bands)
+    x = keras.layers.Dense(_BANDS, activation="relu", name="dense")(x)
+    model = keras.Model(hu, keras.layers.Dense(labels, activation="sigmoid", name="probabilities")(x))
+    model.get_layer("dense").set_weights(
+        [np.eye(_BANDS, dtype=np.float32), np.full(_BANDS, _LIFT, np.float32)]
+    )
+    kernel = np.zeros((_BANDS, labels), np.float32)
+    offset = 5 - labels  # four classes have no epidural, the first band
+    for number in range(labels):
+        kernel[number + offset, number] = 0.05 * quality
+        kernel[_NOISE, number] = 0.05 * (1 - quality)
+    bias = -2.0 - _LIFT * kernel.sum(axis=0)
+    model.get_layer("probabilities").set_weights([kernel, bias.astype(np.float32)])
+    return model
+
+
+def quick(monkeypatch=None) -> None:
+    """Evaluate without pictures: the network has no feature maps, and none is looked at here."""
+    for name in ("log_heat_maps", "log_figures"):
+        if monkeypatch:
+            monkeypatch.setattr(evaluate_module, name, lambda *args, **kwargs: None)
+        else:
+            setattr(evaluate_module, name, lambda *args, **kwargs: None)
+
+
+def _dies_after(module, name: str) -> None:
+    whole = getattr(module, name)
+
+    def dies(*args, **kwargs):
+        whole(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(module, name, dies)
+
+
+def _waits_for(other: Path, here: Path) -> None:
+    whole = promote_module.examine
+
+    def examine(*args, **kwargs):
+        examined = whole(*args, **kwargs)
+        here.touch()
+        while not other.exists():
+            time.sleep(0.05)
+        return examined
+
+    promote_module.examine = examine
+
+
+def main() -> None:
+    told = json.loads(sys.argv[1])
+    mlflow.set_tracking_uri(told["tracking_uri"])
+    mlflow.set_experiment("tests")
+    quick()
+    if told.get("dies") == "after registering":
+        from ich_mlflow.tracking import versions
+
+        _dies_after(versions.mlflow, "register_model")
+    if told.get("dies") == "after moving champion":
+        _dies_at_champion()
+    if "waits_for" in told:
+        _waits_for(Path(told["waits_for"]), Path(told["touches"]))
+    decision = promote_module.promote(PromoteOptions(**told["options"]))
+    print("DECISION", json.dumps(decision.to_dict()), flush=True)
+
+
+def _dies_at_champion() -> None:
+    whole = mlflow.MlflowClient.set_registered_model_alias
+
+    def moved(self, name, alias, version):
+        whole(self, name, alias, version)
+        if alias == "champion":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    mlflow.MlflowClient.set_registered_model_alias = moved
+
+
+if __name__ == "__main__":
+    main()
