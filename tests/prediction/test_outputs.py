@@ -12,7 +12,7 @@ from ich_mlflow.prediction.verdict import judge
 from ich_mlflow.serving.request import Asked
 from tests.factories import write_dicom
 from tests.prediction.results import planned, score, study
-from tests.serving.test_answer import _answerer
+from tests.serving.test_response import _answerer
 
 OPTIONS = OutputOptions(
     pictures=2,

@@ -7,7 +7,7 @@ from ich_mlflow.prediction.verdict import in_order, judge
 from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.response import ModelVersion
 from tests.prediction.results import planned, score, study
-from tests.serving.test_answer import _answerer
+from tests.serving.test_response import _answerer
 
 #: Slices are decided from 0.5 up, exams from 0.85.
 ANSWERER, ASKED = _answerer(5), Asked(operating_point="max_f1")
