@@ -1,6 +1,6 @@
 import pytest
 
-from ich_mlflow.serving import package
+from ich_mlflow.serving import packaging as package
 from ich_mlflow.serving.packaging import Columns, signature_fault, size_mb
 
 GIVES = {"probability_any", "decision_any"}

@@ -11,7 +11,7 @@ import pytest
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.models.slice_cnn.saliency import saliency_maps
-from ich_mlflow.serving import package
+from ich_mlflow.serving import packaging as package
 from ich_mlflow.serving.packaging import load_classifier
 from tests.factories import write_dicom
 

@@ -2,7 +2,7 @@ import getpass
 
 import pytest
 
-from ich_mlflow import provenance
+from ich_mlflow.system import provenance
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import pytest
 
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
-from ich_mlflow.models import backbones
+from ich_mlflow.models import weights as weights_module
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES, build_backbone
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
 from ich_mlflow.models.weights import read_weights, shipped_path, write_weights
-from ich_mlflow.training import weights
+from ich_mlflow.training import initial_weights as weights
 from ich_mlflow.training.initial_weights import start_backbone
 
 SIZE = 32
@@ -37,7 +37,7 @@ def phantom_weights(tmp_path, monkeypatch):
     backbone = build_backbone(image_size=SIZE)
     backbone.set_weights([np.full(weight.shape, 0.25, np.float32) for weight in backbone.get_weights()])
     write_weights(tmp_path / "efficientnet-b0-phantom.npz", backbone, {"start": "phantom"}, half=True)
-    for place in (weights, backbones):
+    for place in (weights, weights_module):
         monkeypatch.setattr(place, "shipped_path", lambda name: tmp_path / f"{name}.npz")
     return tmp_path
 

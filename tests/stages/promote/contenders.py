@@ -20,8 +20,8 @@ from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.options import PromoteOptions
 from ich_mlflow.serving.packaging import log_models
-from ich_mlflow.stages import evaluate as evaluate_module
-from ich_mlflow.stages import promote as promote_module
+from ich_mlflow.stages.evaluate import evaluate as evaluate_module
+from ich_mlflow.stages.promote import promote as promote_module
 from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
 from ich_mlflow.tracking.run import start_run

@@ -16,7 +16,7 @@ from ich_mlflow.errors import ModelError, OptionError, PromotionError, Promotion
 from ich_mlflow.evaluation.assess import assess
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.options import EvaluateOptions, PromoteOptions
-from ich_mlflow.stages import promote as module
+from ich_mlflow.stages.promote import promote as module
 from ich_mlflow.stages.common.scoring import load_model, score
 from ich_mlflow.stages.evaluate.evaluate import evaluate
 from ich_mlflow.stages.promote.promote import command, history_text, promote, rollback
@@ -202,7 +202,7 @@ def test_the_real_server_answers_before_a_champion_is_made(runs, monkeypatch):
 def test_a_server_that_answers_otherwise_or_not_at_all_refuses(runs, monkeypatch):
     from contextlib import contextmanager
 
-    from ich_mlflow.serving import smoke
+    from ich_mlflow.serving import smoke_test as smoke
 
     @contextmanager
     def served(uri):

@@ -10,7 +10,7 @@ import pytest
 
 from ich_mlflow.errors import DataError, ModelError, TrainingError
 from ich_mlflow.options import TrainOptions
-from ich_mlflow.stages import training_job as job_module
+from ich_mlflow.stages.common import training_job as job_module
 from ich_mlflow.stages.common.unfinished import what_counts
 from ich_mlflow.stages.train.train import train
 from ich_mlflow.system.processes import locked

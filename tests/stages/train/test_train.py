@@ -12,7 +12,7 @@ from ich_mlflow.labels import SCHEMES
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.options import TrainOptions
 from ich_mlflow.serving.packaging import load_classifier
-from ich_mlflow.stages import training_job as job_module
+from ich_mlflow.stages.common import training_job as job_module
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.common.training_data import training_batches, training_rows
 from ich_mlflow.stages.train.train import train
