@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup check test demo pretrain
+.PHONY: help setup check test demo reference pretrain
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -26,6 +26,9 @@ test: setup  ## the tests
 
 demo: setup  ## the main job on phantoms: preprocess, train, evaluate, promote
 	. $(BIN)/activate && mlflow run .
+
+reference: setup  ## docs/reference/parameters.md, made again from the code
+	$(BIN)/python -m ich_mlflow.stages.reference
 
 # A stamp each: what was cut off in the second must not begin the first anew. Remove the folder to make both again.
 PRETRAINED := data/pretrained

@@ -32,7 +32,7 @@ from ich_mlflow.evaluation.floors import fit_floor
 from ich_mlflow.evaluation.metrics import EXAMS, SliceMetrics, evaluate_slices
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import scheme_of_labels
-from ich_mlflow.options import TrainOptions
+from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-cross-validation"
 MODELS = ("model-1", "model-2", "model-3")
@@ -72,7 +72,7 @@ def train_fold(arguments: argparse.Namespace, model: str, fold: int) -> None:
         TrainOptions(
             data=arguments.data, recipe=model, image_size=str(arguments.image_size), epochs=str(arguments.epochs),
             patience=str(arguments.epochs), learning_rate="1e-3", batch_size="16", batch_norm_momentum="0.9",
-            monitor="val_auc", weights=arguments.weights, missing_labels="allow", resume="true",
+            monitor="val_auc", weights=arguments.weights, missing_labels="allow", resume=True,
             seed=arguments.seed * 100 + fold, checkpoints=f"checkpoints/cv-{model}-{fold}",
         ),
         stored=stored,

@@ -17,7 +17,7 @@ def full_size_model(labels: tuple[str, ...]):
     """EfficientNet-B0 at 224 pixels with the weights and the head that came from phantoms."""
     from ich_mlflow.ct.window import BRAIN
     from ich_mlflow.labels import class_scheme
-    from ich_mlflow.models.slice_cnn.backbones import build_backbone
+    from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
     from ich_mlflow.models.slice_cnn.classifier import backbone_of, build_classifier
     from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
 

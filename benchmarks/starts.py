@@ -35,8 +35,8 @@ from ich_mlflow.evaluation.assess import assess, difference
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import ANY, class_scheme
 from ich_mlflow.models.weights import read_weights, shipped_path
-from ich_mlflow.options import TrainOptions
 from ich_mlflow.stages.demonstrate.demonstrate import BACKBONE
+from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-starts"
 PROBE = "linear probe"
@@ -79,9 +79,9 @@ def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
         TrainOptions(
             data=arguments.data, num_classes="6", backbone=backbone, weights=weights, windows=WINDOWS,
             image_size=str(arguments.image_size), epochs=str(arguments.epochs), patience=str(arguments.epochs),
-            warmup_epochs=str(arguments.warmup_epochs), learning_rate=str(arguments.learning_rate), schedule="cosine",
+            frozen_epochs=str(arguments.frozen_epochs), learning_rate=str(arguments.learning_rate), schedule="cosine",
             batch_size="16", batch_norm_momentum="0.95", rotation_degrees="15", monitor="val_auc",
-            missing_labels="allow", resume="true", seed=arguments.seed * 100 + fold,
+            missing_labels="allow", resume=True, seed=arguments.seed * 100 + fold,
             checkpoints=f"checkpoints/{kept_as(arguments, start)}-{fold}",
         ),
         stored=stored,
@@ -101,7 +101,7 @@ def kept_as(arguments: argparse.Namespace, name: str) -> str:
     backbone, weights = STARTS.get(
         name, ("efficientnet-lite0", "imagenet") if name == PROBE else AS_IS_WEIGHTS
     )
-    recipe = f"-{arguments.warmup_epochs}wu-{arguments.learning_rate:g}" if name in STARTS else ""
+    recipe = f"-{arguments.frozen_epochs}wu-{arguments.learning_rate:g}" if name in STARTS else ""
     if weights == "random":
         return name + recipe
     path = Path(weights) if weights.endswith(".npz") else shipped_path(f"{backbone}-{weights}")
@@ -167,7 +167,7 @@ def as_it_is(arguments: argparse.Namespace) -> None:
 def _frozen_features(stored: StoredSet) -> np.ndarray:
     from ich_mlflow.ct.resample import resize_weights
     from ich_mlflow.ct.window import apply_windows, parse_windows
-    from ich_mlflow.models.slice_cnn.backbones import build_backbone
+    from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 
     backbone = build_backbone(name="efficientnet-lite0", image_size=PROBE_SIZE, weights="imagenet")
     weights = resize_weights(256, PROBE_SIZE)
@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--warmup_epochs", type=int, default=WARMUP_EPOCHS)
+    parser.add_argument("--frozen_epochs", type=int, default=WARMUP_EPOCHS)
     parser.add_argument("--learning_rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--image_size", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)

@@ -36,7 +36,7 @@ from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dataset.sampling import natural_order
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.models.slice_cnn.augmentation import augment_slices
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.classifier import (
     backbone_of,
     build_classifier,
@@ -76,7 +76,8 @@ def batches(stored: StoredSet, rows: np.ndarray, hyperparameters: Hyperparameter
         stored.subtypes[rows].any(axis=1, keepdims=True).astype(np.float32),
         batch_size=hyperparameters.batch_size,
         order=lambda epoch: natural_order(len(rows), seed=0, epoch=epoch),
-        augment=partial(augment_slices, hyperparameters=hyperparameters),
+        augment=partial(augment_slices, strengths=hyperparameters),
+        num_draws=5,
     )
 
 

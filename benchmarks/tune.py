@@ -22,7 +22,7 @@ import mlflow
 import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.options import TuneOptions
+from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.trial import Trials, WorkerOptions
 from ich_mlflow.tuning.search import Search
@@ -64,7 +64,7 @@ def search_of(arguments: argparse.Namespace, method: str, seed: int) -> pd.DataF
                 tracking_uri=mlflow.get_tracking_uri(),
             )  # fmt: skip
             search.work(Trials(told, stored))
-    return search.table(list(plan.space.levers))
+    return search.table(list(plan.space.dimensions))
 
 
 def reached(trials: pd.DataFrame, value: float) -> Reached:

@@ -1,9 +1,8 @@
-"""`mlflow run . -e evaluate`: EvaluateOptions in, ich_mlflow/stages/evaluate/evaluate.py called."""
+"""`mlflow run . -e evaluate`: options in, ich_mlflow/stages/evaluate/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import EvaluateOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(EvaluateOptions, "ich_mlflow.stages.evaluate.evaluate:evaluate"))
+    sys.exit(launch("evaluate"))

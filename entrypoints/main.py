@@ -1,9 +1,8 @@
-"""`mlflow run . -e main`: MainOptions in, ich_mlflow/stages/main/main.py called."""
+"""`mlflow run . -e main`: options in, ich_mlflow/stages/main/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import MainOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(MainOptions, "ich_mlflow.stages.main.main:main"))
+    sys.exit(launch("main"))

@@ -1,9 +1,8 @@
-"""`mlflow run . -e predict`: PredictOptions in, ich_mlflow/stages/predict/predict.py called."""
+"""`mlflow run . -e predict`: options in, ich_mlflow/stages/predict/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import PredictOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PredictOptions, "ich_mlflow.stages.predict.predict:predict"))
+    sys.exit(launch("predict"))

@@ -1,9 +1,8 @@
-"""`mlflow run . -e preprocess`: PreprocessOptions in, ich_mlflow/stages/preprocess/preprocess.py called."""
+"""`mlflow run . -e preprocess`: options in, ich_mlflow/stages/preprocess/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import PreprocessOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PreprocessOptions, "ich_mlflow.stages.preprocess.preprocess:preprocess"))
+    sys.exit(launch("preprocess"))

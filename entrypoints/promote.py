@@ -1,9 +1,8 @@
-"""`mlflow run . -e promote`: PromoteOptions in, ich_mlflow/stages/promote/promote.py called."""
+"""`mlflow run . -e promote`: options in, ich_mlflow/stages/promote/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import PromoteOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(PromoteOptions, "ich_mlflow.stages.promote.promote:command"))
+    sys.exit(launch("promote"))

@@ -1,9 +1,8 @@
-"""`mlflow run . -e train`: TrainOptions in, ich_mlflow/stages/train/train.py called."""
+"""`mlflow run . -e train`: options in, ich_mlflow/stages/train/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import TrainOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(TrainOptions, "ich_mlflow.stages.train.train:train"))
+    sys.exit(launch("train"))

@@ -1,9 +1,8 @@
-"""`mlflow run . -e tune`: TuneOptions in, ich_mlflow/stages/tune/tune.py called."""
+"""`mlflow run . -e tune`: options in, ich_mlflow/stages/tune/ run."""
 
 import sys
 
 from ich_mlflow.cli import launch
-from ich_mlflow.options import TuneOptions
 
 if __name__ == "__main__":
-    sys.exit(launch(TuneOptions, "ich_mlflow.stages.tune.tune:tune"))
+    sys.exit(launch("tune"))

@@ -6,14 +6,26 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
 from typing import Any, NoReturn, TypeVar
 
-from ich_mlflow.errors import IchError, OptionError
+from ich_mlflow.errors import IchError, OptionError, nearest
+from ich_mlflow.parameters import declared, expect_inputs, from_text, parameters_of, text_of
 from ich_mlflow.system.quiet import native_stderr_muted
 
 Options = TypeVar("Options")
-_TYPES = {"int": int, "float": float, "str": str, int: int, float: float, str: str}
+#: The entry points of MLproject: each is a folder of ich_mlflow/stages.
+STAGES: dict[str, str] = {
+    "preprocess": "labelled slices to a stored set",
+    "train": "a stored set to a model, tracked",
+    "tune": "a search for a better setting",
+    "evaluate": "a model on patients it has not seen: report and card",
+    "promote": "a model to champion, if it passes every gate",
+    "predict": "your own DICOM to a worklist",
+    "pretrain": "the weights that come with the package: hours",
+    "demonstrate": "a small model to try, at once and without data",
+    "main": "preprocess, train, evaluate and promote in one",
+}
+_EPILOG = "Research software, not a medical device."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -21,43 +33,65 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(f"{message}: see {self.prog} --help")
 
 
-def parse(options_class: type[Options], arguments: Sequence[str]) -> Options:
+def parse(options_class: type[Options], arguments: Sequence[str], *, program: str | None = None) -> Options:
     """Options of the class from `--name value` pairs, as `mlflow run` passes them.
 
-    Raises OptionError for an unknown flag, a value of the wrong type, or one the class refuses.
+    Raises OptionError for an unknown flag, an empty value, a value of the wrong type, or one the class refuses.
     """
     parser = _Parser(
+        prog=program,
+        usage="%(prog)s --name value …",
         description=inspect.cleandoc(options_class.__doc__ or ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Research software, not a medical device.",
+        epilog=_EPILOG,
         allow_abbrev=False,
     )
-    for field in fields(options_class):  # type: ignore[arg-type]
-        assert field.default is not MISSING
+    known = parameters_of(options_class)
+    for name, one in known.items():
+        parameter = declared(one)
+        default = parameter.default_said or text_of(one.default)
         parser.add_argument(
-            f"--{field.name}",
-            type=_TYPES[field.type],
-            default=field.default,
-            metavar=field.name.upper(),
-            help=f"{field.metadata['help']} (default: {field.default})",
+            f"--{name}",
+            *([f"--{parameter.formerly}"] if parameter.formerly else []),
+            dest=name,
+            metavar=name.upper(),
+            default=argparse.SUPPRESS,
+            # argparse fills in %(…)s, so that a share of 95 % would be a mistake.
+            help=f"{parameter.text} (default: {default})".replace("%", "%%"),
         )
-    return options_class(**vars(parser.parse_args(arguments)))
+    found, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse(unknown[0], list(known), parser.prog)
+    return options_class(**{name: from_text(known[name], text) for name, text in vars(found).items()})
 
 
-def launch(options_class: type, workflow: str) -> int:
-    """Parse sys.argv, call `module:function` with the options, and return the exit code.
+def _refuse(argument: str, known: Sequence[str], program: str) -> NoReturn:
+    if not argument.startswith("--"):
+        raise OptionError(f"{argument!r} is no parameter, expected --name value pairs: see {program} --help")
+    name = argument.removeprefix("--").split("=")[0]
+    raise OptionError(
+        f"there is no parameter {name}{nearest(name, known)}: expected one of those that {program} --help lists"
+    )
 
-    The workflow is imported after parsing, so that --help needs neither MLflow nor TensorFlow. An IchError
-    becomes one line on stderr and its exit code, mostly 1; Ctrl-C becomes 130.
+
+def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str | None = None) -> int:
+    """Parse the arguments (sys.argv's), run the stage of that name, and return the exit code.
+
+    The stage is imported after parsing, so that --help and a mistake in the options need neither MLflow nor TensorFlow.
+    An IchError becomes one line on stderr and its exit code, mostly 1; Ctrl-C becomes 130.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    home = f"ich_mlflow.stages.{stage}"
     try:
-        options: Any = parse(options_class, sys.argv[1:])
-        module, function = workflow.split(":")
+        options: Any = parse(
+            options_of(stage), arguments, program=program or f"python -m entrypoints.{stage}"
+        )
+        expect_inputs(options)
         with native_stderr_muted():
-            call: Any = getattr(importlib.import_module(module), function)
-        call(options)
+            run: Any = getattr(importlib.import_module(f"{home}.{stage}"), stage)
+        run(options)
     except IchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -65,3 +99,32 @@ def launch(options_class: type, workflow: str) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def options_of(stage: str) -> type[Any]:
+    """The class of what a stage takes."""
+    options: type[Any] = getattr(
+        importlib.import_module(f"ich_mlflow.stages.{stage}.options"), f"{stage.capitalize()}Options"
+    )
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`ich-mlflow <stage> --name value …`, the command of an installed package; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, STAGES))
+        stages = "\n".join(f"  {name:<{width}}  {text}" for name, text in STAGES.items())
+        print(
+            f"usage: ich-mlflow STAGE --name value …\n\nstages:\n{stages}\n\nich-mlflow STAGE --help explains the "
+            f"parameters of one.\n{_EPILOG}"
+        )
+        return 0
+    stage = arguments[0]
+    if stage not in STAGES:
+        print(
+            f"error: there is no stage {stage!r}{nearest(stage, STAGES)}: expected one of {', '.join(STAGES)}",
+            file=sys.stderr,
+        )
+        return 1
+    return launch(stage, arguments[1:], program=f"ich-mlflow {stage}")

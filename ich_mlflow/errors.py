@@ -14,6 +14,9 @@
 A message says what was found, what was expected and how to fix it, and names the file.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class IchError(Exception):
     """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""
@@ -66,3 +69,9 @@ class PromotionRefused(PromotionError):
     """The candidate did not pass every gate. No mistake: the exit code tells it from one."""
 
     exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` for the known name that is most like the one given; '' where none is like it."""
+    found = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]}?)" if found else ""

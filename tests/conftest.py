@@ -15,7 +15,7 @@ import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
-from ich_mlflow.options import TrainOptions
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from tests.factories import TINY, ArraySource
 

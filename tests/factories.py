@@ -246,7 +246,7 @@ TRAIN_SCRIPT = """
 import json, sys
 import mlflow
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
-from ich_mlflow.options import TrainOptions
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from tests.factories import TINY
 BACKBONES["efficientnet-b0"] = TINY
@@ -277,13 +277,13 @@ PRETRAIN_SCRIPT = """
 import json, sys
 import mlflow
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
-from ich_mlflow.options import PretrainOptions
-from ich_mlflow.stages.pretrain.pretrain import pretrain_weights
+from ich_mlflow.stages.pretrain.options import PretrainOptions
+from ich_mlflow.stages.pretrain.pretrain import pretrain
 from tests.factories import TINY_PYRAMID
 BACKBONES["efficientnet-b0"] = TINY_PYRAMID
 mlflow.set_tracking_uri(sys.argv[1])
 mlflow.set_experiment("tests")
-pretrain_weights(PretrainOptions(**json.loads(sys.argv[2])))
+pretrain(PretrainOptions(**json.loads(sys.argv[2])))
 """
 
 

@@ -1,13 +1,15 @@
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ich_mlflow.cli import launch, parse
+from ich_mlflow.cli import STAGES, launch, main, options_of, parse
 from ich_mlflow.errors import OptionError
-from ich_mlflow.options import PreprocessOptions, PromoteOptions, TrainOptions
+from ich_mlflow.parameters import parameters_of
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
+from ich_mlflow.stages.promote import promote as promote_module
+from ich_mlflow.stages.train.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,11 +28,16 @@ def test_what_is_not_said_keeps_the_default():
     ("arguments", "said"),
     [
         (["--exams", "many"], "exams"),
-        (["--foo", "1"], "--foo"),
+        (["--foo", "1"], "there is no parameter foo: expected"),
+        (["--exam", "7"], r"no parameter exam \(did you mean exams\?\)"),
+        (["7"], "'7' is no parameter"),
+        (["--data", ""], "data is empty, expected a value: pass -P data=<value>, or leave it out"),
+        (["--compress", "yes"], "compress is 'yes', expected true or false"),
+        (["--test_fraction", "a"], "test_fraction is 'a', expected a number"),
         (["--source", "kaggle"], "kaggle"),
         (["--validation_fraction", "0.6", "--test_fraction", "0.5"], "test_fraction"),
         (["--seed", "-1"], "seed"),
-        (["--source", "rsna-test"], "external is 'false', expected true with source=rsna-test"),
+        (["--source", "rsna-test"], "external is false, expected true with source=rsna-test"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(arguments, said):
@@ -39,19 +46,21 @@ def test_a_wrong_option_is_refused_by_name(arguments, said):
 
 
 def test_external_data_cannot_be_trained_on():
-    with pytest.raises(OptionError, match="external is 'true', expected false: all of external data is in"):
-        TrainOptions(source="rsna", data="x", external="true")
+    with pytest.raises(OptionError, match="external is true, expected false: all of external data is in"):
+        TrainOptions(source="rsna", data="x", external=True)
 
 
 @pytest.mark.parametrize("source", ["cq500", "rsna-test"])
 def test_a_source_without_a_label_a_slice_cannot_be_trained_on(source):
-    with pytest.raises(OptionError, match="expected auto, or one with a label a slice: rsna, ctich, phantom"):
-        TrainOptions(source=source, data="x", external="true")
+    with pytest.raises(
+        OptionError, match=r"expected auto, rsna, ctich or phantom \(those with a label a slice\)"
+    ):
+        TrainOptions(source=source, data="x", external=True)
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["promote", "--num_classes", "five"])
-    assert launch(PromoteOptions, "ich_mlflow.stages.promote.promote:promote") == 1
+    assert launch("promote") == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert "five" in error
@@ -59,27 +68,74 @@ def test_a_users_mistake_is_one_line_and_exit_code_1(monkeypatch, capsys):
 
 
 def test_ctrl_c_ends_with_130(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["x"])
-    assert launch(_Nothing, "tests.test_cli:_interrupted") == 130
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(promote_module, "promote", interrupted)
+    assert launch("promote", []) == 130
+    assert capsys.readouterr().err == "stopped\n"
 
 
-def test_help_explains_every_option_without_tensorflow_or_mlflow():
+HEAVY = {"tensorflow", "keras", "mlflow", "optuna", "pydicom", "sklearn", "matplotlib"}
+
+
+def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
     code = (
-        "import sys; sys.argv = ['train', '--help']\n"
-        "import runpy\n"
-        "try: runpy.run_module('entrypoints.train', run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "assert not {'tensorflow', 'keras', 'mlflow'} & set(sys.modules), 'heavy import'\n"
+        "import sys\n"
+        "from ich_mlflow.cli import STAGES, main\n"
+        "assert main([]) == 0\n"
+        "for stage in STAGES:\n"
+        "    print('stage', stage)\n"
+        "    try: main([stage, '--help'])\n"
+        "    except SystemExit as left: assert left.code == 0\n"
+        "    assert main([stage, '--nothing', '1']) == 1\n"
+        f"assert not {HEAVY} & set(sys.modules), 'heavy import'\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "--num_classes" in done.stdout
-    assert "not a medical device" in done.stdout
+    _, *pages = done.stdout.split("\nstage ")
+    assert len(pages) == len(STAGES)
+    for stage, page in zip(STAGES, pages, strict=True):
+        assert page.startswith(stage)
+        assert "not a medical device" in page
+        for name in parameters_of(options_of(stage)):
+            assert f"--{name} " in page, (stage, name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Nothing:
-    """No options."""
+@pytest.mark.parametrize(
+    ("stage", "arguments", "said"),
+    [
+        ("train", ["--learning_rate", "2"], "learning_rate is 2.0, expected above 0, at most 1"),
+        ("train", ["--recipe", "model-3", "--num_classes", "5"], "recipe=model-3 means num_classes=4"),
+        ("train", ["--backbone", "efficientnet-b9"], "did you mean efficientnet-b0?"),
+        ("train", ["--data", "nowhere"], "data is 'nowhere', expected a file or folder that is there"),
+        (
+            "train",
+            ["--recipe", "mine.json"],
+            "recipe is 'mine.json', expected a file or folder that is there",
+        ),
+        (
+            "train",
+            ["--warmup_augment", "true"],
+            "frozen_augment is true, expected with frozen_epochs above 0",
+        ),
+        ("tune", ["--dropout", "0.1..1"], "dropout is 1.0, expected 0 or more, below 1"),
+        ("tune", ["--compress", "true"], "there is no parameter compress"),
+        ("predict", ["--input", ""], "input is empty"),
+    ],
+)
+def test_options_are_checked_before_anything_heavy_is_imported(stage, arguments, said, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, f"ich_mlflow.stages.{stage}.{stage}", None)
+    assert main([stage, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
 
 
-def _interrupted(options):
-    raise KeyboardInterrupt
+def test_an_unknown_stage_is_refused_with_the_nearest(capsys):
+    assert main(["trian"]) == 1
+    assert "there is no stage 'trian' (did you mean train?)" in capsys.readouterr().err
+
+
+def test_former_names_and_auto_are_still_taken():
+    options = parse(TrainOptions, ["--warmup_epochs", "2", "--epochs", "auto"])
+    assert (options.frozen_epochs, options.epochs) == ("2", "auto")

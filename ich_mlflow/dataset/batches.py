@@ -9,9 +9,7 @@ import numpy as np
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import IchError
 
-#: Random numbers in [0, 1) that each slice of an epoch brings to its augmentation.
-NUM_DRAWS = 5
-#: (hu int16 [B, 256, 256, C], draws [B, NUM_DRAWS]) -> hu float32 [B, 256, 256, C]
+#: (hu int16 [B, 256, 256, C], draws in [0, 1) [B, num_draws]) -> hu float32 [B, 256, 256, C]
 Augment = Callable[[np.ndarray, np.ndarray], np.ndarray]
 #: Epoch number -> indices into the rows
 Order = Callable[[int], np.ndarray]
@@ -75,7 +73,8 @@ class SliceBatches(OrderedBatches):
     """Batches (hu float32 [B, 256, 256, 1 + 2 * context], targets float32 [B, L]) of some rows of a stored set.
 
     context: neighbours of the same series on either side, as channels in the order of the head.
-    augment: applied to each batch with random numbers that depend on seed, epoch and the slice's place in it.
+    augment: applied to each batch with num_draws random numbers a slice, which depend on seed, epoch and the slice's
+    place in it.
     """
 
     def __init__(
@@ -89,18 +88,19 @@ class SliceBatches(OrderedBatches):
         context: int = 0,
         order: Order | None = None,
         augment: Augment | None = None,
+        num_draws: int = 0,
         divisor: int = 1,
     ) -> None:
         if len(rows) != len(targets):
             raise ValueError(f"{len(rows)} rows but {len(targets)} targets")
         self._stored, self._rows, self._seed = stored, np.asarray(rows), seed
-        self._context, self._augment = context, augment
+        self._context, self._augment, self._num_draws = context, augment, num_draws
         super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor)
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
         # One stream an epoch, apart from the order's: the batch size doesn't matter, and no slice waits for it.
-        self._draws = np.random.default_rng((self._seed, epoch, 1)).random((len(self.order), NUM_DRAWS))
+        self._draws = np.random.default_rng((self._seed, epoch, 1)).random((len(self.order), self._num_draws))
 
     def as_stored(self) -> "SliceBatches":
         """The same rows, each once, as they stand and not augmented."""

@@ -1,7 +1,7 @@
-"""Pictures of a search over hyperparameters: how it went, what each lever did. A table of trials in, Figures out.
+"""Pictures of a search over hyperparameters: how it went, what each dimension did. A table of trials in, Figures out.
 
 The table has one row a trial: trial (its number), state (complete, pruned, failed), value (NaN where it has none),
-started and ended (seconds since the search began), worker, and one column a lever, empty where it did not count.
+started and ended (seconds since the search began), worker, and one column a dimension, empty where it did not count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def history_figure(trials: pd.DataFrame, *, said: str, higher_is_better: bool, n
 
 
 def importance_figure(importances: Mapping[str, float], *, note: str = "") -> Figure:
-    """How much of the value's variance each lever accounts for, the largest on top."""
+    """How much of the value's variance each dimension accounts for, the largest on top."""
     names = sorted(importances, key=lambda name: importances[name])
     figure = new_figure("What mattered", note, height_px=140 + 28 * max(len(names), 3))
     axes = figure.add_subplot()
@@ -116,57 +116,57 @@ def timeline_figure(trials: pd.DataFrame, *, note: str = "") -> Figure:
 
 def slice_figure(
     trials: pd.DataFrame,
-    levers: Sequence[str],
+    dimensions: Sequence[str],
     *,
     said: str,
     log: Sequence[str] = (),
     best: int | None = None,
     note: str = "",
 ) -> Figure:
-    """One panel a lever: its value across, the trial's value up. best: the number of the best trial, ringed."""
-    rows = -(-len(levers) // _COLUMNS)
-    figure = new_figure("Each lever by itself", note, height_px=90 + 230 * max(rows, 1))
+    """One panel a dimension: its value across, the trial's value up. best: the number of the best trial, ringed."""
+    rows = -(-len(dimensions) // _COLUMNS)
+    figure = new_figure("Each dimension by itself", note, height_px=90 + 230 * max(rows, 1))
     panels = np.asarray(figure.subplots(max(rows, 1), _COLUMNS, squeeze=False))
     known = trials[trials["value"].notna()]
     for number, axes in enumerate(panels.flat):
-        if number >= len(levers):
+        if number >= len(dimensions):
             axes.set_axis_off()
             continue
-        _slice_panel(axes, known, levers[number], log=levers[number] in log, best=best)
+        _slice_panel(axes, known, dimensions[number], log=dimensions[number] in log, best=best)
         axes.set_ylabel(said if number % _COLUMNS == 0 else "", fontsize=SMALL_SIZE)
     return figure
 
 
 def parallel_figure(
     trials: pd.DataFrame,
-    levers: Sequence[str],
+    dimensions: Sequence[str],
     *,
     said: str,
     log: Sequence[str] = (),
     higher_is_better: bool,
     note: str = "",
 ) -> Figure:
-    """Each complete trial as a line over all levers, coloured by its value, the best on top."""
+    """Each complete trial as a line over all dimensions, coloured by its value, the best on top."""
     figure = new_figure("Settings and what they scored", note, height_px=520)
     axes = figure.add_subplot()
     complete = trials[(trials["state"] == COMPLETE) & trials["value"].notna()]
-    if complete.empty or not len(levers):
+    if complete.empty or not len(dimensions):
         return _nothing(figure, axes, "no trial is complete yet")
     complete = complete.sort_values("value", ascending=higher_is_better)
-    scales = [_Scale(trials[name], log=name in log) for name in levers]
+    scales = [_Scale(trials[name], log=name in log) for name in dimensions]
     heights = np.stack(
-        [scale.places(complete[name]) for name, scale in zip(levers, scales, strict=True)], axis=1
+        [scale.places(complete[name]) for name, scale in zip(dimensions, scales, strict=True)], axis=1
     )
     norm = mpl.colors.Normalize(complete["value"].min(), complete["value"].max() + 1e-12)
     colours = mpl.colormaps[_COLOUR_MAP if higher_is_better else _COLOUR_MAP + "_r"](
         norm(complete["value"].to_numpy())
     )
     for line, colour in zip(heights, colours, strict=True):
-        # A lever that did not count leaves a gap that the line steps over.
+        # A dimension that did not count leaves a gap that the line steps over.
         there = ~np.isnan(line)
         axes.plot(np.flatnonzero(there), line[there], color=colour, linewidth=1.3, alpha=0.85)
     axes.plot(np.flatnonzero(there), line[there], color=BEST_COLOUR, linewidth=2.4, zorder=4)
-    _parallel_axes(axes, levers, scales)
+    _parallel_axes(axes, dimensions, scales)
     colour_bar = figure.colorbar(
         mpl.cm.ScalarMappable(norm, _COLOUR_MAP if higher_is_better else _COLOUR_MAP + "_r"),
         ax=axes,
@@ -178,7 +178,7 @@ def parallel_figure(
 
 
 class _Scale:
-    """Values of one lever on a line from 0 to 1: numbers by size (or logarithm), names in order."""
+    """Values of one dimension on a line from 0 to 1: numbers by size (or logarithm), names in order."""
 
     def __init__(self, values: pd.Series, *, log: bool) -> None:
         known = values.dropna()
@@ -213,7 +213,7 @@ class _Scale:
         return np.log10(numbers) if self._log else numbers
 
 
-def _parallel_axes(axes: Axes, levers: Sequence[str], scales: Sequence[_Scale]) -> None:
+def _parallel_axes(axes: Axes, dimensions: Sequence[str], scales: Sequence[_Scale]) -> None:
     for x, scale in enumerate(scales):
         axes.axvline(x, color=LIGHT_GREY, linewidth=1, zorder=0)
         for height, text in scale.ticks():
@@ -223,20 +223,24 @@ def _parallel_axes(axes: Axes, levers: Sequence[str], scales: Sequence[_Scale]) 
                 x, height + out, text, fontsize=CAPTION_SIZE, ha="center", va="top" if height == 0 else "bottom",
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}, zorder=5,
             )  # fmt: skip
-    axes.set_xticks(range(len(levers)), _shown(levers), rotation=35, ha="right", fontsize=SMALL_SIZE)
+    axes.set_xticks(range(len(dimensions)), _shown(dimensions), rotation=35, ha="right", fontsize=SMALL_SIZE)
     axes.set_yticks([])
-    axes.set_xlim(-0.4, len(levers) - 0.6)
+    axes.set_xlim(-0.4, len(dimensions) - 0.6)
     axes.set_ylim(-0.17, 1.17)
     for side in axes.spines.values():
         side.set_visible(False)
 
 
-def _slice_panel(axes: Axes, trials: pd.DataFrame, lever: str, *, log: bool, best: int | None) -> None:
-    counted = trials[trials[lever].notna()]
-    scale = _Scale(trials[lever], log=False)
+def _slice_panel(axes: Axes, trials: pd.DataFrame, dimension: str, *, log: bool, best: int | None) -> None:
+    counted = trials[trials[dimension].notna()]
+    scale = _Scale(trials[dimension], log=False)
     for state in (PRUNED, COMPLETE):
         shown = counted[counted["state"] == state]
-        x = shown[lever].to_numpy(dtype=float) if scale.names is None else _spread(shown, lever, scale.names)
+        x = (
+            shown[dimension].to_numpy(dtype=float)
+            if scale.names is None
+            else _spread(shown, dimension, scale.names)
+        )
         axes.scatter(x, shown["value"], **_marker(state), s=26, zorder=3)
         ring = (shown["trial"] == best).to_numpy()
         axes.scatter(
@@ -247,13 +251,13 @@ def _slice_panel(axes: Axes, trials: pd.DataFrame, lever: str, *, log: bool, bes
         axes.set_xlim(-0.5, len(scale.names) - 0.5)
     elif log and len(counted):
         axes.set_xscale("log")
-    style_axes(axes, xlabel=_shown([lever])[0])
+    style_axes(axes, xlabel=_shown([dimension])[0])
     axes.tick_params(labelsize=CAPTION_SIZE)
 
 
-def _spread(trials: pd.DataFrame, lever: str, names: Sequence[str]) -> np.ndarray:
+def _spread(trials: pd.DataFrame, dimension: str, names: Sequence[str]) -> np.ndarray:
     """Places of names, a little apart by the trial's number so that equal ones are all seen."""
-    places = np.array([names.index(str(value)) for value in trials[lever]], dtype=float)
+    places = np.array([names.index(str(value)) for value in trials[dimension]], dtype=float)
     return places + _JITTER * ((trials["trial"].to_numpy() % 5) - 2)
 
 

@@ -1,46 +1,59 @@
-"""Sources by name."""
+"""The sources, a record each. Needs no source's libraries before one is opened."""
 
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from ich_mlflow.errors import DataError, OptionError
-from ich_mlflow.sources.base import Source
-from ich_mlflow.sources.folder import is_url
+from ich_mlflow.errors import DataError, OptionError, nearest
 
-SOURCE_NAMES = ("rsna", "ctich", "phantom", "cq500", "rsna-test")
+if TYPE_CHECKING:
+    from ich_mlflow.sources.base import Source
 
 
-def open_source(name: str, root: Path | str) -> Source:
+@dataclass(frozen=True)
+class SourceRecord:
+    """A kind of source.
+
+    home         module and class, as `ich_mlflow.sources.rsna:RsnaSource`, which is made with the folder of its files
+    label_level  what its labels are of, the same as the class says: slice, study or none
+    """
+
+    home: str
+    label_level: Literal["slice", "study", "none"]
+
+
+SOURCES: dict[str, SourceRecord] = {
+    "rsna": SourceRecord("ich_mlflow.sources.rsna:RsnaSource", "slice"),
+    "ctich": SourceRecord("ich_mlflow.sources.ctich:CtIchSource", "slice"),
+    "phantom": SourceRecord("ich_mlflow.sources.phantom:PhantomSource", "slice"),
+    "cq500": SourceRecord("ich_mlflow.sources.cq500:Cq500Source", "study"),
+    "rsna-test": SourceRecord("ich_mlflow.sources.rsna:RsnaTestSource", "none"),
+}
+#: Names of those with a label a slice, with any label, and with none.
+TRAINABLE = tuple(name for name, one in SOURCES.items() if one.label_level == "slice")
+LABELLED = tuple(name for name, one in SOURCES.items() if one.label_level != "none")
+UNLABELLED = tuple(name for name in SOURCES if name not in LABELLED)
+
+
+def open_source(name: str, root: Path | str) -> "Source":
     """The source of that name below `root`.
 
     Raises OptionError for an unknown name, DataError where `root` is missing, no folder, or empty.
     """
-    if name not in SOURCE_NAMES:
+    from ich_mlflow.sources.folder import is_url
+
+    if name not in SOURCES:
         raise OptionError(
-            f"source is {name!r}, expected one of {', '.join(SOURCE_NAMES)}: pass for example -P source=rsna"
+            f"source is {name!r}, expected one of {', '.join(SOURCES)}{nearest(name, SOURCES)}: pass for example "
+            "-P source=rsna"
         )
     root = str(root)
     if not is_url(root):
         _check_local(name, Path(root))
-    # Imported where used: a run needs one source's libraries, not all of them.
-    if name == "rsna":
-        from ich_mlflow.sources.rsna import RsnaSource
-
-        return RsnaSource(root)
-    if name == "ctich":
-        from ich_mlflow.sources.ctich import CtIchSource
-
-        return CtIchSource(root)
-    if name == "cq500":
-        from ich_mlflow.sources.cq500 import Cq500Source
-
-        return Cq500Source(root)
-    if name == "rsna-test":
-        from ich_mlflow.sources.rsna import RsnaTestSource
-
-        return RsnaTestSource(root)
-    from ich_mlflow.sources.phantom import PhantomSource
-
-    return PhantomSource(root)
+    module, kind = SOURCES[name].home.split(":")
+    source: Source = getattr(importlib.import_module(module), kind)(root)
+    return source
 
 
 def _check_local(name: str, root: Path) -> None:

@@ -96,3 +96,24 @@ def _run_without_conda(loader: Any) -> None:
             return super().run(project_uri, entry_point, params, version, config, *rest, **named)
 
     loader.MLFLOW_BACKENDS["local"] = LocalWithoutConda
+
+
+@wrapt.when_imported("mlflow.projects._project_spec")
+def _log_what_was_typed(project_spec: Any) -> None:
+    """A run of this project shows the parameters that were typed, and not the defaults of MLproject beside them.
+
+    MLflow asks without a storage folder where it only logs them, and with one where it makes the command.
+    """
+
+    def typed_alone(ask: Any, entry_point: Any, given: Any, named: Any) -> Any:
+        parameters, more = ask(*given, **named)
+        typed, storage = _asked_for(*given, **named)
+        if storage is None and entry_point.command.startswith("python -m entrypoints."):
+            parameters = {name: value for name, value in parameters.items() if name in (typed or {})}
+        return parameters, more
+
+    wrapt.wrap_function_wrapper(project_spec, "EntryPoint.compute_parameters", typed_alone)
+
+
+def _asked_for(user_parameters: Any, storage_dir: Any) -> tuple[Any, Any]:
+    return user_parameters, storage_dir

@@ -9,7 +9,8 @@ from pathlib import Path
 import keras
 
 from ich_mlflow.errors import ModelError
-from ich_mlflow.models.slice_cnn.backbones import BACKBONES, build_backbone, inflate, set_weights, weights_of
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone, inflate, set_weights, weights_of
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of
 from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
 

@@ -1,4 +1,4 @@
-"""The fit: warm-up of the head, fine-tuning of everything, one validation and one checkpoint an epoch."""
+"""The loop: frozen epochs of the head, fine-tuning of everything, one validation and one checkpoint an epoch."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class FitResult:
     """What a fit leaves beside the model, whose weights are those of the best epoch.
 
     history            one row an epoch: epoch, loss, val_loss, seconds, slices_per_second and the scores
-    best_epoch         counted from 0, warm-up included
+    best_epoch         counted from 0, frozen epochs included
     val_probabilities  float32 [N, L] of the best epoch on the validation slices
     """
 
@@ -67,8 +67,8 @@ def fit(
     loss = loss or keras.losses.BinaryCrossentropy()
     try:
         with memory_errors_explained(hyperparameters), data_errors_carried(train, validation):
-            if state.epoch < hyperparameters.warmup_epochs:
-                _warm_up(training, train, loss, jit=jit)
+            if state.epoch < hyperparameters.frozen_epochs:
+                _train_frozen(training, train, loss, jit=jit)
             if not training.is_over:
                 _fine_tune(training, train, loss, jit=jit)
     finally:
@@ -123,7 +123,7 @@ def mean_binary_crossentropy(targets: np.ndarray, probabilities: np.ndarray) -> 
     return float(-np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p)))
 
 
-def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss, *, jit: bool) -> None:
+def _train_frozen(training: "_Training", train: SliceBatches, loss: keras.losses.Loss, *, jit: bool) -> None:
     """Train the head with the backbone at rest, on its features where slices come as they stand."""
     model, hyperparameters = training.model, training.hyperparameters
     backbone = backbone_of(model)
@@ -132,7 +132,7 @@ def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss
         batches: OrderedBatches = train
         validation: OrderedBatches = training.validation
         learner = frozen_of(model)
-        if not hyperparameters.warmup_augment:
+        if not hyperparameters.frozen_augment:
             features = features_of(model)
             batches, validation = (
                 FeatureBatches(
@@ -148,9 +148,9 @@ def _warm_up(training: "_Training", train: SliceBatches, loss: keras.losses.Loss
                 )
             )
             learner = head_of(model)
-        optimizer = _adam(hyperparameters.warmup_learning_rate, hyperparameters)
+        optimizer = _adam(hyperparameters.frozen_learning_rate, hyperparameters)
         learner.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
-        training.run(learner, batches, validation, until=hyperparameters.warmup_epochs)
+        training.run(learner, batches, validation, until=hyperparameters.frozen_epochs)
     finally:
         backbone.trainable = True
 
@@ -167,7 +167,7 @@ def _fine_tune(training: "_Training", train: SliceBatches, loss: keras.losses.Lo
     training.model.compile(
         optimizer=make_optimizer(hyperparameters, num_steps=num_steps), loss=loss, jit_compile=jit
     )
-    until = hyperparameters.warmup_epochs + hyperparameters.epochs
+    until = hyperparameters.frozen_epochs + hyperparameters.epochs
     training.run(training.model, train, training.validation, until=until)
 
 
@@ -192,13 +192,13 @@ class _Training:
 
     @property
     def num_epochs(self) -> int:
-        return self.hyperparameters.warmup_epochs + self.hyperparameters.epochs
+        return self.hyperparameters.frozen_epochs + self.hyperparameters.epochs
 
     @property
     def is_over(self) -> bool:
-        """Whether every epoch is done, or `patience` of them after the warm-up were no better."""
+        """Whether every epoch is done, or `patience` of them after the frozen ones were no better."""
         state = self.state
-        waited = state.epoch - max(state.best_epoch + 1, self.hyperparameters.warmup_epochs)
+        waited = state.epoch - max(state.best_epoch + 1, self.hyperparameters.frozen_epochs)
         return state.epoch >= self.num_epochs or waited >= self.hyperparameters.patience
 
     def run(
@@ -209,7 +209,7 @@ class _Training:
         The optimiser goes on where the state holds one of this phase, which it does but for its first epoch.
         """
         first = self.state.epoch
-        if first not in (0, self.hyperparameters.warmup_epochs):
+        if first not in (0, self.hyperparameters.frozen_epochs):
             self.state.put_back_optimizer(learner.optimizer, learner)
         learner.fit(
             batches,

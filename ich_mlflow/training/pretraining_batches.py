@@ -9,11 +9,10 @@ import numpy as np
 
 from ich_mlflow.ct.resample import STORED_SIZE, resize_weights
 from ich_mlflow.ct.window import BONE, BRAIN, SUBDURAL, Window, apply_windows
-from ich_mlflow.dataset.batches import NUM_DRAWS
 from ich_mlflow.dataset.sampling import natural_order
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.labels import SUBTYPES, class_scheme
-from ich_mlflow.models.slice_cnn.augmentation import affine_matrices, augment_slices
+from ich_mlflow.models.slice_cnn.augmentation import affine_matrices, augment_slices, num_draws
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.models.slice_cnn.pretraining import CELL
 
@@ -86,7 +85,7 @@ class PretrainingBatches(keras.utils.PyDataset):
         windows: list[tuple[Window, ...]] = [(BRAIN,)] * len(rows)
         if self._augment:
             generators = [np.random.default_rng((self._seed, self.epoch, int(place), 2)) for place in places]
-            draws = np.stack([generator.random(NUM_DRAWS) for generator in generators])
+            draws = np.stack([generator.random(num_draws()) for generator in generators])
             hu = augment_slices(hu[..., None], draws, _WARPS)[..., 0]
             hu = np.stack([_scanned(one, generator) for one, generator in zip(hu, generators, strict=True)])
             bits = _warped(bits, affine_matrices(draws, bits.shape[1:], _WARPS))

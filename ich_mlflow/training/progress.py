@@ -83,7 +83,7 @@ def expect_finite(
     """Raise TrainingError where the value is no number any more: the steps were too long."""
     if math.isfinite(value):
         return
-    name = "warmup_learning_rate" if epoch < hyperparameters.warmup_epochs else "learning_rate"
+    name = "frozen_learning_rate" if epoch < hyperparameters.frozen_epochs else "learning_rate"
     raise TrainingError(
         f"the {what} of epoch {epoch + 1} is {value}, expected a finite number: lower {name} (it is "
         f"{getattr(hyperparameters, name):g}), pass -P clip_norm=1, or with mixed_float16 use mixed_bfloat16"

@@ -113,7 +113,7 @@ class Search:
         self.study.set_user_attr("notes", notes)
 
     def try_first(self, values: dict[str, Any]) -> None:
-        """Have these values of levers tried before any is drawn, if they have not been."""
+        """Have these values of dimensions tried before any is drawn, if they have not been."""
         self.study.enqueue_trial(values, skip_if_exists=True)
 
     def note(self, **values: Any) -> None:
@@ -220,9 +220,10 @@ class Search:
         return max(complete, key=lambda trial: sign * _value(trial), default=None)
 
     def importances(self) -> dict[str, float]:
-        """The share of the variance between trials that each lever accounts for, by fANOVA (Hutter et al., ICML 2014).
+        """The share of the variance between trials that each dimension accounts for (fANOVA: Hutter et al., ICML 2014).
 
-        Only of levers that counted in every complete trial; none where fewer than four are complete, or all are equal.
+        Only of dimensions that counted in every complete trial; none where fewer than four are complete, or all are
+        equal.
         """
         complete = [trial for trial in self.ended() if trial.state == TrialState.COMPLETE]
         if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
@@ -230,9 +231,9 @@ class Search:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         return dict(optuna.importance.get_param_importances(self.study, evaluator=evaluator))
 
-    def table(self, levers: Sequence[str]) -> pd.DataFrame:
+    def table(self, dimensions: Sequence[str]) -> pd.DataFrame:
         """One row an ended trial, in the order of its number: trial, state, value, steps, started, ended, worker,
-        error, and the levers. started and ended are seconds since the first began; empty where nothing is known."""
+        error, and the dimensions. started and ended are seconds since the first began; empty where nothing is known."""
         ended = self.ended()
         began = min((_seconds(trial.datetime_start) for trial in ended), default=0.0)
         rows = [
@@ -245,11 +246,11 @@ class Search:
                 "ended": _seconds(trial.datetime_complete) - began,
                 "worker": str(trial.user_attrs.get(_WORKER, "")),
                 "error": error_of(trial),
-                **{name: trial.params.get(name) for name in levers},
+                **{name: trial.params.get(name) for name in dimensions},
             }
             for trial in ended
         ]
-        columns = ["trial", "state", "value", "steps", "started", "ended", "worker", "error", *levers]
+        columns = ["trial", "state", "value", "steps", "started", "ended", "worker", "error", *dimensions]
         frame = pd.DataFrame(rows, columns=columns)
         return frame.sort_values("trial", ignore_index=True)
 

@@ -35,6 +35,7 @@ def _augmented(stored_set, batch_size):
         seed=7,
         order=lambda epoch: natural_order(len(rows), seed=7, epoch=epoch),
         augment=remember,
+        num_draws=5,
     )
     return batches, noted
 

@@ -10,7 +10,7 @@ from ich_mlflow.figures.search import (
     timeline_figure,
 )
 
-LEVERS = ["learning_rate", "loss", "focal_gamma", "flip"]
+DIMENSIONS = ["learning_rate", "loss", "focal_gamma", "flip"]
 TRIALS = pd.DataFrame(
     {
         "trial": [0, 1, 2, 3],
@@ -49,8 +49,8 @@ def test_the_timeline_has_a_bar_a_trial_in_its_workers_row():
     np.testing.assert_allclose(bars, [(0, 0, 50 / 60), (1, 0, 80 / 60), (0, 1, 10 / 60), (1, 1.5, 110 / 60)])
 
 
-def test_a_lever_that_did_not_count_has_no_point():
-    figure = slice_figure(TRIALS, LEVERS, said="AUC", log=["learning_rate"], best=3)
+def test_a_dimension_that_did_not_count_has_no_point():
+    figure = slice_figure(TRIALS, DIMENSIONS, said="AUC", log=["learning_rate"], best=3)
     panels = {axes.get_xlabel(): axes for axes in figure.axes}
     assert panels["learning rate"].get_xscale() == "log"
 
@@ -63,7 +63,9 @@ def test_a_lever_that_did_not_count_has_no_point():
 
 
 def test_the_best_line_is_drawn_last_from_the_lowest_to_the_highest():
-    axes = parallel_figure(TRIALS, LEVERS, said="AUC", higher_is_better=True, log=["learning_rate"]).axes[0]
+    axes = parallel_figure(TRIALS, DIMENSIONS, said="AUC", higher_is_better=True, log=["learning_rate"]).axes[
+        0
+    ]
     best = axes.lines[-1] if axes.lines[-1].get_linewidth() > 2 else axes.lines[2]
     # 1e-2 is the highest of 1e-5 to 1e-2, focal the second of two losses, 3 the highest gamma, True the second
     assert best.get_ydata().tolist() == [1.0, 1.0, 1.0, 1.0]
@@ -79,7 +81,7 @@ def test_a_search_that_found_nothing_still_has_its_pictures(trials):
         history_figure(trials, said="AUC", higher_is_better=True),
         importance_figure({}),
         timeline_figure(trials),
-        slice_figure(trials, LEVERS, said="AUC"),
-        parallel_figure(trials, LEVERS, said="AUC", higher_is_better=True),
+        slice_figure(trials, DIMENSIONS, said="AUC"),
+        parallel_figure(trials, DIMENSIONS, said="AUC", higher_is_better=True),
     ):
         figure.canvas.draw()

@@ -10,7 +10,7 @@ import pytest
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
 from ich_mlflow.serving.packaging import load_classifier, log_models
 from ich_mlflow.sources.rsna import RsnaSource

@@ -4,9 +4,9 @@ import mlflow
 import pytest
 
 from ich_mlflow.errors import DataError, SliceError
-from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.sources.cq500 import Cq500Source
 from ich_mlflow.stages.common.training_data import check_labels
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.sources.cq500_tree import HEADER, SUBDURAL, read_row, write_reads, write_series
 
@@ -223,7 +223,7 @@ def test_preprocess_logs_the_choice_and_train_refuses_the_set(workspace, tmp_pat
             source="cq500",
             data=str(tmp_path / "cq500"),
             out=str(tmp_path / "set"),
-            external="true",
+            external=True,
             workers=1,
         )
     )

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from ich_mlflow.errors import DataError, SliceError
-from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.sources import ctich_nifti
 from ich_mlflow.sources.ctich import CtIchSource
 from ich_mlflow.sources.nifti import parse_volume
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.factories import CTICH_HEADER, write_ctich
 

@@ -1,11 +1,10 @@
 import pytest
 
-from ich_mlflow import options
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.sources.cq500 import Cq500Source
 from ich_mlflow.sources.ctich import CtIchSource
 from ich_mlflow.sources.phantom import PhantomSource
-from ich_mlflow.sources.registry import SOURCE_NAMES, open_source
+from ich_mlflow.sources.registry import SOURCES, TRAINABLE, open_source
 from ich_mlflow.sources.rsna import RsnaSource, RsnaTestSource
 
 KINDS = {
@@ -25,11 +24,12 @@ def test_a_source_is_opened_by_name(tmp_path, name, kind):
     assert source.name == name
 
 
-def test_the_options_name_the_sources_there_are_and_those_with_a_label_a_slice(tmp_path):
-    assert options.SOURCES == SOURCE_NAMES == tuple(KINDS)
+def test_the_table_says_what_the_sources_say_of_their_labels(tmp_path):
+    assert tuple(SOURCES) == tuple(KINDS)
     (tmp_path / "anything").touch()
-    labelled = tuple(name for name in SOURCE_NAMES if open_source(name, tmp_path).label_level == "slice")
-    assert labelled == options.TRAINABLE_SOURCES
+    said = {name: open_source(name, tmp_path).label_level for name in SOURCES}
+    assert said == {name: record.label_level for name, record in SOURCES.items()}
+    assert TRAINABLE == ("rsna", "ctich", "phantom")
 
 
 def test_every_source_says_whether_it_overlaps_rsna():

@@ -4,9 +4,9 @@ import pytest
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY, SUBTYPES
-from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.sources.rsna import RsnaTestSource
 from ich_mlflow.stages.common.training_data import check_labels
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.factories import NO_BLEED, write_dicom
 
@@ -69,7 +69,7 @@ def test_the_set_says_that_it_has_no_labels_and_cannot_be_trained_on(workspace, 
             source="rsna-test",
             data=str(tmp_path / "rsna"),
             out=str(tmp_path / "set"),
-            external="true",
+            external=True,
             workers=1,
         )
     )

@@ -4,10 +4,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ich_mlflow.errors import ModelError
-from ich_mlflow.options import EvaluateOptions
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.tracking.registry import champion_version
 
 

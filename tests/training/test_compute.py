@@ -73,7 +73,7 @@ def train(distribution):
             train=SliceBatches(stored, np.arange(19), targets[:19], batch_size=8, divisor=2),
             validation=SliceBatches(stored, np.arange(19, 24), targets[19:], batch_size=4),
             hyperparameters=Hyperparameters(
-                image_size=32, batch_size=8, epochs=2, warmup_epochs=1, warmup_augment=True, learning_rate=0.01, ema=0.5
+                image_size=32, batch_size=8, epochs=2, frozen_epochs=1, frozen_augment=True, learning_rate=0.01, ema=0.5
             ),
             score=lambda probabilities: {"val/auc/macro": 0.5},
             on_epoch=lambda epoch, figures: None,

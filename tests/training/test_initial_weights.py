@@ -5,7 +5,8 @@ import pytest
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
 from ich_mlflow.models import weights as weights_module
-from ich_mlflow.models.slice_cnn.backbones import BACKBONES, build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
 from ich_mlflow.models.weights import read_weights, shipped_path, write_weights
 from ich_mlflow.training import initial_weights as weights

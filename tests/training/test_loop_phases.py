@@ -44,7 +44,8 @@ def _fit(stored_set, model, *, on_epoch=lambda epoch, figures: None, checkpoint=
         batch_size=8,
         seed=1,
         order=lambda epoch: natural_order(len(rows), seed=1, epoch=epoch),
-        augment=partial(augment_slices, hyperparameters=hyperparameters),
+        augment=partial(augment_slices, strengths=hyperparameters),
+        num_draws=5,
     )
     validation = SliceBatches(
         stored_set, held_out, stored_set.subtypes[held_out].astype(np.float32), batch_size=8
@@ -74,9 +75,9 @@ def _stop_after(last):
     [
         (0, {"schedule": "cosine", "clip_norm": 1.0}),
         (1, {"ema": 0.9}),
-        (0, {"warmup_epochs": 2, "epochs": 2}),  # in the warm-up
-        (1, {"warmup_epochs": 2, "epochs": 2}),  # between the phases
-        (2, {"warmup_epochs": 2, "epochs": 2, "warmup_augment": True}),
+        (0, {"frozen_epochs": 2, "epochs": 2}),  # in the frozen epochs
+        (1, {"frozen_epochs": 2, "epochs": 2}),  # between the phases
+        (2, {"frozen_epochs": 2, "epochs": 2, "frozen_augment": True}),
         (3, {}),  # after the last epoch
     ],
 )
@@ -120,11 +121,11 @@ def test_early_stopping_survives_a_cut(tmp_path, stored_set):
     assert len(result.history) <= result.best_epoch + 3
 
 
-def test_warm_up_trains_the_head_and_leaves_the_backbone_as_it_is(stored_set):
+def test_frozen_epochs_train_the_head_and_leaves_the_backbone_as_it_is(stored_set):
     model = _classifier()
     backbone = [np.array(weight) for weight in model.get_layer("tiny").get_weights()]
     head = model.get_layer("dense").get_weights()[0].copy()
-    _fit(stored_set, model, warmup_epochs=2, epochs=1, learning_rate=1e-12, warmup_learning_rate=0.01)
+    _fit(stored_set, model, frozen_epochs=2, epochs=1, learning_rate=1e-12, frozen_learning_rate=0.01)
     trainable = [weight.path for weight in model.get_layer("tiny").trainable_weights]
     for before, weight in zip(backbone, model.get_layer("tiny").weights, strict=True):
         if weight.path in trainable:
@@ -136,10 +137,10 @@ def test_warm_up_trains_the_head_and_leaves_the_backbone_as_it_is(stored_set):
 def test_cached_features_give_the_head_that_whole_passes_give(stored_set):
     """Without augmentation the frozen backbone shows each slice's features the same in every epoch."""
     still = {"rotation_degrees": 0.0, "shift": 0.0, "zoom": 0.0, "flip": False}
-    setting = {**still, "warmup_epochs": 3, "epochs": 1, "learning_rate": 1e-12, "warmup_learning_rate": 0.01}
+    setting = {**still, "frozen_epochs": 3, "epochs": 1, "learning_rate": 1e-12, "frozen_learning_rate": 0.01}
     cached, whole = _classifier(), _classifier()
-    _fit(stored_set, cached, **setting, warmup_augment=False)
-    _fit(stored_set, whole, **setting, warmup_augment=True)
+    _fit(stored_set, cached, **setting, frozen_augment=False)
+    _fit(stored_set, whole, **setting, frozen_augment=True)
     for name in ("dense", "probabilities"):
         for ours, theirs in zip(
             cached.get_layer(name).get_weights(), whole.get_layer(name).get_weights(), strict=True
@@ -147,11 +148,11 @@ def test_cached_features_give_the_head_that_whole_passes_give(stored_set):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_warm_up_on_augmented_slices_gives_another_head(stored_set):
-    setting = {"warmup_epochs": 2, "epochs": 1, "learning_rate": 1e-12, "warmup_learning_rate": 0.01}
+def test_frozen_epochs_on_augmented_slices_give_another_head(stored_set):
+    setting = {"frozen_epochs": 2, "epochs": 1, "learning_rate": 1e-12, "frozen_learning_rate": 0.01}
     cached, augmented = _classifier(), _classifier()
     _fit(stored_set, cached, **setting, shift=0.4)
-    _fit(stored_set, augmented, **setting, shift=0.4, warmup_augment=True)
+    _fit(stored_set, augmented, **setting, shift=0.4, frozen_augment=True)
     ours, theirs = (model.get_layer("dense").get_weights()[0] for model in (cached, augmented))
     assert np.abs(ours - theirs).max() > 1e-4
 
@@ -194,7 +195,7 @@ def test_jit_compiles_the_step_and_changes_no_figure_but_by_what_is_dropped(stor
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_a_mixed_precision_trains_and_its_checkpoint_goes_on(tmp_path, stored_set, precision):
-    setting = {"epochs": 2, "ema": 0.5, "warmup_epochs": 1, "clip_norm": 1.0}
+    setting = {"epochs": 2, "ema": 0.5, "frozen_epochs": 1, "clip_norm": 1.0}
     with computing_in(precision):
         whole = _fit(stored_set, _classifier(), **setting)
         with pytest.raises(KeyboardInterrupt):
@@ -276,8 +277,8 @@ def test_weights_that_end_an_epoch_as_no_numbers_are_seen_in_validation(stored_s
         _fit(stored_set, _classifier())
 
 
-def test_a_warm_up_that_explodes_names_its_own_rate():
-    with pytest.raises(TrainingError, match="lower warmup_learning_rate"):
-        expect_finite(float("nan"), 1, Hyperparameters(warmup_epochs=2))
+def test_frozen_epochs_that_explode_name_their_own_rate():
+    with pytest.raises(TrainingError, match="lower frozen_learning_rate"):
+        expect_finite(float("nan"), 1, Hyperparameters(frozen_epochs=2))
     with pytest.raises(TrainingError, match="lower learning_rate"):
-        expect_finite(float("nan"), 2, Hyperparameters(warmup_epochs=2))
+        expect_finite(float("nan"), 2, Hyperparameters(frozen_epochs=2))

@@ -2,9 +2,9 @@ import optuna
 import pytest
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.hyperparameters import RECIPES, Hyperparameters
-from ich_mlflow.stages.common.recipes import converted
-from ich_mlflow.tuning.space import LEVERS, Choice, Range, Space, is_lever, parse_lever
+from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, Hyperparameters
+from ich_mlflow.parameters import Choice, Range, is_dimension, parse_dimension
+from ich_mlflow.tuning.space import DIMENSIONS, Space
 
 BASE = Hyperparameters()
 
@@ -13,20 +13,20 @@ def fixed_trial(**values):
     return optuna.trial.FixedTrial(values)
 
 
-def test_a_trial_moves_its_levers_and_leaves_the_rest():
-    space = Space(base=BASE, levers={"dropout": Range(0.0, 0.6), "dense_units": Choice((64, 512))})
+def test_a_trial_moves_its_dimensions_and_leaves_the_rest():
+    space = Space(base=BASE, dimensions={"dropout": Range(0.0, 0.6), "dense_units": Choice((64, 512))})
     setting = space.suggest(fixed_trial(dropout=0.5, dense_units=512))
     assert (setting.dropout, setting.dense_units) == (0.5, 512)
     assert setting.learning_rate == BASE.learning_rate
 
 
 def test_augmentation_is_a_factor_of_the_bases_rotation_shift_and_zoom():
-    setting = Space(base=BASE, levers={}).setting({"augmentation": 2.0})
+    setting = Space(base=BASE, dimensions={}).setting({"augmentation": 2.0})
     assert (setting.rotation_degrees, setting.shift, setting.zoom) == (20.0, 0.1, 0.2)
 
 
 def test_gamma_is_drawn_for_focal_loss_alone():
-    space = Space(base=BASE, levers={"focal_gamma": Range(1.0, 5.0), "loss": Choice(("bce", "focal"))})
+    space = Space(base=BASE, dimensions={"focal_gamma": Range(1.0, 5.0), "loss": Choice(("bce", "focal"))})
     assert space.suggest(fixed_trial(loss="focal", focal_gamma=3.0)).focal_gamma == 3.0
     bce = fixed_trial(loss="bce", focal_gamma=3.0)
     assert space.suggest(bce).focal_gamma == 2.0
@@ -45,24 +45,24 @@ def test_the_base_is_the_first_trial_with_what_counts_there():
 
 def test_what_was_fixed_does_not_vary():
     space = Space.of(BASE, {}, fixed=("dropout", "shift"))
-    assert space.levers.keys() == LEVERS.keys() - {"dropout", "augmentation"}
+    assert space.dimensions.keys() == DIMENSIONS.keys() - {"dropout", "augmentation"}
 
 
 def test_sampling_rates_stay_within_what_the_data_allow():
     space = Space.of(BASE, {}).sampling_within(0.0, 0.2)
-    assert space.levers["sampling_rate"] == Range(0.05, 0.2)
+    assert space.dimensions["sampling_rate"] == Range(0.05, 0.2)
     none = Space.of(RECIPES["model-2"], {}).sampling_within(1.0, 0.0)
-    assert not none.levers.keys() & {"sampling", "sampling_rate"}
+    assert not none.dimensions.keys() & {"sampling", "sampling_rate"}
     assert none.base.sampling == "natural"
 
 
-def test_what_can_not_count_is_no_lever():
-    levers = Space.of(BASE, {}, fixed=("loss", "sampling")).levers
-    assert not levers.keys() & {"focal_gamma", "sampling_rate"}
+def test_what_can_not_count_is_no_dimension():
+    dimensions = Space.of(BASE, {}, fixed=("loss", "sampling")).dimensions
+    assert not dimensions.keys() & {"focal_gamma", "sampling_rate"}
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "lever"),
+    ("name", "text", "dimension"),
     [
         ("loss", "bce|focal", Choice(("bce", "focal"))),
         ("image_size", "96 | 128", Choice((96, 128))),
@@ -74,21 +74,21 @@ def test_what_can_not_count_is_no_lever():
         ("epochs", "2..8", Range(2, 8, whole=True)),
     ],
 )
-def test_levers_are_said_as_alternatives_or_a_range(name, text, lever):
-    assert is_lever(text)
-    assert parse_lever(name, text, converted) == lever
+def test_dimensions_are_said_as_alternatives_or_a_range(name, text, dimension):
+    assert is_dimension(text)
+    assert parse_dimension(HYPERPARAMETERS[name], text) == dimension
 
 
 @pytest.mark.parametrize("text", ["0.1..much", "0.5..0.1", "0.5..0.5", "0.1|0.1", "a|b"])
 def test_what_is_no_range_is_refused_in_one_line(text):
     with pytest.raises(OptionError, match="dropout is"):
-        parse_lever("dropout", text, converted)
+        parse_dimension(HYPERPARAMETERS["dropout"], text)
     with pytest.raises(OptionError, match="flip is"):
-        parse_lever("flip", "false..true", converted)
+        parse_dimension(HYPERPARAMETERS["flip"], "false..true")
 
 
 @pytest.mark.parametrize(
-    ("levers", "expected"),
+    ("dimensions", "expected"),
     [
         ({"dropout": Range(0.0, 1.0)}, "dropout is 1.0, expected 0 or more, below 1"),
         ({"focal_gamma": Range(1.0, 11.0)}, "focal_gamma is 11.0, expected 1 to 10"),
@@ -98,21 +98,21 @@ def test_what_is_no_range_is_refused_in_one_line(text):
         ({"augmentation": Range(0.0, 20.0)}, "rotation_degrees is 200.0"),
     ],
 )
-def test_a_range_that_reaches_too_far_is_refused_before_the_first_trial(levers, expected):
+def test_a_range_that_reaches_too_far_is_refused_before_the_first_trial(dimensions, expected):
     with pytest.raises(OptionError, match=expected.replace("|", r"\|")):
-        Space(base=BASE, levers=levers)
+        Space(base=BASE, dimensions=dimensions)
 
 
-def test_a_lever_that_was_said_and_moves_nothing_is_refused():
+def test_a_dimension_that_was_said_and_moves_nothing_is_refused():
     with pytest.raises(
         OptionError, match="nothing in this search lets it count: leave it out, or let loss vary"
     ):
         Space.of(BASE, {"focal_gamma": Range(1.0, 3.0)}, fixed=("loss",))
 
 
-def test_warm_up_levers_count_where_there_is_a_warm_up():
-    lever = {"warmup_learning_rate": Range(1e-4, 1e-2, log=True)}
-    with pytest.raises(OptionError, match="let warmup_epochs vary"):
-        Space.of(BASE, lever)
-    levers = Space.of(BASE, {**lever, "warmup_epochs": Choice((0, 2))}).levers
-    assert "warmup_learning_rate" in levers
+def test_dimensions_of_frozen_epochs_count_where_there_are_any():
+    dimension = {"frozen_learning_rate": Range(1e-4, 1e-2, log=True)}
+    with pytest.raises(OptionError, match="let frozen_epochs vary"):
+        Space.of(BASE, dimension)
+    dimensions = Space.of(BASE, {**dimension, "frozen_epochs": Choice((0, 2))}).dimensions
+    assert "frozen_learning_rate" in dimensions

@@ -6,7 +6,7 @@ import keras
 
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.ct.window import Window
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.layers import AreaResize, WindowChannels
 
 _POOLING = "gap"

@@ -1,158 +1,188 @@
-"""What a training run can vary, and the named recipes that fix it. Needs neither Keras nor TensorFlow."""
+"""What a training run can vary, and the named recipes that fix it. Needs neither Keras nor TensorFlow.
 
-from dataclasses import dataclass, fields, replace
+A hyperparameter is one field here. The flags of train and tune, the checks, what a search varies and the table in
+docs/reference/parameters.md follow from it. Strengths of augmentation are fields by their records (augmentation.py).
+"""
+
+from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any
 
 from ich_mlflow.ct.window import Window, parse_windows
-from ich_mlflow.errors import OptionError
-from ich_mlflow.labels import class_scheme
+from ich_mlflow.errors import OptionError, nearest
+from ich_mlflow.labels import SCHEMES
+from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
+from ich_mlflow.parameters import (
+    Between,
+    Choice,
+    OneOf,
+    OnlyWith,
+    Parameter,
+    Range,
+    check_fields,
+    expect,
+    parameter,
+    parameters_of,
+)
 
-SAMPLINGS = ("natural", "class_balanced")
-MONITORS = ("val_loss", "val_auc")
-LOSSES = ("bce", "weighted_bce", "focal", "log_loss_rsna")
-SCHEDULES = ("constant", "cosine")
-WARMUP_RATE = 1e-3
-#: Source: Lin et al., ICCV 2017 (the value they found best).
-FOCAL_GAMMA = 2.0
-BACKBONES = ("efficientnet-b0", "efficientnet-lite0", "efficientnetv2-b0", "convnext-tiny")
+_FROZEN = OnlyWith("frozen_epochs", Between(0, without=(0,)), example=1)
+
+_Augmentations: Any = make_dataclass(
+    "_Augmentations",
+    [
+        (
+            name,
+            type(one.default),
+            field(default=one.default, metadata={"parameter": Parameter(text=one.text, check=one.check)}),
+        )
+        for name, one in AUGMENTATIONS.items()
+    ],
+    frozen=True,
+    kw_only=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters:
+class Hyperparameters(_Augmentations):
     """One setting of everything that shapes a training run. The defaults are those of Model 1.
 
-    num_classes        4, 5 or 6: labels.SCHEMES
-    backbone           efficientnet-b0, efficientnet-lite0, efficientnetv2-b0 or convnext-tiny
-    image_size         pixels a side that the backbone sees, 32 to 512 (the stored set has 256)
-    windows            `brain`, `brain,subdural,bone`, or center/width in HU
-    context            0, or 1: the slices before and after in the same series are further channels
-    epochs, patience   1 to 1000; epochs without a better `monitor` before training stops, 1 or more
-    monitor            val_loss (lower is better) or val_auc (mean over labels, higher is better)
-    learning_rate      of Adam, above 0 to 1
-    schedule           constant, or cosine: from learning_rate to a hundredth of it over all epochs
-    warmup_epochs      epochs before these with the backbone frozen, 0 to 1000: the head alone learns
-    warmup_learning_rate  of Adam in them, above 0 to 1
-    warmup_augment     whether they see augmented slices; where not, the backbone's features are computed once and
-                       each further epoch costs next to nothing
-    clip_norm          largest norm of all gradients together, 0 or more; 0 doesn't clip
-    weight_decay       share of each kernel taken off a step, times the learning rate, 0 to below 1; biases and
-                       normalisations keep theirs. Source: Loshchilov and Hutter, ICLR 2019 (AdamW)
-    ema                momentum of the moving average of the weights that is validated and kept, 0 to below 1; 0:
-                       the weights themselves
-    loss               bce; weighted_bce: positives of a label weigh as its negatives; focal; log_loss_rsna: `any`
-                       weighs 2 (6 classes only). val_loss is plain cross-entropy whatever the loss
-    focal_gamma        with loss=focal, how much less what is right already counts, 1 to 10: below 1 its slope is not
-                       finite where a probability is exactly right (bce is 0)
-    label_smoothing    share by which targets are drawn to one half, 0 to below 1
-    prior_bias         whether the output starts at the prevalences that training sees, not at one half
-    dropout            share of the head's units dropped, 0 to below 1
-    batch_norm_momentum   of the backbone's moving statistics, 0 to below 1. 0.99 is Keras' and suits pretrained
-                       weights; from random ones with some hundred steps validation would see stale statistics.
-                       ConvNeXt has none
-    dense_units        width of the head, 1 to 4096
-    sampling           natural: each training slice once an epoch; class_balanced: every subtype is positive in the
-                       share sampling_rate of an epoch's slices
-    sampling_rate      0 to below 1; 0: one part in the number of labels and one
-    rotation_degrees, shift, zoom   each drawn uniformly from plus or minus this; shift and zoom as a share
-                       of the image; flip: left-right with probability one half
+    Raises OptionError for a value out of range, or one that means nothing beside the others.
     """
 
-    num_classes: int = 5
-    backbone: str = "efficientnet-b0"
-    image_size: int = 224
-    windows: str = "brain"
-    context: int = 0
-    epochs: int = 10
-    patience: int = 3
-    monitor: str = "val_loss"
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    schedule: str = "constant"
-    warmup_epochs: int = 0
-    warmup_learning_rate: float = WARMUP_RATE
-    warmup_augment: bool = False
-    clip_norm: float = 0.0
-    weight_decay: float = 0.0
-    ema: float = 0.0
-    loss: str = "bce"
-    focal_gamma: float = FOCAL_GAMMA
-    label_smoothing: float = 0.0
-    prior_bias: bool = False
-    dropout: float = 0.3
-    batch_norm_momentum: float = 0.99
-    dense_units: int = 128
-    sampling: str = "natural"
-    sampling_rate: float = 0.0
-    rotation_degrees: float = 10.0
-    shift: float = 0.05
-    zoom: float = 0.1
-    flip: bool = True
+    num_classes: int = parameter(
+        5, "4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any)", OneOf(*SCHEMES)
+    )
+    backbone: str = parameter(
+        "efficientnet-b0",
+        "the network below the head",
+        OneOf(*BACKBONES),
+        search=Choice(tuple(name for name, one in BACKBONES.items() if one.searched)),
+    )
+    image_size: int = parameter(
+        224,
+        "pixels a side that the backbone sees, 32 to 512 (the stored set has 256)",
+        Between(32, 512, unit="pixels"),
+    )
+    windows: str = parameter(
+        "brain",
+        "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800 (center/width in HU)",
+        search=Choice(("brain", "brain,subdural,bone")),
+    )
+    context: int = parameter(
+        0,
+        "1: the slices before and after in the series are channels too",
+        OneOf(0, 1),
+        search=Choice((0, 1)),
+    )
+    epochs: int = parameter(10, "most epochs", Between(1, 1000))
+    patience: int = parameter(
+        3, "epochs without a better monitor before training stops", Between(1, unit="epochs")
+    )
+    monitor: str = parameter(
+        "val_loss",
+        "what early stopping goes by: val_loss, or val_auc (mean over labels)",
+        OneOf("val_loss", "val_auc"),
+    )
+    batch_size: int = parameter(32, "slices a step, of all GPUs together", Between(1, 4096), log=True)
+    learning_rate: float = parameter(
+        1e-4, "of Adam", Between(0, 1, without=(0,)), search=Range(1e-5, 3e-3, log=True), log=True
+    )
+    schedule: str = parameter(
+        "constant",
+        "of the learning rate: constant, or cosine (to a hundredth of it over all epochs)",
+        OneOf("constant", "cosine"),
+    )
+    frozen_epochs: int = parameter(
+        0,
+        "epochs before the others in which the backbone is frozen and the head alone learns",
+        Between(0, 1000),
+        formerly="warmup_epochs",
+    )
+    frozen_learning_rate: float = parameter(
+        1e-3,
+        "of Adam in the frozen epochs",
+        Between(0, 1, without=(0,)),
+        only_with=_FROZEN,
+        log=True,
+        formerly="warmup_learning_rate",
+    )
+    frozen_augment: bool = parameter(
+        False,
+        "true augments in the frozen epochs; false computes the backbone's features once, much faster",
+        only_with=_FROZEN,
+        formerly="warmup_augment",
+    )
+    clip_norm: float = parameter(
+        0.0, "largest norm of all gradients together; 0: they are not clipped", Between(0)
+    )
+    # Source: Loshchilov and Hutter, ICLR 2019 (AdamW).
+    weight_decay: float = parameter(
+        0.0,
+        "share of each kernel taken off a step, times the learning rate; biases and normalisations keep theirs",
+        Between(0, 1, without=(1,)),
+        search=Range(1e-6, 1e-1, log=True),
+        log=True,
+    )
+    ema: float = parameter(
+        0.0,
+        "momentum of the moving average of weights that is validated and kept, as 0.999; 0: the weights themselves",
+        Between(0, 1, without=(1,)),
+    )
+    loss: str = parameter(
+        "bce",
+        "bce, weighted_bce (positives of a label weigh as its negatives), focal, or log_loss_rsna (any weighs 2; 6 "
+        "classes); val_loss is plain cross-entropy whatever the loss",
+        OneOf("bce", "weighted_bce", "focal", "log_loss_rsna"),
+        search=Choice(("bce", "weighted_bce", "focal")),
+    )
+    # Below 1 its slope is not finite where a probability is exactly right. Default: Lin et al., ICCV 2017.
+    focal_gamma: float = parameter(
+        2.0,
+        "with loss=focal, how much less what is right already counts",
+        Between(1, 10),
+        only_with=OnlyWith("loss", OneOf("focal"), example="focal"),
+        search=Range(1.0, 5.0),
+    )
+    label_smoothing: float = parameter(
+        0.0, "share by which targets are drawn to one half", Between(0, 1, without=(1,))
+    )
+    prior_bias: bool = parameter(
+        False, "true starts the output at the prevalences that training sees, not at one half"
+    )
+    dropout: float = parameter(
+        0.3, "share of the head's units dropped", Between(0, 1, without=(1,)), search=Range(0.0, 0.6)
+    )
+    # 0.99 is Keras' and suits pretrained weights; from random ones, with some hundred steps, validation would see stale
+    # statistics.
+    batch_norm_momentum: float = parameter(
+        0.99, "of the backbone's moving statistics (ConvNeXt has none)", Between(0, 1, without=(1,))
+    )
+    dense_units: int = parameter(
+        128, "width of the head", Between(1, 4096), search=Choice((64, 128, 256, 512)), log=True
+    )
+    sampling: str = parameter(
+        "natural",
+        "natural: each training slice once an epoch; class_balanced: every subtype in the share sampling_rate",
+        OneOf("natural", "class_balanced"),
+        search=Choice(("natural", "class_balanced")),
+    )
+    sampling_rate: float = parameter(
+        0.0,
+        "with class_balanced, share of an epoch's slices that show each subtype; 0: one part in labels and one",
+        Between(0, 1, without=(1,)),
+        only_with=OnlyWith("sampling", OneOf("class_balanced"), example="class_balanced"),
+        search=Range(0.05, 0.3),
+    )
 
     def __post_init__(self) -> None:
-        class_scheme(self.num_classes)
+        check_fields(self)
         parse_windows(self.windows)
-        self._check_model()
-        self._check_steps()
-        self._check_loss()
-        self._check_samples()
-
-    def _check_model(self) -> None:
-        _expect("backbone", self.backbone, self.backbone in BACKBONES, f"one of {', '.join(BACKBONES)}")
-        _expect("image_size", self.image_size, 32 <= self.image_size <= 512, "32 to 512 pixels")
-        _expect("context", self.context, self.context in (0, 1), "0 or 1")
-        _expect("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
-        momentum = self.batch_norm_momentum
-        _expect("batch_norm_momentum", momentum, 0 <= momentum < 1, "0 or more, below 1")
-        _expect("dense_units", self.dense_units, 1 <= self.dense_units <= 4096, "1 to 4096")
-
-    def _check_steps(self) -> None:
-        _expect("epochs", self.epochs, 1 <= self.epochs <= 1000, "1 to 1000")
-        _expect("patience", self.patience, self.patience >= 1, "1 or more epochs")
-        _expect("monitor", self.monitor, self.monitor in MONITORS, " or ".join(MONITORS))
-        _expect("batch_size", self.batch_size, 1 <= self.batch_size <= 4096, "1 to 4096")
-        _expect("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= 1000, "0 to 1000")
-        for name in ("learning_rate", "warmup_learning_rate"):
-            rate = getattr(self, name)
-            _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
-        if not self.warmup_epochs:
-            rate = self.warmup_learning_rate
-            _expect("warmup_learning_rate", rate, rate == WARMUP_RATE, "with warmup_epochs above 0")
-            _expect(
-                "warmup_augment", self.warmup_augment, not self.warmup_augment, "with warmup_epochs above 0"
-            )
-        _expect("schedule", self.schedule, self.schedule in SCHEDULES, " or ".join(SCHEDULES))
-        _expect("clip_norm", self.clip_norm, self.clip_norm >= 0, "0 (none) or more")
-        _expect("weight_decay", self.weight_decay, 0 <= self.weight_decay < 1, "0 (none) or more, below 1")
-        _expect("ema", self.ema, 0 <= self.ema < 1, "0 (none) or more, below 1")
-
-    def _check_loss(self) -> None:
-        _expect("loss", self.loss, self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
         fits = self.loss != "log_loss_rsna" or self.num_classes == 6
-        _expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
-        gamma = self.focal_gamma
-        _expect("focal_gamma", gamma, 1 <= gamma <= 10, "1 to 10")
-        used = gamma == FOCAL_GAMMA or self.loss == "focal"
-        _expect("focal_gamma", gamma, used, f"with loss=focal, or {FOCAL_GAMMA:g}")
-        _expect("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more, below 1")
-
-    def _check_samples(self) -> None:
-        _expect("sampling", self.sampling, self.sampling in SAMPLINGS, " or ".join(SAMPLINGS))
-        rate = self.sampling_rate
-        _expect("sampling_rate", rate, 0 <= rate < 1, "0 (one part in labels and one) or more, below 1")
-        used = rate == 0 or self.sampling == "class_balanced"
-        _expect("sampling_rate", rate, used, "with sampling=class_balanced, or 0")
-        _expect("rotation_degrees", self.rotation_degrees, 0 <= self.rotation_degrees <= 180, "0 to 180")
-        _expect("shift", self.shift, 0 <= self.shift < 0.5, "0 or more, below 0.5 of the image")
-        _expect("zoom", self.zoom, 0 <= self.zoom < 0.9, "0 or more, below 0.9")
+        expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
 
     @property
     def parsed_windows(self) -> tuple[Window, ...]:
         return parse_windows(self.windows)
-
-
-def _expect(name: str, value: object, valid: bool, expected: str) -> None:
-    if not valid:
-        raise OptionError(f"{name} is {value!r}, expected {expected}: pass -P {name}=…")
 
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
@@ -178,6 +208,14 @@ FIXED_BY_RECIPE: dict[str, tuple[str, ...]] = {
     "model-2": ("num_classes", "sampling"),
     "model-3": ("num_classes",),
 }
+HYPERPARAMETERS = parameters_of(Hyperparameters)
+HYPERPARAMETER_NAMES = tuple(HYPERPARAMETERS)
+#: Names of a release before, and what they are called now.
+FORMER_NAMES = {
+    one.metadata["parameter"].formerly: name
+    for name, one in HYPERPARAMETERS.items()
+    if one.metadata["parameter"].formerly
+}
 
 
 def resolve(
@@ -189,7 +227,8 @@ def resolve(
     """
     if base is None and recipe not in RECIPES:
         raise OptionError(
-            f"recipe is {recipe!r}, expected one of {', '.join(RECIPES)}: pass -P recipe=model-1"
+            f"recipe is {recipe!r}, expected one of {', '.join(RECIPES)}{nearest(recipe, RECIPES)}: pass -P "
+            "recipe=model-1"
         )
     base = base or RECIPES[recipe]
     for name in FIXED_BY_RECIPE.get(recipe, ()):
@@ -202,4 +241,6 @@ def resolve(
     return replace(base, **overrides)
 
 
-HYPERPARAMETER_NAMES = tuple(field.name for field in fields(Hyperparameters))
+def from_values(values: dict[str, Any]) -> Hyperparameters:
+    """The hyperparameters of values by name, as a recipe or a run has them, names of a release before among them."""
+    return Hyperparameters(**{FORMER_NAMES.get(name, name): value for name, value in values.items()})

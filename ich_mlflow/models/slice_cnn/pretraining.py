@@ -7,7 +7,8 @@ the lesion head is dropped afterwards.
 import keras
 
 from ich_mlflow.labels import SUBTYPES, class_scheme
-from ich_mlflow.models.slice_cnn.backbones import BACKBONES, build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import head_layers
 
 LABELS_OUTPUT, LESIONS_OUTPUT = "labels", "lesions"

@@ -2,13 +2,21 @@
 
 import json
 from collections.abc import Container
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters, resolve
-from ich_mlflow.options import AUTO, TrainOptions, is_own_recipe, is_true
+from ich_mlflow.models.slice_cnn.hyperparameters import (
+    FORMER_NAMES,
+    HYPERPARAMETERS,
+    Hyperparameters,
+    from_values,
+    resolve,
+)
+from ich_mlflow.parameters import from_text
+from ich_mlflow.stages.common.options import hyperparameters_said, is_own_recipe, recipe_name
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.system.whole import write_text
 from ich_mlflow.tracking.registry import run_artifact, run_parameters
 
@@ -38,7 +46,7 @@ class Recipe:
             values = json.loads(text)
             return cls(
                 name=str(values["name"]),
-                hyperparameters=Hyperparameters(**values["hyperparameters"]),
+                hyperparameters=from_values(values["hyperparameters"]),
                 about=dict(values.get("about", {})),
             )
         except OptionError as error:
@@ -56,7 +64,11 @@ def chosen_hyperparameters(
 
     Raises OptionError for a contradiction, or a value that is none.
     """
-    overrides = _overrides(options, without)
+    overrides = {
+        name: from_text(HYPERPARAMETERS[name], text)
+        for name, text in hyperparameters_said(options).items()
+        if name not in without
+    }
     recipe = recipe_name(options)
     if not is_own_recipe(recipe):
         return recipe, resolve(recipe, overrides)
@@ -86,39 +98,10 @@ def _own_recipe(text: str) -> Recipe:
             f"run {text} has neither {RECIPE_FILE} nor hyperparameters, expected a tune or a train run: take its id "
             "from the UI"
         )
-    values = {name: converted(name, params[name]) for name in HYPERPARAMETER_NAMES if name in params}
+    known = {FORMER_NAMES.get(name, name): text for name, text in params.items()}
+    values = {name: from_text(one, known[name]) for name, one in HYPERPARAMETERS.items() if name in known}
     return Recipe(
         name=params.get("recipe", "unnamed"),
         hyperparameters=Hyperparameters(**values),
         about={"run_id": text},
     )
-
-
-def recipe_name(options: TrainOptions) -> str:
-    """The recipe that was said; else `demo` for the phantom cohort made here, and `reference` for other data."""
-    if options.recipe != AUTO:
-        return options.recipe
-    own_data = options.data != AUTO or options.source not in (AUTO, "phantom")
-    return "reference" if own_data else "demo"
-
-
-def _overrides(options: TrainOptions, without: Container[str]) -> dict[str, Any]:
-    """The hyperparameters that were said, converted to their types."""
-    said = {name: getattr(options, name) for name in HYPERPARAMETER_NAMES if hasattr(options, name)}
-    return {
-        name: converted(name, text) for name, text in said.items() if text != AUTO and name not in without
-    }
-
-
-def converted(name: str, text: str) -> Any:
-    """The text of a hyperparameter as its type. Raises OptionError where it is none."""
-    kind: Any = next(field.type for field in fields(Hyperparameters) if field.name == name)
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise OptionError(f"{name} is {text!r}, expected true, false or auto: pass -P {name}=…")
-        return is_true(text)
-    try:
-        return kind(text)
-    except ValueError:
-        article = "a whole number" if kind is int else "a number"
-        raise OptionError(f"{name} is {text!r}, expected {article} or auto: pass -P {name}=…") from None

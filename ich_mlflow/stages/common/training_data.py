@@ -4,17 +4,17 @@ from functools import partial
 
 import numpy as np
 
-from ich_mlflow.dataset.batches import NUM_DRAWS, Order, SliceBatches
+from ich_mlflow.dataset.batches import Order, SliceBatches
 from ich_mlflow.dataset.sampling import balanced, natural_order, reachable_rates
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.labels import ANY, ClassScheme
-from ich_mlflow.models.slice_cnn.augmentation import augment_slices
+from ich_mlflow.models.slice_cnn.augmentation import augment_slices, num_draws
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.options import TrainOptions
 from ich_mlflow.stages.common.stored_sets import data_note, preview_rows
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.tracking.run import Run
 
 
@@ -102,7 +102,8 @@ def training_batches(
         seed=seed,
         context=hyperparameters.context,
         order=_order(targets, scheme, hyperparameters, seed=seed),
-        augment=partial(augment_slices, hyperparameters=hyperparameters),
+        augment=partial(augment_slices, strengths=hyperparameters),
+        num_draws=num_draws(),
         divisor=replicas,
     )
 
@@ -168,7 +169,7 @@ def log_data(run: Run, stored: StoredSet, options: TrainOptions, *, dropped: int
 def log_augmented(run: Run, stored: StoredSet, hyperparameters: Hyperparameters, *, seed: int) -> None:
     """Log a picture of eight slices, each augmented three times."""
     rows = preview_rows(stored, num_slices=8)[:8] * 3
-    draws = np.random.default_rng(seed).random((len(rows), NUM_DRAWS))
+    draws = np.random.default_rng(seed).random((len(rows), num_draws()))
     augmented = augment_slices(stored.hu(np.array(rows))[..., None], draws, hyperparameters)[..., 0]
     run.figure(
         contact_sheet(

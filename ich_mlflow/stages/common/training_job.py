@@ -13,14 +13,13 @@ from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
 from ich_mlflow.models.losses import make_loss, prior_logits
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.classifier import (
     build_classifier,
     set_batch_norm_momentum,
     synchronize_batch_norms,
 )
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.options import TrainOptions, is_true
 from ich_mlflow.stages.common.results import halves
 from ich_mlflow.stages.common.stored_sets import data_note, describe
 from ich_mlflow.stages.common.training_data import (
@@ -32,6 +31,7 @@ from ich_mlflow.stages.common.training_data import (
     validation_batches,
 )
 from ich_mlflow.stages.common.unfinished import Unfinished
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.system.provenance import git_commit, versions
 from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.run import Run
@@ -84,7 +84,7 @@ class Job:
     def fit(self, stored: StoredSet) -> Fitted:
         """Train on the stored set."""
         run, options, scheme = self.run, self.options, self.scheme
-        if is_true(options.deterministic):
+        if options.deterministic:
             demand_equal_bits()
         self._log_told()
         print(
@@ -253,7 +253,7 @@ class Job:
             score=score,
             on_epoch=on_epoch,
             loss=loss,
-            jit=is_true(self.options.jit),
+            jit=self.options.jit,
             checkpoint=self.unfinished.state_path,
         )
 
@@ -283,7 +283,7 @@ def log_history(job: Job, fitted: Fitted, stored: StoredSet) -> None:
         {
             "best_epoch": best,
             "machine/slices_per_second": result.history["slices_per_second"][
-                job.hyperparameters.warmup_epochs :
+                job.hyperparameters.frozen_epochs :
             ].median(),
         }
     )

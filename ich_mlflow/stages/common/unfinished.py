@@ -4,12 +4,16 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.options import PretrainOptions, TrainOptions, TuneOptions, is_true
+from ich_mlflow.models.slice_cnn.hyperparameters import FORMER_NAMES
+from ich_mlflow.parameters import typed
+from ich_mlflow.stages.pretrain.options import PretrainOptions
+from ich_mlflow.stages.train.options import TrainOptions
+from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.system.processes import locked
 from ich_mlflow.system.whole import write_text
 from ich_mlflow.tracking.run import why_not_resumable
@@ -82,7 +86,7 @@ def to_resume(options: Options, locks: ExitStack) -> Unfinished | None:
     Passed over are those that a living process holds, and those whose MLflow run can't be gone on with. Says in a line
     what it found, or why the newest does not fit.
     """
-    if not is_true(options.resume):
+    if not options.resume:
         return None
     wanted = what_counts(options)
     reasons = []
@@ -119,7 +123,7 @@ def what_counts(options: Options) -> dict[str, Any]:
         anyhow = _ANYHOW_PRETRAINING
     elif isinstance(options, TuneOptions):
         anyhow = _ANYHOW_TUNING
-    return {name: value for name, value in asdict(options).items() if name not in anyhow}
+    return {name: value for name, value in typed(options).items() if name not in anyhow}
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -137,6 +141,7 @@ def _read(note: Path) -> Unfinished:
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The options in which two trainings differ, as a user may read them."""
+    found = {FORMER_NAMES.get(name, name): value for name, value in found.items()}
     return ", ".join(
         f"{name} ({found.get(name, 'not said')}, here {value})"
         for name, value in wanted.items()

@@ -5,7 +5,8 @@ from pathlib import Path
 from ich_mlflow.ct.window import BRAIN
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.models.slice_cnn.backbones import BACKBONES, build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
+from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of, build_classifier
 from ich_mlflow.models.weights import (
     IMAGE_SIZE_NOTE,
@@ -15,10 +16,10 @@ from ich_mlflow.models.weights import (
     shipped_path,
     specification_name,
 )
-from ich_mlflow.options import DemonstrateOptions
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
 from ich_mlflow.tracking.registry import register
 from ich_mlflow.tracking.run import NOTICE, start_run
 

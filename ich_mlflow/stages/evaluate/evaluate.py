@@ -1,6 +1,5 @@
 """Score a model on patients it has not seen: the one place where test data is read."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,7 @@ from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.assess import COMPARED, Assessment, assess, difference
 from ich_mlflow.evaluation.metrics import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
-from ich_mlflow.options import AUTO, EvaluateOptions, PreprocessOptions, is_true
+from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.stages.common.evaluation import Evaluated
 from ich_mlflow.stages.common.results import (
     EXAM_PREFIX,
@@ -32,9 +31,11 @@ from ich_mlflow.stages.common.scoring import (
 from ich_mlflow.stages.common.stored_sets import describe
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.evaluate.report import log_report
 from ich_mlflow.stages.evaluate.subgroups import log_subgroups
 from ich_mlflow.stages.evaluate.submission import expect_all_labels, log_submission
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from ich_mlflow.tracking.run import Run, start_run
 
@@ -45,16 +46,16 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
     None with submission=true, where there is nothing to score against.
     """
     with start_run("evaluate", nested=nested) as run:
-        run.params(asdict(options), prefix="evaluate")
+        run.params(typed(options), prefix="evaluate")
         model = load_model(options.model if options.model != AUTO else champion_name())
         run.tags({"ich.model_uri": model.uri, "ich.trained_run": model.trained_run})
-        if is_true(options.submission):
+        if options.submission:
             expect_all_labels(model.specification)
         # before minutes go into the data and the scoring
         baseline = load_model(options.baseline) if options.baseline != AUTO else None
         stored = _stored_set(options, model.trained_path)
         _log_data(run, stored)
-        if is_true(options.submission):
+        if options.submission:
             log_submission(run, options, model.classifier, stored)
             return None
         evaluated = _evaluate(run, options, model, baseline, stored)
@@ -104,7 +105,7 @@ def _rule(options: EvaluateOptions, model: LoadedModel) -> str:
 def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet:
     """The set to evaluate on; where a source is named it is made, with all patients in its test split."""
     if options.source != AUTO:
-        source = "rsna-test" if is_true(options.submission) else options.source
+        source = "rsna-test" if options.submission else options.source
         return preprocess(
             PreprocessOptions(
                 source=source,
@@ -112,8 +113,8 @@ def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet
                 out=options.out,
                 workers=options.workers,
                 # what can't be read gets the prevalence in a submission, so nothing is lost by going on
-                quarantine_limit=1.0 if is_true(options.submission) else options.quarantine_limit,
-                external="true",
+                quarantine_limit=1.0 if options.submission else options.quarantine_limit,
+                external=True,
             ),
             nested=True,
         )

@@ -11,10 +11,10 @@ from ich_mlflow.errors import DataError, ModelError
 from ich_mlflow.evaluation.floors import PREVALENCE
 from ich_mlflow.evaluation.metrics import with_any
 from ich_mlflow.labels import SCHEMES
-from ich_mlflow.options import EvaluateOptions
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.sources.folder import Folder
 from ich_mlflow.stages.common.scoring import score_rows
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.tracking.run import Run
 
 SAMPLE_FILE = "stage_2_sample_submission.csv"

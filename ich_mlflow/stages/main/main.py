@@ -1,12 +1,14 @@
 """The whole job: preprocess, train, evaluate and promote as child runs of one parent."""
 
-from dataclasses import asdict
-
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.options import EvaluateOptions, MainOptions, PromoteOptions
+from ich_mlflow.parameters import taken_from, typed
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
 from ich_mlflow.stages.evaluate.evaluate import evaluate
-from ich_mlflow.stages.promote.promote import promote
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
+from ich_mlflow.stages.main.options import MainOptions
+from ich_mlflow.stages.promote.options import PromoteOptions
+from ich_mlflow.stages.promote.promote import promote_candidate
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import open_stored_set, train
 from ich_mlflow.tracking.registry import CHAMPION, champion_version
 from ich_mlflow.tracking.run import start_run
@@ -17,14 +19,15 @@ SERVE_PORT = 5001
 def main(options: MainOptions) -> None:
     """Run the four stages and print the commands that look at the result and serve it."""
     with start_run("main") as run:
-        run.params(asdict(options), prefix="main")
-        chosen_hyperparameters(options)  # a mistake in them shows before minutes go into the data
-        trained = train(options, nested=True, stored=open_stored_set(options))
+        run.params(typed(options), prefix="main")
+        training = taken_from(options, TrainOptions)
+        chosen_hyperparameters(training)  # a mistake in a recipe's file shows before minutes go into the data
+        trained = train(training, nested=True, stored=open_stored_set(training))
         evaluated = evaluate(
             EvaluateOptions(model=trained.serving_uri, data=str(trained.stored_path)), nested=True
         )
         assert evaluated is not None
-        promote(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
+        promote_candidate(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
     name = class_scheme(trained.num_classes).model_name
     print(

@@ -19,7 +19,7 @@ from ich_mlflow.intake.files import files_digest, files_of
 from ich_mlflow.intake.lungs import has_lungs
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
 from ich_mlflow.intake.survey import Skipped, survey
-from ich_mlflow.options import AUTO, PredictOptions, is_true
+from ich_mlflow.parameters import AUTO, text_of
 from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.engine_local import Workers, score_locally
 from ich_mlflow.prediction.out_folder import (
@@ -41,6 +41,7 @@ from ich_mlflow.report.worklist import Shown
 from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.response import Answerer, ModelVersion
 from ich_mlflow.stages.common.scoring import LoadedModel, champion_name, load_model
+from ich_mlflow.stages.predict.options import PredictOptions
 from ich_mlflow.system.processes import num_cores, write_whole
 from ich_mlflow.tracking.run import NOTICE, Run, start_run
 
@@ -132,7 +133,7 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
         "series": options.series,
         "operating_point": decides_by,
         "pictures": options.pictures,
-        "dicom": options.dicom.lower(),
+        "dicom": text_of(options.dicom),
     }
     ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
     but = (ours, *(Path(name).absolute() for name in _OURS))
@@ -219,7 +220,7 @@ def _make(job: _Job, results: Sequence[StudyResult], workers: Workers) -> None:
     version = job.answerer.version
     options = OutputOptions(
         pictures=job.options.pictures,
-        dicom=is_true(job.options.dicom),
+        dicom=job.options.dicom,
         algorithm=Algorithm(
             model_name=version.name,
             model_version=version.version,

@@ -17,10 +17,11 @@ from ich_mlflow.errors import OptionError, QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.options import AUTO, PRETRAINING_SEEDS, PreprocessOptions, is_true
+from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
 from ich_mlflow.sources.registry import open_source
+from ich_mlflow.stages.common.options import PRETRAINING_SEEDS
 from ich_mlflow.stages.common.stored_sets import (
     DATA_FOLDER,
     counts_text,
@@ -29,6 +30,7 @@ from ich_mlflow.stages.common.stored_sets import (
     preview_rows,
     previewed_split,
 )
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.tracking.run import Run, start_run
 
 #: Options that don't change what is in the set.
@@ -41,7 +43,7 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
     A file that can't be used goes on the quarantine list, which is logged whether or not the run succeeds.
     """
     with start_run("preprocess", nested=nested) as run:
-        run.params(asdict(options), prefix="preprocess")
+        run.params(typed(options), prefix="preprocess")
         out = stored_set_folder(options)
         source = open_source(options.source, source_folder(options))
         try:
@@ -72,10 +74,10 @@ def build_options(options: PreprocessOptions) -> BuildOptions:
         seed=options.seed,
         fractions=options.fractions,
         folds=options.folds,
-        external=is_true(options.external),
-        compress=is_true(options.compress),
+        external=options.external,
+        compress=options.compress,
         quarantine_limit=options.quarantine_limit,
-        strict=is_true(options.strict),
+        strict=options.strict,
         workers=options.workers or None,
         engine=options.engine,
         spark_master=options.spark_master,
@@ -102,7 +104,7 @@ def source_folder(options: PreprocessOptions) -> Path | str:
         exams=options.exams,
         seed=options.seed,
         exam_rate=options.bleeds if options.bleeds > 0 else None,
-        quirks=is_true(options.quirks),
+        quirks=options.quirks,
     )
     folder = DATA_FOLDER / f"phantom-{options.exams}-exams-{_digest(asdict(cohort))}"
     return write_cohort(folder, cohort, workers=options.workers or None, progress=True)
@@ -112,8 +114,8 @@ def stored_set_folder(options: PreprocessOptions) -> Path:
     """Where the stored set goes: `out`, or a folder under data/ of its own for every setting."""
     if options.out != AUTO:
         return Path(options.out)
-    setting = {name: value for name, value in asdict(options).items() if name not in _HOW_IT_IS_MADE}
-    if not is_true(options.external):
+    setting = {name: value for name, value in typed(options).items() if name not in _HOW_IT_IS_MADE}
+    if not options.external:
         del setting["external"]  # sets made before there was such an option keep their folder
     if options.data != AUTO and not is_url(options.data):
         setting["data"] = str(Path(options.data).resolve())

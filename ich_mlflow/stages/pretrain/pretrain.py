@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -12,20 +11,23 @@ from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.pretraining import build_pretraining
 from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
-from ich_mlflow.options import PreprocessOptions, PretrainOptions
+from ich_mlflow.parameters import typed
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.phantom.lesions import has_lesions, read_lesions
 from ich_mlflow.stages.common.stored_sets import DATA_FOLDER
 from ich_mlflow.stages.common.unfinished import Unfinished, begin, to_resume
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
+from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.pretrain.results import Pretrained, label_aucs
 from ich_mlflow.system.provenance import git_commit, versions
 from ich_mlflow.tracking.run import Run, start_run
 from ich_mlflow.training.initial_weights import start_backbone
-from ich_mlflow.training.pretrain import PretrainSettings, pretrain
+from ich_mlflow.training.pretrain import PretrainSettings
+from ich_mlflow.training.pretrain import pretrain as fit_pretraining
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
 
 #: Pixels a side of a pretraining phantom: the stored set's, at a fifth of the time that 512 take.
@@ -36,7 +38,7 @@ HELD_OUT = 0.06
 PARTS = 10
 
 
-def pretrain_weights(options: PretrainOptions) -> Path:
+def pretrain(options: PretrainOptions) -> Path:
     """Pretrain by the options; return the file of weights, which is also logged on the run.
 
     With resume=true, which is the default, it goes on with the unfinished pretraining of the same options.
@@ -64,7 +66,7 @@ def pretraining_set(options: PretrainOptions) -> StoredSet:
             source="phantom",
             data=str(folder),
             seed=options.seed,
-            compress="true",
+            compress=True,
             validation_fraction=HELD_OUT / 2,
             test_fraction=HELD_OUT / 2,
         ),
@@ -78,7 +80,7 @@ def cohort_folder(options: PretrainOptions) -> Path:
 
 
 def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Path:
-    run.params(asdict(options), prefix="pretrain")
+    run.params(typed(options), prefix="pretrain")
     run.params(versions(), prefix="version")
     run.tags({"ich.git_commit": git_commit()})
     # The network first: a mistake in weights= shows before the cohort is made.
@@ -96,7 +98,7 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
         context="pretraining",
     )
     train, validation, test = (_batches(stored, options, split) for split in ("train", "validation", "test"))
-    history = pretrain(
+    history = fit_pretraining(
         network,
         train=train,
         validation=validation,

@@ -16,9 +16,10 @@ from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme
 from ich_mlflow.models.slice_cnn.pretraining import LABELS_OUTPUT
 from ich_mlflow.models.weights import IMAGE_SIZE_NOTE, specification_name, write_weights
-from ich_mlflow.options import AUTO, PretrainOptions
+from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.stages.common.stored_sets import data_note
+from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.system.provenance import git_commit
 from ich_mlflow.tracking.run import Run
 from ich_mlflow.training.pretrain import figures_of, labels_said, lesions_said

@@ -12,13 +12,13 @@ import pandas as pd
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.assess import MACRO, Assessment, Predictions, difference, too_few_patients
-from ich_mlflow.options import PromoteOptions
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
 from ich_mlflow.serving.packaging import signature_fault, size_mb
 from ich_mlflow.serving.smoke_test import latency_ms
 from ich_mlflow.stages.common.evaluation import Evaluated
 from ich_mlflow.stages.common.scoring import LoadedModel, Scored, expect_unseen, score
 from ich_mlflow.stages.promote.gates import Compared, Facts
+from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.tracking.registry import TrainedRun
 
 _ECE = f"ece/{MACRO}"

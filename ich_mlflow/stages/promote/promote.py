@@ -1,21 +1,23 @@
 """Make a training run's model the champion of its class scheme if it passes every gate; roll back; list all that."""
 
 import textwrap
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pandas as pd
 
 from ich_mlflow.errors import PromotionError, PromotionRefused
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.options import AUTO, EvaluateOptions, PromoteOptions, is_true
+from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.report.render import as_description
 from ich_mlflow.serving.smoke_test import serving_fault
 from ich_mlflow.stages.common.evaluation import Evaluated
 from ich_mlflow.stages.common.results import CARD_FILE
 from ich_mlflow.stages.common.scoring import LoadedModel, load_model
 from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.promote.examination import Examined, examine
 from ich_mlflow.stages.promote.gates import Decision, Facts, Limits, decide
+from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.system.provenance import who
 from ich_mlflow.tracking.audit import PROMOTED, REFUSED, ROLLED_BACK, begin_record, finish_record, history
 from ich_mlflow.tracking.lock import registry_lock
@@ -35,20 +37,22 @@ from ich_mlflow.tracking.versions import (
 )
 
 
-def command(options: PromoteOptions) -> None:
+def promote(options: PromoteOptions) -> None:
     """What `-e promote` does. Raises PromotionRefused where the candidate fails a gate."""
-    if is_true(options.history):
+    if options.history:
         print(history_text(_model_name(options) if options.num_classes != AUTO else None))
-    elif is_true(options.rollback):
+    elif options.rollback:
         rollback(options)
     else:
-        decision = promote(options)
+        decision = promote_candidate(options)
         if not decision.promote:
             failed = ", ".join(decision.failed)
             raise PromotionRefused(f"refused because of {failed}, as said above; the champion stays")
 
 
-def promote(options: PromoteOptions, *, nested: bool = False, evaluated: Evaluated | None = None) -> Decision:
+def promote_candidate(
+    options: PromoteOptions, *, nested: bool = False, evaluated: Evaluated | None = None
+) -> Decision:
     """Examine the candidate, decide, act, record. evaluated: of the candidate, where that was done before."""
     candidate = _candidate(options)
     num_classes = int(candidate.params["hp.num_classes"])
@@ -59,7 +63,7 @@ def promote(options: PromoteOptions, *, nested: bool = False, evaluated: Evaluat
         )
     name = class_scheme(num_classes).model_name
     with start_run("promote", nested=nested) as run:
-        run.params(asdict(options), prefix="promote")
+        run.params(typed(options), prefix="promote")
         run.tags({"ich.trained_run": candidate.run_id, "ich.model": name})
         _put_right(name)
         compared_with = alias_version(name, CHAMPION)
@@ -142,7 +146,7 @@ class _Act:
                 self._candidate, model_name=name, tags=self._tags(), description=self._description()
             )
             facts = self._tried(facts, version)
-        decision = decide(facts, _limits(self._options), replace=is_true(self._options.replace))
+        decision = decide(facts, _limits(self._options), replace=self._options.replace)
         self._log(decision)
         if decision.promote:
             self._promote(decision, champion or "", version)
@@ -161,7 +165,7 @@ class _Act:
         return ""
 
     def _tried(self, facts: Facts, version: str) -> Facts:
-        if not is_true(self._options.smoke):
+        if not self._options.smoke:
             return facts
         uri = f"models:/{self._name}/{version}"
         print(f"serving {uri} to see that it answers")
@@ -238,7 +242,7 @@ def _limits(options: PromoteOptions) -> Limits:
         calibration_margin=options.calibration_margin,
         max_latency_ms=options.max_latency_ms,
         max_size_mb=options.max_size_mb,
-        same_data=is_true(options.same_data),
+        same_data=options.same_data,
     )
 
 

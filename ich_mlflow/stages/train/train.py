@@ -9,7 +9,7 @@ import numpy as np
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, TrainingError
 from ich_mlflow.evaluation.metrics import SliceMetrics
-from ich_mlflow.options import AUTO, TrainOptions, preprocess_options
+from ich_mlflow.parameters import AUTO, taken_from
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
 from ich_mlflow.stages.common.results import log_confusion, log_metrics
@@ -17,7 +17,9 @@ from ich_mlflow.stages.common.specification import FromValidation, from_validati
 from ich_mlflow.stages.common.stored_sets import data_note, preview_rows
 from ich_mlflow.stages.common.training_job import Fitted, Job, log_history
 from ich_mlflow.stages.common.unfinished import begin, to_resume
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
 from ich_mlflow.tracking.run import start_run
 from ich_mlflow.training.loop import mean_binary_crossentropy
@@ -81,7 +83,7 @@ def open_stored_set(options: TrainOptions) -> StoredSet:
             )
         return StoredSet.open(Path(options.data))
     source = "phantom" if options.source == AUTO else options.source
-    return preprocess(preprocess_options(options, source=source), nested=True)
+    return preprocess(taken_from(options, PreprocessOptions, source=source), nested=True)
 
 
 def _log_model(job: Job, fitted: Fitted, stored: StoredSet) -> TrainedModel:

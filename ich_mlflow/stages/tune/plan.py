@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,24 @@ from typing import Any
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.models.slice_cnn.hyperparameters import FIXED_BY_RECIPE, HYPERPARAMETER_NAMES, Hyperparameters
-from ich_mlflow.options import AUTO, TrainOptions, TuneOptions, is_true
-from ich_mlflow.stages.common.recipes import chosen_hyperparameters, converted, recipe_name
+from ich_mlflow.models.slice_cnn.hyperparameters import (
+    FIXED_BY_RECIPE,
+    HYPERPARAMETER_NAMES,
+    HYPERPARAMETERS,
+    Hyperparameters,
+)
+from ich_mlflow.parameters import AUTO, from_text, is_dimension, parse_dimension, taken_from
+from ich_mlflow.stages.common.recipes import chosen_hyperparameters, recipe_name
 from ich_mlflow.stages.common.training_data import reachable_sampling, training_rows
 from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.train.options import TrainOptions
+from ich_mlflow.stages.tune.options import AUGMENTATION_FACTOR, TuneOptions
 from ich_mlflow.stages.tune.trial import MONITORED
 from ich_mlflow.tuning.search import SearchOptions
-from ich_mlflow.tuning.space import AUGMENTATION, Space, is_lever, parse_lever
+from ich_mlflow.tuning.space import AUGMENTATION, Space
 
 JOURNAL_FILE = "search.journal"
+_FIELDS = {**HYPERPARAMETERS, AUGMENTATION: AUGMENTATION_FACTOR}
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,11 @@ class Plan:
         options = self.options
         name, base = chosen_hyperparameters(
             replace(options, monitor="val_auc" if options.monitor == AUTO else options.monitor),
-            without=self._levers_said,
+            without=self._dimensions_said,
         )
-        if options.augmentation != AUTO and not is_lever(options.augmentation):
-            factor = _converted(AUGMENTATION, options.augmentation)
-            base = Space(base=base, levers={}).setting({AUGMENTATION: factor})
+        if options.augmentation != AUTO and not is_dimension(options.augmentation):
+            factor = from_text(AUGMENTATION_FACTOR, options.augmentation)
+            base = Space(base=base, dimensions={}).setting({AUGMENTATION: factor})
         return name, base
 
     @property
@@ -54,8 +62,8 @@ class Plan:
         return self._base[1]
 
     @cached_property
-    def _levers_said(self) -> dict[str, str]:
-        return {name: text for name, text in self._said.items() if is_lever(text)}
+    def _dimensions_said(self) -> dict[str, str]:
+        return {name: text for name, text in self._said.items() if is_dimension(text)}
 
     def allowed_by(self, stored: StoredSet) -> Space:
         """The space without sampling rates that the training rows do not allow."""
@@ -73,22 +81,24 @@ class Plan:
     @cached_property
     def space(self) -> Space:
         """What trials vary."""
-        levers = {name: parse_lever(name, text, _converted) for name, text in self._levers_said.items()}
+        dimensions = {
+            name: parse_dimension(_FIELDS[name], text) for name, text in self._dimensions_said.items()
+        }
         made_of = FIXED_BY_RECIPE.get(recipe_name(self.options), ())
         for name in made_of:
-            if name in levers:
+            if name in dimensions:
                 raise OptionError(
-                    f"{name} is {levers[name]}, but it makes recipe={self.recipe}: leave out one of the two"
+                    f"{name} is {dimensions[name]}, but it makes recipe={self.recipe}: leave out one of the two"
                 )
         base = self.base
         if self.options.trial_epochs != AUTO:
-            if "epochs" in levers:
+            if "epochs" in dimensions:
                 raise OptionError(
                     "epochs varies and trial_epochs is said, expected one of the two: leave out one"
                 )
             base = replace(base, epochs=int(self.options.trial_epochs))
-        space = Space.of(base, levers, fixed=(*made_of, *self._said))
-        if not space.levers:
+        space = Space.of(base, dimensions, fixed=(*made_of, *self._said))
+        if not space.dimensions:
             raise OptionError(
                 "every hyperparameter is fixed, expected one that varies: leave one out, or say a..b"
             )
@@ -102,7 +112,7 @@ class Plan:
             return options.search
         text = json.dumps(what_counts(options), sort_keys=True)
         name = f"{self.base.num_classes}class-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-        return name if is_true(options.resume) else f"{name}-{uuid.uuid4().hex[:6]}"
+        return name if options.resume else f"{name}-{uuid.uuid4().hex[:6]}"
 
     @property
     def folder(self) -> Path:
@@ -118,37 +128,24 @@ class Plan:
     def search_options(self) -> SearchOptions:
         options, base = self.options, self.space.base
         epochs = max((base.epochs, *(int(end) for end in self._ends("epochs"))))
-        warmup = max((base.warmup_epochs, *(int(end) for end in self._ends("warmup_epochs"))))
+        frozen = max((base.frozen_epochs, *(int(end) for end in self._ends("frozen_epochs"))))
         return SearchOptions(
             name=self.name,
             direction=MONITORED[base.monitor][1],  # type: ignore[arg-type]
             sampler=options.sampler,
             pruner=options.pruner,
             num_trials=options.trials,
-            num_steps=warmup + epochs,
-            first_step=warmup + 1,
+            num_steps=frozen + epochs,
+            first_step=frozen + 1,
             seed=options.seed,
         )
 
     def _ends(self, name: str) -> tuple[Any, ...]:
-        lever = self.space.levers.get(name)
-        return () if lever is None else lever.ends
+        dimension = self.space.dimensions.get(name)
+        return () if dimension is None else dimension.ends
 
     @cached_property
     def train_options(self) -> TrainOptions:
         """The part that train takes; hyperparameters are told apart."""
-        said = {field.name: getattr(self.options, field.name) for field in fields(TrainOptions)}
-        for name in HYPERPARAMETER_NAMES:
-            said[name] = AUTO
-        return TrainOptions(**{**said, "workers": 0, "resume": "true"})
-
-
-def _converted(name: str, text: str) -> Any:
-    if name != AUGMENTATION:
-        return converted(name, text)
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(
-            f"{name} is {text!r}, expected a number, or a range as 0..2: pass -P {name}=…"
-        ) from None
+        untold = dict.fromkeys(HYPERPARAMETER_NAMES, AUTO)
+        return taken_from(self.options, TrainOptions, **untold, workers=0, resume=True)

@@ -14,9 +14,10 @@ import keras
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import IchError, TrainingError
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.options import AUTO, TrainOptions
+from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.common.training_job import Job, log_history
 from ich_mlflow.stages.common.unfinished import kept_in
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.system.processes import behave
 from ich_mlflow.tracking.run import child_run, join_tracking, start_run
 from ich_mlflow.training.compute import share_machine

@@ -3,18 +3,19 @@
 import shutil
 import socket
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from os import getpid
 from typing import Any
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.options import AUTO, TuneOptions, is_true
+from ich_mlflow.parameters import AUTO, Choice, typed
 from ich_mlflow.stages.common.recipes import RECIPE_FILE, Recipe
 from ich_mlflow.stages.common.training_data import check_labels, training_rows
 from ich_mlflow.stages.common.unfinished import differences, what_counts
 from ich_mlflow.stages.train.train import open_stored_set, train
+from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.results import log_found
 from ich_mlflow.stages.tune.trial import MONITORED, WorkerOptions
@@ -25,7 +26,7 @@ from ich_mlflow.tracking.registry import tracking_uri
 from ich_mlflow.tracking.run import Run, start_run, why_not_resumable
 from ich_mlflow.training.initial_weights import start_backbone
 from ich_mlflow.tuning.search import Search, first_number
-from ich_mlflow.tuning.space import Choice, Space
+from ich_mlflow.tuning.space import Space
 from ich_mlflow.tuning.storage import open_storage, without_password
 
 _TRAINED_TAG = "ich.trained_best"
@@ -42,12 +43,12 @@ def tune(options: TuneOptions) -> Recipe:
         with start_run("tune", resume=notes.get("run_id")) as run:
             _say_begin(search, plan, run)
             if not notes:  # once others know the run, they log on it too
-                run.params({**asdict(options), "storage": without_password(options.storage)}, prefix="tune")
+                run.params({**typed(options), "storage": without_password(options.storage)}, prefix="tune")
                 run.tags({"ich.search": plan.name})
                 search.begin({"run_id": run.run_id, "options": what_counts(options)})
             stored = open_stored_set(options)
             space = _checked(plan, stored, search)
-            run.params(space.describe(), prefix="lever")
+            run.params(space.describe(), prefix="dimension")
             print("\n".join(f"  {name:<18}{text}" for name, text in space.describe().items()))
             search.try_first(space.of_base())
             if not search.has_heartbeat:  # this process holds the lock, so who ran trials is dead
@@ -62,7 +63,7 @@ def _notes(search: Search, plan: Plan) -> dict[str, Any]:
     notes = search.notes(wait=plan.options.storage != AUTO)
     if not notes:
         return {}
-    if not is_true(plan.options.resume):
+    if not plan.options.resume:
         raise OptionError(
             f"search {plan.name} is there already: leave out -P resume=false, or pass another -P search="
         )
@@ -104,8 +105,8 @@ def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
     scheme = class_scheme(plan.base.num_classes)
     rows, _ = training_rows(data, scheme, epidural_only=options.epidural_only)
     check_labels(data, rows, scheme, missing=options.missing_labels)
-    lever = plan.space.levers.get("backbone")
-    for name in lever.values if isinstance(lever, Choice) else (plan.base.backbone,):
+    dimension = plan.space.dimensions.get("backbone")
+    for name in dimension.values if isinstance(dimension, Choice) else (plan.base.backbone,):
         with native_stderr_muted():
             start = start_backbone(options.weights, name=name, image_size=plan.base.image_size)
         print(start.said)
@@ -165,7 +166,7 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
         f"recipe: {plan.folder / RECIPE_FILE}\n"
         f"train it:  mlflow run . -e train -P recipe={run.run_id} -P data={stored.path}{said}"
     )
-    if is_true(plan.options.train_best):
+    if plan.options.train_best:
         _train_best(plan, stored, run, trial=first_number(best))
     return recipe
 

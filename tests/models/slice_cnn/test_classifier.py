@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ich_mlflow.ct.window import parse_windows
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.classifier import build_classifier, set_batch_norm_momentum
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks import convert_lite0
-from ich_mlflow.models.slice_cnn.backbones import build_backbone
+from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.lite0 import build_lite0
 from ich_mlflow.models.weights import read_weights, shipped_path
 

@@ -5,8 +5,8 @@ import pytest
 
 from ich_mlflow.errors import OptionError
 from ich_mlflow.models.slice_cnn.hyperparameters import RECIPES, Hyperparameters
-from ich_mlflow.options import TrainOptions
 from ich_mlflow.stages.common.recipes import RECIPE_FILE, Recipe, chosen_hyperparameters
+from ich_mlflow.stages.train.options import TrainOptions
 
 TUNED = Recipe(
     name="tuned-a",
@@ -62,5 +62,5 @@ def test_a_file_or_a_run_that_is_not_there_is_refused(workspace):
         chosen_hyperparameters(TrainOptions(recipe="nowhere.json"))
     with pytest.raises(OptionError, match=r"neither recipe.json nor hyperparameters"):
         chosen_hyperparameters(TrainOptions(recipe="0" * 32))
-    with pytest.raises(OptionError, match=r"expected one of .* or the id of a run"):
+    with pytest.raises(OptionError, match=r"expected auto, model-1, .* or the id of a tune or train run"):
         TrainOptions(recipe="model-9")

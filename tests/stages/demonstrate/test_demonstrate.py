@@ -6,12 +6,14 @@ from sklearn.metrics import roc_auc_score
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.labels import SUBTYPES, class_scheme
+from ich_mlflow.models.slice_cnn.backbones import pretrainable
 from ich_mlflow.models.weights import read_weights, shipped_path, specification_name
-from ich_mlflow.options import PRETRAINABLE, PRETRAINING_SEED, DemonstrateOptions
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import load_classifier
+from ich_mlflow.stages.common.options import PRETRAINING_SEED
 from ich_mlflow.stages.demonstrate.demonstrate import BACKBONE, demonstrate
+from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_every_class_scheme_has_its_specification():
         assert specification.trained_on.startswith("phantom, ")
 
 
-@pytest.mark.parametrize("backbone", PRETRAINABLE)
+@pytest.mark.parametrize("backbone", pretrainable())
 def test_the_phantom_weights_say_how_they_were_made(backbone):
     path = shipped_path(f"{backbone}-phantom")
     if not path.exists():
@@ -54,5 +56,5 @@ def test_the_phantom_weights_say_how_they_were_made(backbone):
 
 
 def test_the_phantom_weights_are_small():
-    files = [shipped_path(f"{backbone}-phantom") for backbone in PRETRAINABLE]
+    files = [shipped_path(f"{backbone}-phantom") for backbone in pretrainable()]
     assert 1e6 < sum(file.stat().st_size for file in files if file.exists()) < 20e6

@@ -14,13 +14,15 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError, OptionError
 from ich_mlflow.evaluation.metrics import with_any
 from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.options import EvaluateOptions, PromoteOptions, TrainOptions
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.report.claim import CLAIM_ITEMS
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.evaluate.evaluate import evaluate
-from ich_mlflow.stages.promote.promote import promote
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
+from ich_mlflow.stages.promote.options import PromoteOptions
+from ich_mlflow.stages.promote.promote import promote_candidate
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from tests.conftest import LABELS
 from tests.factories import ArraySource, write_ctich, write_dicom
@@ -155,7 +157,7 @@ def registry(workspace):
 
 def test_the_card_becomes_the_description_of_the_registered_version(trained, evaluated, registry):
     card = _artifact(evaluated.run_id, "model_card.md")
-    promote(PromoteOptions(run=trained.run_id, replace="true", smoke="false"), evaluated=evaluated)
+    promote_candidate(PromoteOptions(run=trained.run_id, replace=True, smoke=False), evaluated=evaluated)
     version = mlflow.MlflowClient().get_model_version_by_alias("ich-5class", "champion")
     assert version.tags["ich.run_id"] == trained.run_id
     assert version.description == card
@@ -224,7 +226,7 @@ def test_patients_that_were_trained_on_are_refused(trained, tmp_path):
 
 
 def test_external_data_of_a_source_is_all_test_and_says_so(trained, evaluated, registry, tmp_path):
-    promote(PromoteOptions(run=trained.run_id, replace="true", smoke="false"), evaluated=evaluated)
+    promote_candidate(PromoteOptions(run=trained.run_id, replace=True, smoke=False), evaluated=evaluated)
     root = write_ctich(tmp_path / "ctich", ["49,1,0,0,0,0,0,1,0", "49,2,0,0,0,0,1,0,0"])
     found = evaluate(
         EvaluateOptions(
@@ -366,7 +368,7 @@ def test_a_submission_needs_all_five_subtypes(four_classes, tmp_path):
     with pytest.raises(ModelError, match="needs all five subtypes"):
         evaluate(
             EvaluateOptions(
-                model=four_classes.serving_uri, source="rsna", data=str(tmp_path), submission="true"
+                model=four_classes.serving_uri, source="rsna", data=str(tmp_path), submission=True
             )
         )
 

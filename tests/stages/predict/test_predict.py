@@ -20,12 +20,13 @@ import pytest
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import DataError, ModelError, OptionError
-from ich_mlflow.options import DemonstrateOptions, PredictOptions
 from ich_mlflow.phantom.studies import StudySetOptions, write_study_set
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.sources.registry import open_source
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.demonstrate.demonstrate import demonstrate
+from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
+from ich_mlflow.stages.predict.options import PredictOptions
 from ich_mlflow.stages.predict.predict import predict
 from ich_mlflow.system.spark import spark_session
 
@@ -144,7 +145,7 @@ def test_the_validator_finds_no_error(predicted):
 
 def test_the_run_and_the_log_know_no_patient(model, studies, tmp_path, capsys):
     predict(
-        PredictOptions(input=str(studies[0]), model=model, out=str(tmp_path / "o"), dicom="false", pictures=0)
+        PredictOptions(input=str(studies[0]), model=model, out=str(tmp_path / "o"), dicom=False, pictures=0)
     )
     run = mlflow.last_active_run()
     said = json.dumps([run.data.params, run.data.tags, run.data.metrics]) + "".join(capsys.readouterr())
@@ -174,9 +175,7 @@ def test_a_zip_gives_the_same_and_leaves_nothing_unpacked(model, studies, predic
 def test_the_same_again_is_found_and_a_changed_input_is_not_taken_for_it(model, studies, tmp_path, capsys):
     folder = tmp_path / "in"
     shutil.copytree(studies[0] / "PHANTOM-0002", folder)
-    options = PredictOptions(
-        input=str(folder), model=model, out=str(tmp_path / "o"), pictures=0, dicom="false"
-    )
+    options = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "o"), pictures=0, dicom=False)
     first = table(predict(options))
     capsys.readouterr()
     predict(options)
@@ -184,9 +183,7 @@ def test_the_same_again_is_found_and_a_changed_input_is_not_taken_for_it(model, 
     next(folder.rglob("SE0004/*")).unlink()
     with pytest.raises(DataError, match="prediction of other files, options or another model"):
         predict(options)
-    changed = PredictOptions(
-        input=str(folder), model=model, out=str(tmp_path / "p"), pictures=0, dicom="false"
-    )
+    changed = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "p"), pictures=0, dicom=False)
     assert len(table(predict(changed))) == len(first) - 1
 
 
@@ -272,9 +269,7 @@ def test_a_table_is_scored_as_the_document_says(model, studies, predicted):
 def test_a_lone_file_is_scored_and_said_to_be_a_part(model, studies, predicted, tmp_path):
     row = pd.read_csv(predicted / "predictions.csv").iloc[5]
     out = predict(
-        PredictOptions(
-            input=str(studies[0] / row["file"]), model=model, out=str(tmp_path / "o"), dicom="false"
-        )
+        PredictOptions(input=str(studies[0] / row["file"]), model=model, out=str(tmp_path / "o"), dicom=False)
     )
     exam, one = pd.read_csv(out / "predictions.csv").to_dict("records")
     assert one["probability_any"] == pytest.approx(row["probability_any"], abs=1e-12)

@@ -8,9 +8,9 @@ import pytest
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, OptionError, QuarantineError, SplitError
 from ich_mlflow.labels import SUBTYPES, class_scheme
-from ich_mlflow.options import PreprocessOptions
 from ich_mlflow.stages.common.stored_sets import preview_rows, previewed_split
 from ich_mlflow.stages.common.training_data import check_labels
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess, stored_set_folder
 from tests.factories import CTICH_HEADER, rsna_rows, write_ctich, write_rsna, write_rsna_table
 
@@ -102,7 +102,7 @@ def test_external_data_is_all_test_and_pictured(workspace, tmp_path, capsys):
             source="rsna",
             data=str(tmp_path / "rsna"),
             out=str(tmp_path / "set"),
-            external="true",
+            external=True,
             workers=1,
         )
     )
@@ -179,13 +179,11 @@ def test_a_bad_file_within_the_limit_is_logged_and_the_run_succeeds(workspace, t
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="quarantine.csv")
     assert "stage_2_train/ID_000000000.dcm,truncated,PixelData," in Path(path).read_text()
     with pytest.raises(QuarantineError, match="strict"):
-        preprocess(replace(options, strict="true"))
+        preprocess(replace(options, strict=True))
 
 
 def test_a_quirky_cohort_is_another_cohort(workspace):
-    options = PreprocessOptions(
-        exams=3, quirks="true", quarantine_limit=1, workers=2, folds=2, compress="true"
-    )
+    options = PreprocessOptions(exams=3, quirks=True, quarantine_limit=1, workers=2, folds=2, compress=True)
     stored = preprocess(options)
     assert stored.manifest["quarantine"]["truncated"] == 1
     assert stored.manifest["storage"] == "zstd"

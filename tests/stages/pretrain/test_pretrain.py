@@ -17,14 +17,16 @@ from ich_mlflow.labels import class_scheme
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.pretraining import build_pretraining
 from ich_mlflow.models.weights import put_weights, read_weights
-from ich_mlflow.options import DemonstrateOptions, PretrainOptions, TrainOptions
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import load_classifier
-from ich_mlflow.stages.demonstrate import demonstrate as demonstrate_module
-from ich_mlflow.stages.pretrain import pretrain as pretrain_module
 from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.demonstrate import demonstrate as demonstrate_module
 from ich_mlflow.stages.demonstrate.demonstrate import demonstrate
-from ich_mlflow.stages.pretrain.pretrain import pretrain_weights, pretraining_set
+from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
+from ich_mlflow.stages.pretrain import pretrain as pretrain_module
+from ich_mlflow.stages.pretrain.options import PretrainOptions
+from ich_mlflow.stages.pretrain.pretrain import pretrain, pretraining_set
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.training.initial_weights import start_backbone
 from ich_mlflow.training.pretraining_batches import windowed
 from tests.factories import TINY_PYRAMID, pretraining_process
@@ -51,7 +53,7 @@ def pretrained(workspace):
     before = BACKBONES["efficientnet-b0"]
     BACKBONES["efficientnet-b0"] = TINY_PYRAMID
     try:
-        path = pretrain_weights(PretrainOptions(**OPTIONS, out="pretrained", checkpoints="checkpoints-whole"))
+        path = pretrain(PretrainOptions(**OPTIONS, out="pretrained", checkpoints="checkpoints-whole"))
     finally:
         BACKBONES["efficientnet-b0"] = before
     run = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`ich.stage` = 'pretrain'")
@@ -178,11 +180,11 @@ def test_mistakes_show_before_the_hours(workspace, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     places = {"checkpoints": str(tmp_path / "checkpoints")}
     with pytest.raises(DataError, match=r"file/out can't be written \(Not a directory\): pass -P out="):
-        pretrain_weights(PretrainOptions(**OPTIONS, **places, out=str(tmp_path / "file" / "out")))
+        pretrain(PretrainOptions(**OPTIONS, **places, out=str(tmp_path / "file" / "out")))
     assert not (tmp_path / "checkpoints").exists()
     nowhere = {**OPTIONS, **places, "out": str(tmp_path), "weights": "nowhere.keras"}
     with pytest.raises(ModelError, match=r"weights file nowhere\.keras does not exist"):
-        pretrain_weights(PretrainOptions(**nowhere))
+        pretrain(PretrainOptions(**nowhere))
 
 
 def test_a_pretraining_goes_on_with_another_out_and_a_training_does_not():

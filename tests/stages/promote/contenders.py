@@ -18,11 +18,11 @@ from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.options import PromoteOptions
 from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.stages.evaluate import evaluate as evaluate_module
 from ich_mlflow.stages.promote import promote as promote_module
-from ich_mlflow.stages.common.specification import from_validation
+from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
 from ich_mlflow.tracking.run import start_run
 from tests.factories import ArraySource
@@ -141,7 +141,7 @@ def main() -> None:
         _dies_at_champion()
     if "waits_for" in told:
         _waits_for(Path(told["waits_for"]), Path(told["touches"]))
-    decision = promote_module.promote(PromoteOptions(**told["options"]))
+    decision = promote_module.promote_candidate(PromoteOptions(**told["options"]))
     print("DECISION", json.dumps(decision.to_dict()), flush=True)
 
 

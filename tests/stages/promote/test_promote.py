@@ -15,11 +15,12 @@ import pytest
 from ich_mlflow.errors import ModelError, OptionError, PromotionError, PromotionRefused
 from ich_mlflow.evaluation.assess import assess
 from ich_mlflow.labels import SUBTYPES
-from ich_mlflow.options import EvaluateOptions, PromoteOptions
-from ich_mlflow.stages.promote import promote as module
 from ich_mlflow.stages.common.scoring import load_model, score
 from ich_mlflow.stages.evaluate.evaluate import evaluate
-from ich_mlflow.stages.promote.promote import command, history_text, promote, rollback
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
+from ich_mlflow.stages.promote import promote as module
+from ich_mlflow.stages.promote.options import PromoteOptions
+from ich_mlflow.stages.promote.promote import history_text, promote, promote_candidate, rollback
 from ich_mlflow.tracking import lock as lock_module
 from ich_mlflow.tracking.audit import history
 from ich_mlflow.tracking.lock import registry_lock
@@ -64,7 +65,7 @@ def promoted(run, **said):
     if run not in _evaluated:
         _evaluated[run] = evaluate(EvaluateOptions(model=training_run(run).model_uri, resamples=200))
     options = PromoteOptions(**{"run": run, "smoke": "false", "resamples": 200, **said})
-    return promote(options, evaluated=_evaluated[run])
+    return promote_candidate(options, evaluated=_evaluated[run])
 
 
 def newest_records(count):
@@ -90,7 +91,7 @@ def test_a_better_candidate_becomes_champion_a_worse_one_does_not_and_a_rollback
     assert "AUC: mean AUC 0." in refused.tags["ich.refused_because"]
 
     assert (
-        rollback(PromoteOptions(num_classes="5", rollback="true", reason="it called everything a bleed."))
+        rollback(PromoteOptions(num_classes="5", rollback=True, reason="it called everything a bleed."))
         == "1"
     )
     assert (alias_version(NAME, "champion"), alias_version(NAME, "previous")) == ("1", None)
@@ -102,7 +103,7 @@ def test_a_better_candidate_becomes_champion_a_worse_one_does_not_and_a_rollback
     assert "a tester" in text
     assert "it called everything a bleed" in text
     with pytest.raises(PromotionError, match="no version with the alias previous"):
-        rollback(PromoteOptions(rollback="true"))
+        rollback(PromoteOptions(rollback=True))
 
 
 def test_the_run_of_a_refusal_holds_every_gate_with_its_reason(runs):
@@ -128,7 +129,7 @@ def test_the_candidate_is_the_best_finished_run_that_was_not_rolled_back(runs):
     assert lowest.metrics["val/loss"] == pytest.approx(0.0)
     promoted(runs[0.3])
     promoted(runs[1.0])
-    rollback(PromoteOptions(rollback="true"))
+    rollback(PromoteOptions(rollback=True))
     assert module._candidate(PromoteOptions(num_classes="5")).run_id != runs[1.0]
 
 
@@ -145,8 +146,8 @@ def test_the_champion_is_not_registered_twice_and_a_refused_model_keeps_its_vers
 
 def test_a_worse_candidate_can_be_wished_for_but_not_a_slow_one(runs):
     promoted(runs[1.0])
-    assert not promoted(runs[0.3], replace="true", max_latency_ms=1e-6).promote
-    decision = promoted(runs[0.3], replace="true", reason="new scanner")
+    assert not promoted(runs[0.3], replace=True, max_latency_ms=1e-6).promote
+    decision = promoted(runs[0.3], replace=True, reason="new scanner")
     assert decision.promote
     assert "AUC" in decision.replaced
     assert "new scanner" in history(NAME).iloc[-1]["why"]
@@ -160,7 +161,7 @@ def test_the_champion_of_another_set_must_be_known_not_to_have_seen_the_patients
     gate = next(gate for gate in decision.gates if gate.name == "data")
     assert not gate.passed
     assert "the champion has learned from some of them" in gate.said
-    assert promoted(newer, same_data="false").promote
+    assert promoted(newer, same_data=False).promote
 
 
 def test_classes_have_champions_of_their_own(runs, arena):
@@ -185,8 +186,8 @@ def test_a_label_of_two_patients_leaves_the_mean_of_the_others_an_interval(runs,
     evaluated = evaluate(EvaluateOptions(model=model.uri, resamples=200))
     scored = score(model.classifier, fewer, rule=evaluated.rule)
     slices = assess(scored.slices, num_resamples=200)
-    decision = promote(
-        PromoteOptions(run=runs[1.0], smoke="false", resamples=200),
+    decision = promote_candidate(
+        PromoteOptions(run=runs[1.0], smoke=False, resamples=200),
         evaluated=replace(evaluated, scored=scored, slices=slices),
     )
     assert decision.promote
@@ -194,7 +195,7 @@ def test_a_label_of_two_patients_leaves_the_mean_of_the_others_an_interval(runs,
 
 
 def test_the_real_server_answers_before_a_champion_is_made(runs, monkeypatch):
-    decision = promoted(runs[1.0], smoke="true")
+    decision = promoted(runs[1.0], smoke=True)
     assert decision.promote
     assert "answers a DICOM file as the offline model does" in decision.gates[-1].said
 
@@ -212,14 +213,14 @@ def test_a_server_that_answers_otherwise_or_not_at_all_refuses(runs, monkeypatch
     monkeypatch.setattr(
         smoke, "ask", lambda address, dicom: {f"probability_{name}": 0.5 for name in SUBTYPES}
     )
-    decision = promoted(runs[1.0], smoke="true")
+    decision = promoted(runs[1.0], smoke=True)
     assert decision.failed == ("serving",)
     assert "differ from the offline model's by" in decision.why()
     assert alias_version(NAME, "champion") is None
     monkeypatch.undo()
     quick(monkeypatch)
     monkeypatch.setattr(smoke, "served", served)
-    assert "gives no answer" in promoted(runs[1.0], smoke="true").why()
+    assert "gives no answer" in promoted(runs[1.0], smoke=True).why()
 
 
 def test_a_server_that_does_not_start_is_said_with_its_last_line(workspace):
@@ -313,12 +314,12 @@ def test_the_command_refuses_with_an_exit_code_of_its_own(runs, monkeypatch, cap
     promoted(runs[1.0])
     monkeypatch.setattr(module, "_evaluate", lambda options, candidate: _evaluated[candidate.run_id])
     with pytest.raises(PromotionRefused, match="refused because of AUC") as refusal:
-        command(PromoteOptions(run=runs[0.0], smoke="false", resamples=200))
+        promote(PromoteOptions(run=runs[0.0], smoke=False, resamples=200))
     assert refusal.value.exit_code == 3
     assert "FAILED  AUC" in capsys.readouterr().out
-    command(PromoteOptions(history="true", num_classes="5"))
+    promote(PromoteOptions(history=True, num_classes="5"))
     assert "refused" in capsys.readouterr().out
-    command(PromoteOptions(history="true", num_classes="6"))
+    promote(PromoteOptions(history=True, num_classes="6"))
     assert "no promotion" in capsys.readouterr().out
 
 
@@ -343,11 +344,11 @@ def test_options_out_of_range_are_refused(said, expected):
 
 def test_what_is_not_there_is_one_line(workspace, registry):
     with pytest.raises(PromotionError, match="no finished training run with num_classes=6"):
-        promote(PromoteOptions(num_classes="6"))
+        promote_candidate(PromoteOptions(num_classes="6"))
     with pytest.raises(PromotionError, match="not in"):
-        promote(PromoteOptions(run="0123"))
+        promote_candidate(PromoteOptions(run="0123"))
     with pytest.raises(PromotionError, match="ich-6class has no champion"):
-        rollback(PromoteOptions(num_classes="6", rollback="true"))
+        rollback(PromoteOptions(num_classes="6", rollback=True))
 
 
 def test_a_champion_that_is_no_model_of_ours_is_one_line(workspace, runs, registry):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ich_mlflow.errors import DataError, ModelError, TrainingError
-from ich_mlflow.options import TrainOptions
 from ich_mlflow.stages.common import training_job as job_module
 from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from ich_mlflow.system.processes import locked
 from tests.factories import training_process
@@ -125,7 +125,7 @@ def test_changed_data_are_not_gone_on_with(workspace, tiny_backbone, options, tm
     note = json.loads((folder / "training.json").read_text())
     (folder / "training.json").write_text(json.dumps({**note, "digest": "0" * 64}))
     with pytest.raises(DataError, match="has changed since run"):
-        train(TrainOptions(**options, resume="true"))
+        train(TrainOptions(**options, resume=True))
     assert folder.is_dir()
 
 

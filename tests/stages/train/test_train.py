@@ -10,11 +10,11 @@ import pytest
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.options import TrainOptions
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common import training_job as job_module
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.common.training_data import training_batches, training_rows
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from tests.factories import training_process
 
@@ -178,7 +178,7 @@ def test_loss_schedule_clipping_and_bias_are_used_and_logged(
         ({"clip_norm": "much"}, "clip_norm is 'much', expected a number or auto"),
     ],
 )
-def test_a_mistake_in_the_levers_is_refused_before_anything_is_done(changed, said):
+def test_a_mistake_in_the_hyperparameters_is_refused_before_anything_is_done(changed, said):
     with pytest.raises(OptionError, match=said):
         train(TrainOptions(data="nowhere", **changed))
 
@@ -186,7 +186,9 @@ def test_a_mistake_in_the_levers_is_refused_before_anything_is_done(changed, sai
 SMALL = {"image_size": "32", "epochs": "1", "batch_size": "8", "weights": "random"}
 
 
-def test_context_windows_precision_and_warm_up_reach_the_served_model(workspace, tiny_backbone, stored_set):
+def test_context_windows_precision_and_frozen_epochs_reach_the_served_model(
+    workspace, tiny_backbone, stored_set
+):
     trained = train(
         TrainOptions(
             data=str(stored_set.path),
@@ -194,8 +196,8 @@ def test_context_windows_precision_and_warm_up_reach_the_served_model(workspace,
             context="1",
             windows="brain,subdural,bone",
             precision="mixed_bfloat16",
-            warmup_epochs="1",
-            warmup_learning_rate="0.01",
+            frozen_epochs="1",
+            frozen_learning_rate="0.01",
             ema="0.5",
             sampling="class_balanced",
             sampling_rate="0.15",
@@ -229,7 +231,7 @@ def test_context_windows_precision_and_warm_up_reach_the_served_model(workspace,
         np.asarray(model(np.repeat(stored_set.hu(rows)[..., None], 3, axis=-1).astype(np.float32))),
         atol=1e-4,
     )
-    # one warm-up epoch and one of fine-tuning, and what each showed
+    # one frozen epoch and one of fine-tuning, and what each showed
     client = mlflow.MlflowClient()
     for label in SCHEMES[5].labels:
         shares = [point.value for point in client.get_metric_history(trained.run_id, f"epoch/seen/{label}")]
@@ -317,7 +319,7 @@ def test_two_deterministic_trainings_agree_to_the_bit(workspace, stored_set):
         ({"sampling": "class_balanced", "sampling_rate": "1"}, "sampling_rate is 1.0"),
         ({"image_size": "1024"}, "image_size is 1024, expected 32 to 512"),
         ({"ema": "1"}, "ema is 1.0"),
-        ({"warmup_epochs": "-1"}, "warmup_epochs is -1"),
+        ({"frozen_epochs": "-1"}, "frozen_epochs is -1"),
         ({"seed": 2**32}, "seed is 4294967296, expected 0 to 4294967295"),
     ],
 )

@@ -13,10 +13,11 @@ import mlflow
 import pytest
 
 from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
-from ich_mlflow.options import TrainOptions, TuneOptions
-from ich_mlflow.stages.tune import trial as trial_module
 from ich_mlflow.stages.common.training_job import Job
+from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
+from ich_mlflow.stages.tune import trial as trial_module
+from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.trial import Trials
 from ich_mlflow.stages.tune.tune import _told, tune
@@ -28,7 +29,7 @@ SCRIPT = """
 import json, sys
 import mlflow
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
-from ich_mlflow.options import TuneOptions
+from ich_mlflow.stages.tune.options import TuneOptions
 from tests.factories import TINY
 BACKBONES["efficientnet-b0"] = TINY
 if __name__ == "__main__":
@@ -295,13 +296,13 @@ def test_what_is_said_is_fixed_and_the_rest_varies(options):
     assert plan.base.dropout == 0.4
     assert plan.base.rotation_degrees == 5.0
     assert plan.base.monitor == "val_auc"
-    assert plan.space.levers.keys() == {
+    assert plan.space.dimensions.keys() == {
         "learning_rate", "dense_units", "windows", "context", "loss", "focal_gamma", "sampling_rate", "weight_decay",
     }  # fmt: skip
 
 
 def test_trials_may_be_shorter_than_the_training_that_follows(options):
-    plan = Plan(TuneOptions(**options | {"trial_epochs": "1", "warmup_epochs": "1"}))
+    plan = Plan(TuneOptions(**options | {"trial_epochs": "1", "frozen_epochs": "1"}))
     assert (plan.space.base.epochs, plan.base.epochs) == (1, 2)
     assert (plan.search_options.num_steps, plan.search_options.first_step) == (2, 2)
 

@@ -1,0 +1,69 @@
+"""What evaluate takes."""
+
+from dataclasses import dataclass
+
+from ich_mlflow.evaluation.operating_point import RULES
+from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, expect, parameter
+from ich_mlflow.sources.registry import LABELLED, SOURCES
+from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, MODEL_TEXT, RESAMPLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Score a model on patients it has not seen: metrics with intervals, figures, a report and a model card.
+
+    The test split of the stored set that it was trained on, or of another one, or all patients of a source.
+    """
+
+    model: str = parameter(
+        AUTO,
+        f"{MODEL_TEXT}; auto: the champion of ich-5class, or of ich-4class where there is no other",
+    )
+    baseline: str = parameter(
+        AUTO, "another model, as model: the difference is reported with its interval; auto: none"
+    )
+    data: str = parameter(
+        AUTO,
+        "a stored set (its test split is read), or with source= the folder of the source's files; auto: the set "
+        "that the model was trained on",
+        reads=ANY_PATH,
+    )
+    source: str = parameter(
+        AUTO,
+        f"{', '.join(SOURCES)}: evaluate on all its patients; auto: data is a stored set",
+        OneOf(AUTO, *SOURCES),
+    )
+    out: str = parameter(
+        AUTO, "with source=: folder of the stored set that is made; auto: a folder under data/"
+    )
+    workers: int = parameter(0, "with source=: processes that read its files; 0: one a core", Between(0))
+    quarantine_limit: float = parameter(
+        0.01, "with source=: share of the slices that may be unusable", Between(0, 1)
+    )
+    operating_point: str = parameter(
+        AUTO, f"what decisions go by: {', '.join(RULES)}; auto: what the model decides by", AUTO_OR_RULE
+    )
+    resamples: int = parameter(
+        2000, "resamples of the patients that the intervals come from, 100 to 100000", RESAMPLES
+    )
+    heat_maps: int = parameter(
+        12, "slices to show where the network looked, 0 to 16; 0: none", Between(0, 16)
+    )
+    submission: bool = parameter(
+        False,
+        "true scores RSNA 2019's stage 2 test files in data= (source=rsna) and writes the CSV that Kaggle takes",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        labelled = self.source in (AUTO, *LABELLED)
+        expect("source", self.source, labelled, "rsna with submission=true: it has no labels")
+        with_data = self.source == AUTO or self.data != AUTO
+        expect("data", self.data, with_data, f"the folder of the files with source={self.source}")
+        makes_set = self.source != AUTO or self.out == AUTO
+        expected = "auto without source=: figures and report go to the run, not to a folder"
+        expect("out", self.out, makes_set, expected)
+        scored = not self.submission or self.source == "rsna"
+        expect("submission", self.submission, scored, "false without source=rsna")
+        alone = not self.submission or self.baseline == AUTO
+        expect("baseline", self.baseline, alone, "auto with submission=true")

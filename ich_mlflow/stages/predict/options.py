@@ -1,0 +1,52 @@
+"""What predict takes."""
+
+from dataclasses import dataclass
+
+from ich_mlflow.evaluation.operating_point import RULES
+from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, parameter
+from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, ENGINES, MODEL_TEXT
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Score your own DICOM files: a study, a folder of all sorts of files, or a zip. Research only.
+
+    Finds the non-contrast head CT among the series, scores slices and exams, and writes a worklist, tables, a page with
+    heat maps, and DICOM (Structured Reports, Secondary Captures) into a folder. Nothing leaves that folder; the MLflow
+    run holds counts and times alone. The same command goes on with a prediction that was stopped or killed.
+    """
+
+    input: str = parameter(
+        AUTO,
+        "a DICOM file, a folder or a zip; auto: four phantom studies with other series among them, made once",
+        reads=ANY_PATH,
+    )
+    model: str = parameter(
+        AUTO,
+        f"{MODEL_TEXT}; auto: the champion of ich-5class, or of ich-4class where there is no other",
+    )
+    out: str = parameter(
+        AUTO, "folder of the results; auto: one under predictions/, named after input and options"
+    )
+    series: str = parameter(
+        "one",
+        "of each study, one: the best non-contrast head CT, or all: every one, other reconstructions included",
+        OneOf("one", "all"),
+    )
+    operating_point: str = parameter(
+        AUTO, f"what decisions go by: {', '.join(RULES)}; auto: what the model decides by", AUTO_OR_RULE
+    )
+    pictures: int = parameter(
+        4,
+        "slices to show of each flagged study, as they are and with a heat map, 0 to 24; 0: none",
+        Between(0, 24),
+    )
+    dicom: bool = parameter(True, "false writes no DICOM files")
+    engine: str = parameter(
+        "local", "local: processes of this machine; spark: executors of a cluster", OneOf(*ENGINES)
+    )
+    spark_master: str = parameter("local[*]", "with engine=spark: the master's URL, as spark://host:7077")
+    workers: int = parameter(0, "processes of this machine; 0: one a core", Between(0))
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -1,0 +1,59 @@
+"""What pretrain takes."""
+
+from dataclasses import dataclass
+
+from ich_mlflow.models.slice_cnn.backbones import pretrainable
+from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, expect, parameter
+from ich_mlflow.stages.common.options import PRETRAINING_SEED, PRETRAINING_SEEDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Make the weights that weights=phantom begins with: pretrain a backbone on thousands of phantom exams.
+
+    Its targets are the labels of each slice and where the blood is. The log is an MLflow run, the result a file.
+    """
+
+    backbone: str = parameter("efficientnet-b0", " or ".join(pretrainable()), OneOf(*pretrainable()))
+    weights: str = parameter(
+        "lite0",
+        "what pretraining itself begins with: lite0 (the convolutions of EfficientNet-Lite0, of ImageNet, which come "
+        "with the package), imagenet, random, or a .keras, .weights.h5 or .npz file",
+        reads=r"(?s).+\.(keras|h5|npz)",
+    )
+    exams: int = parameter(2000, "phantom exams", Between(40, 100_000))
+    bleeds: float = parameter(0.35, "share of the exams that show each subtype", Between(0, 1, without=(0,)))
+    seed: int = parameter(
+        PRETRAINING_SEED,
+        "of cohort, split and network, 4000000000 or more: seeds that no other command takes",
+        Between(PRETRAINING_SEEDS.start, PRETRAINING_SEEDS.stop - 1),
+    )
+    epochs: int = parameter(15, "each a tenth of a pass over the cohort", Between(1, 10_000))
+    batch_size: int = parameter(32, "slices a step", Between(1, 4096))
+    image_sizes: str = parameter("96,128,160", "pixels a side, multiples of 32, batch by batch in turn")
+    learning_rate: float = parameter(
+        1e-3, "of Adam at its highest; it rises at first and falls as a cosine", Between(0, 1, without=(0,))
+    )
+    lesion_weight: float = parameter(
+        1.0, "weight of the loss of where the blood is; 0 for labels alone", Between(0, 1000)
+    )
+    out: str = parameter("data/pretrained", "folder of the file of weights")
+    resume: bool = parameter(True, "true goes on with the unfinished pretraining that has these options")
+    checkpoints: str = parameter("checkpoints", "folder of the checkpoints, one an epoch")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        # auto may end at the phantom weights, too: what the package comes with would be made from itself.
+        taught = self.weights in ("phantom", AUTO)
+        expect("weights", self.weights, not taught, "lite0, imagenet, random or a file")
+        sizes = self.image_sizes.split(",")
+        valid = all(size.isdecimal() and int(size) % 32 == 0 and 32 <= int(size) <= 512 for size in sizes)
+        # Keras takes the shape of all batches from the first two.
+        once = len(set(sizes)) == len(sizes)
+        expected = "multiples of 32 from 32 to 512, each once, with commas, as 96,128,160"
+        expect("image_sizes", self.image_sizes, valid and once, expected)
+
+    @property
+    def parsed_image_sizes(self) -> tuple[int, ...]:
+        """Pixels a side."""
+        return tuple(int(size) for size in self.image_sizes.split(","))

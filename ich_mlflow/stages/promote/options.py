@@ -1,0 +1,78 @@
+"""What promote takes."""
+
+from dataclasses import dataclass
+
+from ich_mlflow.labels import SCHEMES
+from ich_mlflow.parameters import AUTO, Between, Matching, OneOf, check_fields, expect, parameter
+from ich_mlflow.stages.common.options import ANY_PATH, RESAMPLES
+
+_MARGIN = Between(0, 1)
+_LIMIT = Between(0, 1e9, without=(0, 1e9))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteOptions:
+    """Make a training run's model the champion of its class scheme, if it passes every gate; or say why not.
+
+    Both are scored on the same test split now. Refused, the exit code is 3, and the model is registered with the alias
+    candidate. Every promotion, refusal and rollback is recorded: -P history=true lists them.
+    """
+
+    num_classes: str = parameter(
+        AUTO,
+        "the class scheme: 4, 5 or 6; auto: the run's, else 5; with history=true all of them",
+        OneOf(AUTO, *map(str, SCHEMES)),
+    )
+    run: str = parameter(AUTO, "id of the training run; auto: the finished one with the best metric")
+    metric: str = parameter(
+        "val/auc/macro",
+        "what auto goes by, a metric of the training run; of names with loss, brier or ece the lowest is best",
+        Matching(r"[\w/.-]+", "a metric's name"),
+    )
+    data: str = parameter(
+        AUTO,
+        "the stored set whose test split both are scored on; auto: the one the candidate was trained on",
+        reads=ANY_PATH,
+    )
+    require: str = parameter(
+        "better",
+        "of the 95 % interval of the difference in mean AUC: better (all above 0), or not_worse (all above -margin)",
+        OneOf("better", "not_worse"),
+    )
+    margin: float = parameter(0.01, "with require=not_worse, 0 to 1", _MARGIN)
+    label_margin: float = parameter(0.05, "by how much one label's AUC may be lower, 0 to 1", _MARGIN)
+    calibration_margin: float = parameter(
+        0.02, "by how much the expected calibration error may be higher, 0 to 1", _MARGIN
+    )
+    max_latency_ms: float = parameter(
+        200.0, "longest that one DICOM file may take on this machine, in milliseconds", _LIMIT
+    )
+    max_size_mb: float = parameter(200.0, "largest size of the model version, in MB", _LIMIT)
+    same_data: bool = parameter(
+        True,
+        "true demands that the candidate was trained on this set, and that the champion is known not to have been "
+        "trained on its test patients",
+    )
+    smoke: bool = parameter(
+        True, "true starts the scoring server on the new version and sends it a DICOM file"
+    )
+    resamples: int = parameter(
+        2000, "resamples of the patients that the interval comes from, 100 to 100000", RESAMPLES
+    )
+    replace: bool = parameter(
+        False, "true promotes though gates that compare with the champion fail, say after a change of data"
+    )
+    reason: str = parameter(
+        AUTO,
+        "why, in your words, for the record; auto: nothing is said",
+        Matching(r"(?s).{0,2000}", "2000 characters at most"),
+    )
+    rollback: bool = parameter(False, "true makes the champion before this one the champion again")
+    history: bool = parameter(
+        False, "true lists every promotion, refusal and rollback, and does nothing else"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        alone = not (self.rollback and (self.history or self.run != AUTO))
+        expect("rollback", self.rollback, alone, "false with run= or history=true")

@@ -1,0 +1,94 @@
+"""docs/reference/parameters.md, made from the declarations: `make reference` writes it, and a test compares.
+
+Run it from the repository's root.
+"""
+
+import inspect
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from ich_mlflow.cli import STAGES, options_of
+from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES
+from ich_mlflow.parameters import Check, declared, parameters_of, text_of
+
+PAGE = Path("docs/reference/parameters.md")
+_HEAD = """# Parameters
+
+Made by `make reference` from the code; don't edit it. Say one with `-P name=value`. `auto` means: not said.
+
+Every stage takes the parameters of its table. Train, tune and main also take all hyperparameters.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [_HEAD, _hyperparameters(), _recipes()]
+    for stage in STAGES:
+        options = options_of(stage)
+        own = {name: one for name, one in parameters_of(options).items() if name not in HYPERPARAMETERS}
+        if not own.keys() & {"recipe"}:
+            own = parameters_of(options)
+        first = inspect.cleandoc(options.__doc__ or "").splitlines()[0]
+        parts.append(f"## {stage}\n{first}\n\n{_table(own)}")
+    return "\n".join(parts)
+
+
+def _hyperparameters() -> str:
+    rows = ["| name | default | may be | what it is | a search varies |", "|---|---|---|---|---|"]
+    for name, one in HYPERPARAMETERS.items():
+        declaration = declared(one)
+        needs = f"; {declaration.only_with}" if declaration.only_with else ""
+        formerly = f" (was {declaration.formerly})" if declaration.formerly else ""
+        cells = (
+            f"`{name}`{formerly}",
+            text_of(one.default),
+            f"{_may_be(one, declaration.check)}{needs}",
+            declaration.text,
+            str(declaration.search or "").replace("|", "or"),
+        )
+        rows.append(_row(*cells))
+    return "## Hyperparameters\nDefaults are those of the recipe `reference`.\n\n" + "\n".join(rows) + "\n"
+
+
+def _recipes() -> str:
+    base = RECIPES["reference"]
+    rows = ["| recipe | differs from reference in |", "|---|---|"]
+    for name, recipe in RECIPES.items():
+        differs = [
+            f"{key}={text_of(getattr(recipe, key))}"
+            for key in HYPERPARAMETERS
+            if getattr(recipe, key) != getattr(base, key)
+        ]
+        rows.append(_row(f"`{name}`", ", ".join(differs) or "nothing"))
+    return "## Recipes\n" + "\n".join(rows) + "\n"
+
+
+def _table(parameters: "dict[str, Field[Any]]") -> str:
+    rows = ["| name | default | may be | what it is |", "|---|---|---|---|"]
+    rows += [
+        _row(
+            f"`{name}`",
+            declared(one).default_said or text_of(one.default),
+            _may_be(one, declared(one).check),
+            declared(one).text,
+        )
+        for name, one in parameters.items()
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _may_be(one: "Field[Any]", check: Check | None) -> str:
+    if check is not None:
+        return str(check)
+    return "true or false" if isinstance(one.default, bool) else "text"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE}")

@@ -1,0 +1,97 @@
+"""What tune takes."""
+
+from dataclasses import dataclass
+
+from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS
+from ich_mlflow.parameters import (
+    AUTO,
+    Between,
+    Either,
+    Matching,
+    OneOf,
+    check_value,
+    from_text,
+    is_dimension,
+    parameter,
+    parse_dimension,
+)
+from ich_mlflow.stages.common.options import (
+    ANY_PATH,
+    CohortParameters,
+    TrainingParameters,
+    check_hyperparameters,
+    hyperparameters_said,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(CohortParameters, TrainingParameters):
+    """Search for a better setting: trials on training and validation split, the best one as a recipe for train.
+
+    A hyperparameter that is said is fixed; `a|b` or `low..high` instead of a value lets it vary. What is not said
+    varies if docs/reference/parameters.md has a range for it, and is the recipe's otherwise. The same command goes on
+    with a search that was stopped or killed.
+    """
+
+    data: str = parameter(
+        AUTO, "a stored set made by preprocess; auto: of a phantom cohort made here", reads=ANY_PATH
+    )
+    trials: int = parameter(
+        20, "settings to try; more than before goes on with a finished search", Between(1, 100_000)
+    )
+    workers: int = parameter(1, "processes that try them, which share cores and GPUs", Between(1, 256))
+    search: str = parameter(
+        AUTO,
+        "name of the search; auto: one made of the options that count",
+        Matching(r"[A-Za-z0-9][\w.-]{0,80}", "letters, digits, dots, hyphens and underscores, 81 at most"),
+    )
+    storage: str = parameter(
+        AUTO,
+        "where trials are kept: a file, or for several machines postgresql://user@host:port/name (its password in "
+        "~/.pgpass); auto: a file beside the checkpoints",
+    )
+    sampler: str = parameter("tpe", "how settings are drawn: tpe or random", OneOf("tpe", "random"))
+    pruner: str = parameter(
+        "median",
+        "how a bad trial is stopped early: median, hyperband or none",
+        OneOf("median", "hyperband", "none"),
+    )
+    augmentation: str = parameter(
+        AUTO,
+        "factor of the recipe's rotation, shift and zoom, as 0..2",
+        default_said="0..2, unless one of them is said",
+    )
+    trial_epochs: str = parameter(
+        AUTO,
+        "most epochs of a trial; auto: as many as training has",
+        Either((OneOf(AUTO), Matching(r"[1-9]\d{0,2}|1000", "1 to 1000"))),
+    )
+    train_best: bool = parameter(False, "true trains the best setting in full at the end, as train does")
+    monitor: str = parameter(
+        AUTO,
+        "what trials are compared by, and early stopping goes by: val_auc or val_loss",
+        default_said="val_auc",
+    )
+    resume: bool = parameter(True, "true goes on with the search of these options; false begins another")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_hyperparameters(self)
+        for name, text in hyperparameters_said(self).items():
+            if is_dimension(text):
+                for end in parse_dimension(HYPERPARAMETERS[name], text).ends:
+                    check_value(HYPERPARAMETERS[name], end)
+        if self.augmentation != AUTO:
+            factor = AUGMENTATION_FACTOR
+            parse_dimension(factor, self.augmentation) if is_dimension(self.augmentation) else from_text(
+                factor, self.augmentation
+            )
+
+
+@dataclass(frozen=True)
+class _Factor:
+    augmentation: float = parameter(1.0, "factor of the strengths of augmentation")
+
+
+#: The one dimension of a search that is no hyperparameter, as a field.
+AUGMENTATION_FACTOR = _Factor.__dataclass_fields__["augmentation"]
