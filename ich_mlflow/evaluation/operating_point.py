@@ -84,6 +84,11 @@ def choose_operating_points(
     return tuple(_point(label, targets[:, i], probabilities[:, i], rule) for i, label in enumerate(labels))
 
 
+def default_thresholds(labels: tuple[str, ...]) -> np.ndarray:
+    """One half for every label, float64 [L]: what decides before anything was chosen."""
+    return np.full(len(labels), DEFAULT_THRESHOLD)
+
+
 def _point(label: str, targets: np.ndarray, probabilities: np.ndarray, rule: str) -> OperatingPoint:
     num_positive, num_negative = int(targets.sum()), int((~targets).sum())
     if not num_positive or not num_negative:

@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from ich_mlflow.evaluation.assess import Predictions
-from ich_mlflow.evaluation.metrics import SLICES, SliceMetrics
+from ich_mlflow.evaluation.scores import SLICES, SliceMetrics
 from ich_mlflow.figures.confusion import confusion_figure, cooccurrence_figure
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.tracking.run import Run
@@ -46,11 +45,6 @@ def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str)
         )
 
 
-def halves(labels: tuple[str, ...]) -> np.ndarray:
-    """Thresholds of one half."""
-    return np.full(len(labels), 0.5)
-
-
 def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
     """Each rule and label: threshold, sensitivity and specificity on validation, and on the test split."""
     chosen = scored.specification.slices if unit == SLICES else scored.specification.exams
@@ -67,10 +61,10 @@ def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
                     "threshold": point.threshold,
                     "validation_sensitivity": point.sensitivity,
                     "validation_specificity": point.specificity,
-                    "test_sensitivity": scored_label.sensitivity,
-                    "test_specificity": scored_label.specificity,
-                    "test_ppv": scored_label.ppv,
-                    "test_npv": scored_label.npv,
+                    "test_sensitivity": scored_label["sensitivity"],
+                    "test_specificity": scored_label["specificity"],
+                    "test_ppv": scored_label["ppv"],
+                    "test_npv": scored_label["npv"],
                 }
             )
     return pd.DataFrame(rows)

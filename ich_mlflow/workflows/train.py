@@ -8,7 +8,7 @@ import numpy as np
 
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, TrainingError
-from ich_mlflow.evaluation.metrics import SliceMetrics
+from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.options import AUTO, TrainOptions, preprocess_options
 from ich_mlflow.serving.package import log_models

@@ -9,7 +9,8 @@ from ich_mlflow.dataset.pipeline import SliceBatches
 from ich_mlflow.dataset.sampling import seen
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
-from ich_mlflow.evaluation.metrics import evaluate_slices
+from ich_mlflow.evaluation.operating_point import default_thresholds
+from ich_mlflow.evaluation.scores import evaluate_slices
 from ich_mlflow.labels import ClassScheme, class_scheme
 from ich_mlflow.model.backbones import build_backbone
 from ich_mlflow.model.classifier import (
@@ -34,7 +35,6 @@ from ich_mlflow.training.hyperparameters import Hyperparameters
 from ich_mlflow.training.progress import predict
 from ich_mlflow.training.weights import Start, start_backbone
 from ich_mlflow.workflows.preprocess import describe
-from ich_mlflow.workflows.results import halves
 from ich_mlflow.workflows.training_data import (
     check_labels,
     log_augmented,
@@ -218,7 +218,8 @@ class Job:
         logged = run.steps("epoch/loss") if run.resumed else set()
 
         def score(probabilities: np.ndarray) -> dict[str, float]:
-            scored = evaluate_slices(validation.targets, probabilities, halves(scheme.labels), scheme.labels)
+            halves = default_thresholds(scheme.labels)
+            scored = evaluate_slices(validation.targets, probabilities, halves, scheme.labels)
             figures = scored.as_metrics("val")
             return {
                 name: value
