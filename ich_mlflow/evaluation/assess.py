@@ -58,6 +58,11 @@ class Predictions:
             patients=self.patients[rows],
         )
 
+    @property
+    def decisions(self) -> np.ndarray:
+        """What is decided at the thresholds, bool [N, L]."""
+        return self.probabilities >= self.thresholds
+
     def metrics(self) -> SliceMetrics:
         """Every metric at the thresholds."""
         return evaluate_slices(self.targets, self.probabilities, self.thresholds, self.labels, self.patients)

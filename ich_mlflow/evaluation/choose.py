@@ -5,7 +5,7 @@ import numpy as np
 from ich_mlflow.evaluation.aggregate import AGGREGATIONS, Exams, to_exams
 from ich_mlflow.evaluation.calibration_fit import AUTO, fit_calibrations
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.evaluation.operating_point import RULES, choose_operating_points, default_thresholds
+from ich_mlflow.evaluation.operating_point import choose_by_each_rule, default_thresholds
 from ich_mlflow.evaluation.scores import evaluate_slices
 
 
@@ -21,7 +21,7 @@ def choose(
     calibrated = unset.calibrated(probabilities)
     return Chosen(
         calibrations=calibrations,
-        operating_points={rule: choose_operating_points(targets, calibrated, labels, rule) for rule in RULES},
+        operating_points=choose_by_each_rule(targets, calibrated, labels),
     )
 
 

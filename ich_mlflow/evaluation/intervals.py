@@ -77,12 +77,7 @@ def resample_patients(
         raise ValueError(
             f"there are {len(patient_of)} patients for {len(targets)} slices, expected one a slice"
         )
-    rows = AllRows(
-        labels=labels,
-        targets=targets,
-        probabilities=probabilities,
-        decisions=probabilities >= thresholds,
-    )
+    rows = AllRows.at(thresholds, targets=targets, probabilities=probabilities, labels=labels)
     sums = {
         name: [np.bincount(patient_of, weights=one, minlength=len(names)) for one in block]
         for name, block in _addends(rows).items()

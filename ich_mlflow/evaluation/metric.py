@@ -84,6 +84,19 @@ class AllRows:
     probabilities: np.ndarray
     decisions: np.ndarray
 
+    @classmethod
+    def at(
+        cls,
+        thresholds: np.ndarray,
+        *,
+        targets: np.ndarray,
+        probabilities: np.ndarray,
+        labels: tuple[str, ...],
+    ) -> "AllRows":
+        """The rows decided by thresholds [L]: positive where probability >= threshold."""
+        decisions = probabilities >= thresholds
+        return cls(labels=labels, targets=targets, probabilities=probabilities, decisions=decisions)
+
     def column(self, i: int) -> LabelRows:
         """The rows of one label, by its place."""
         return LabelRows.of(self.targets[:, i], self.probabilities[:, i], self.decisions[:, i])

@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ich_mlflow.evaluation.operating_point import RULES, OperatingPoint, choose_operating_points
+from ich_mlflow.evaluation.operating_point import (
+    OperatingPoint,
+    choose_by_each_rule,
+    points_from_dict,
+    points_to_dict,
+    thresholds_by,
+)
 
 NUM_BINS = 20
 PREVALENCE, POSITION = "prevalence", "position"
@@ -33,24 +39,19 @@ class NullModel:
 
     def thresholds(self, rule: str) -> np.ndarray:
         """Thresholds float64 [L] by one of RULES."""
-        return np.array([point.threshold for point in self.operating_points[rule]])
+        return thresholds_by(self.operating_points, rule)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {
-            "shares": np.asarray(self.shares).tolist(),
-            "operating_points": {
-                rule: [point.to_dict() for point in points] for rule, points in self.operating_points.items()
-            },
-        }
+        points = points_to_dict(self.operating_points)
+        return {"shares": np.asarray(self.shares).tolist(), "operating_points": points}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "NullModel":
         """The reverse of to_dict."""
-        points = values["operating_points"]
         return cls(
             shares=np.array(values["shares"], dtype=np.float64),
-            operating_points={rule: tuple(map(OperatingPoint.from_dict, points[rule])) for rule in RULES},
+            operating_points=points_from_dict(values["operating_points"]),
         )
 
 
@@ -70,7 +71,7 @@ def fit_null_model(
     shares = position_shares(train_targets, train_position, num_bins=num_bins)
     unset = NullModel(shares=shares, operating_points={})
     probabilities = unset.probabilities(position)
-    points = {rule: choose_operating_points(targets, probabilities, labels, rule) for rule in RULES}
+    points = choose_by_each_rule(targets, probabilities, labels)
     return NullModel(shares=shares, operating_points=points)
 
 

@@ -125,12 +125,7 @@ def evaluate_slices(
         patient_ids = np.asarray(patient_ids)
         if patient_ids.shape != (len(targets),):
             raise ValueError(f"patient_ids have shape {patient_ids.shape}, expected [{len(targets)}]")
-    rows = AllRows(
-        labels=labels,
-        targets=targets,
-        probabilities=probabilities,
-        decisions=probabilities >= thresholds,
-    )
+    rows = AllRows.at(thresholds, targets=targets, probabilities=probabilities, labels=labels)
     return SliceMetrics(
         per_label=tuple(
             _score_label(label, float(thresholds[i]), rows.column(i), patient_ids)

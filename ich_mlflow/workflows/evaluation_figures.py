@@ -256,7 +256,7 @@ def _log_subgroups(run: Run, table: pd.DataFrame, *, note: str) -> None:
 
 def _log_failures(run: Run, scored: Scored, predictions: Predictions, *, note: str) -> None:
     """Log the false negatives with the lowest and the false positives with the highest probability of each label."""
-    decided = predictions.probabilities >= predictions.thresholds
+    decided = predictions.decisions
     for kind, title, wrong, sign in (
         ("false_negatives", "Worst false negatives", predictions.targets & ~decided, 1),
         ("false_positives", "Worst false positives", ~predictions.targets & decided, -1),

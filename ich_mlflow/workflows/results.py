@@ -26,7 +26,6 @@ def log_metrics(run: Run, predictions: Predictions, *, prefix: str) -> SliceMetr
 
 def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str) -> None:
     """Log what was decided against what was true, label by label and between labels."""
-    decisions = predictions.probabilities >= predictions.thresholds
     drawn = (
         ("confusion", confusion_figure, "Confusion by label"),
         ("cooccurrence", cooccurrence_figure, "What was decided where"),
@@ -35,7 +34,7 @@ def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str)
         run.figure(
             figure(
                 predictions.targets,
-                decisions,
+                predictions.decisions,
                 predictions.labels,
                 f"{title} ({predictions.unit})",
                 note=note,
