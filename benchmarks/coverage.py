@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from ich_mlflow.evaluation.intervals import resample_patients
-from ich_mlflow.evaluation.metrics import evaluate_slices
+from ich_mlflow.evaluation.scores import evaluate_slices
 
 SLICES = 20
 LABELS = ("any",)

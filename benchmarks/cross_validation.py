@@ -6,8 +6,8 @@
 All patients of the stored set are dealt into folds, its own split is not used. For each fold in turn, that fold is
 the test split, another one validates (best epoch, calibration, operating points) and the rest trains; the predictions
 of the test folds are pooled, each calibrated and decided by what its own fold's validation chose. Beside each model
-stands the floor of slice position, fitted fold by fold in the same way. Finished trainings are not run again, and one
-that was killed goes on. Ends with the tables of docs/results.md.
+stands the null model of slice position, fitted fold by fold in the same way. Finished trainings are not run again,
+and one that was killed goes on. Ends with the tables of docs/results.md.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions, assess, difference
 from ich_mlflow.evaluation.choose import choose
-from ich_mlflow.evaluation.floors import fit_floor
-from ich_mlflow.evaluation.metrics import EXAMS, SliceMetrics, evaluate_slices
+from ich_mlflow.evaluation.null_models import fit_null_model
+from ich_mlflow.evaluation.operating_point import default_thresholds
+from ich_mlflow.evaluation.scores import EXAMS, SliceMetrics, evaluate_slices
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.stages.train.options import TrainOptions
@@ -99,12 +100,12 @@ def fold_file(arguments: argparse.Namespace, model: str, fold: int) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """One model's predictions of every patient: probabilities, decisions as 0 and 1, exams, and the floor's."""
+    """One model's predictions of every patient: probabilities, decisions as 0 and 1, exams, and the null model's."""
 
     slices: Predictions
     decisions: Predictions
     exams: Predictions
-    floor: Predictions
+    null_model: Predictions
     folds: list[SliceMetrics]
 
 
@@ -125,14 +126,16 @@ def pool(
         probabilities = calibrated if calibrate else said
         position = stored.table["position_fraction"].to_numpy()
         train = stored.rows(TRAIN)
-        floor = fit_floor(targets[train], position[train], targets[validation], position[validation], labels)
-        folds.append(evaluate_slices(targets[rows], probabilities, np.full(len(labels), 0.5), labels))
+        null = fit_null_model(
+            targets[train], position[train], targets[validation], position[validation], labels
+        )
+        folds.append(evaluate_slices(targets[rows], probabilities, default_thresholds(labels), labels))
         for name, value in {
             "rows": rows,
             "targets": targets[rows],
             "probabilities": probabilities,
             "decisions": (calibrated >= chosen.thresholds("max_f1")).astype(float),
-            "floor": floor.probabilities(position[rows]),
+            "null_model": null.probabilities(position[rows]),
         }.items():
             parts.setdefault(name, []).append(value)
     whole = {name: np.concatenate(values) for name, values in parts.items()}
@@ -162,7 +165,7 @@ def pool(
             patients=exams.patients,
             unit=EXAMS,
         ),
-        floor=of(whole["floor"]),
+        null_model=of(whole["null_model"]),
         folds=folds,
     )
 
@@ -177,9 +180,9 @@ def report(arguments: argparse.Namespace) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for model, one in pooled.items():
-        ranked, decided, exams, floor = (
+        ranked, decided, exams, null = (
             assess(part).table().set_index(["metric", "label"])
-            for part in (one.slices, one.decisions, one.exams, one.floor)
+            for part in (one.slices, one.decisions, one.exams, one.null_model)
         )
         counts = {scored.label: scored for scored in one.slices.metrics().per_label}
         for label in (*one.slices.labels, "macro"):
@@ -187,16 +190,16 @@ def report(arguments: argparse.Namespace) -> None:
             count = f"{scored.num_positive_slices} ({scored.num_positive_patients})" if scored else ""
             cells = [
                 said(ranked, "auc", label),
-                said(floor, "auc", label),
+                said(null, "auc", label),
                 said(exams, "auc", label),
                 *(said(decided, metric, label) for metric in ("f1", "sensitivity", "specificity")),
             ]
             print(f"| {model} | {label} | {count} | {' | '.join(cells)} |")
-        folds = ", ".join(shown(fold.macro_auc) for fold in one.folds)
+        folds = ", ".join(shown(fold.macro("auc")) for fold in one.folds)
         print(f"| {model} | mean AUC within each fold | | {folds} | | | | | |")
     print("\n| difference of AUC | label | difference (95 % interval, paired) |\n|---|---|---|")
     for name, first, second in (
-        *((f"{model} - position", pooled[model].slices, pooled[model].floor) for model in MODELS),
+        *((f"{model} - position", pooled[model].slices, pooled[model].null_model) for model in MODELS),
         *((f"{model} - model-1", pooled[model].slices, pooled["model-1"].slices) for model in MODELS[1:]),
     ):
         found = difference(first, second)

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from ich_mlflow.evaluation.intervals import resample_patients
-from ich_mlflow.evaluation.metrics import evaluate_slices
+from ich_mlflow.evaluation.scores import evaluate_slices
 from ich_mlflow.labels import SUBTYPES
 
 

@@ -4,9 +4,9 @@
     python benchmarks/starts.py --data data/ctich
 
 Every start trains the same network on the same folds by the same recipe, with six classes (the subtypes and any); for
-each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the floor
-of slice position; a linear probe, logistic regression on features of EfficientNet-Lite0 with its ImageNet weights at
-rest; and the demonstration model, which has learned from phantoms alone. The test folds are pooled as the networks
+each fold in turn that fold is the test split, another one validates and the rest trains. Beside them stand the null
+model of slice position; a linear probe, logistic regression on features of EfficientNet-Lite0 with its ImageNet weights
+at rest; and the demonstration model, which has learned from phantoms alone. The test folds are pooled as the networks
 gave them, without calibration, which the few patients of a fold can't carry; beside that, the mean of the AUCs within
 the folds, which no difference of scale between two networks can touch. Differences are paired by patient. Finished
 trainings are not run again, and one that was killed goes on. Ends with the tables of docs/weights.md.
@@ -212,12 +212,12 @@ def report(arguments: argparse.Namespace, names: list[str]) -> None:
         cells = [said(table, "auc", label) for label in (*SCHEME.labels, "macro")]
         cells += [within(one.pooled), said(exams, "auc", ANY)]
         print(f"| {one.name} | {' | '.join(cells)} | {one.minutes:.0f} |")
-    floor = assess(found[0].pooled.floor).table().set_index(["metric", "label"])
-    cells = [said(floor, "auc", label) for label in (*SCHEME.labels, "macro")]
+    null = assess(found[0].pooled.null_model).table().set_index(["metric", "label"])
+    cells = [said(null, "auc", label) for label in (*SCHEME.labels, "macro")]
     print(f"| position of the slice alone | {' | '.join(cells)} | | | |")
     print("\n| difference of AUC | label | difference (95 % interval, paired) |\n|---|---|---|")
     by_name = {one.name: one.pooled for one in found}
-    pairs = [(f"{name} - position", by_name[name].slices, by_name[name].floor) for name in by_name]
+    pairs = [(f"{name} - position", by_name[name].slices, by_name[name].null_model) for name in by_name]
     for other in (PROBE, "random", "ImageNet"):
         pairs += [
             (f"{name} - {other}", by_name[name].slices, by_name[other].slices)
@@ -235,8 +235,8 @@ def report(arguments: argparse.Namespace, names: list[str]) -> None:
 
 def within(pooled: Pooled) -> str:
     """The mean over the folds of the AUC of any and of the macro AUC, where they are estimable."""
-    of_any = [scored.auc for fold in pooled.folds for scored in fold.per_label if scored.label == ANY]
-    macros = [fold.macro_auc for fold in pooled.folds]
+    of_any = [scored["auc"] for fold in pooled.folds for scored in fold.per_label if scored.label == ANY]
+    macros = [fold.macro("auc") for fold in pooled.folds]
     return f"{shown(float(np.nanmean(of_any)))}, {shown(float(np.nanmean(macros)))}"
 
 

@@ -1,4 +1,4 @@
-"""One set of predictions, assessed: metrics with intervals, floors, and the paired difference of two models."""
+"""One set of predictions, assessed: metrics with intervals, null models, and the paired difference of two models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,16 +8,20 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.evaluation.intervals import NUM_RESAMPLES, Interval, Resampled, resample_patients
-from ich_mlflow.evaluation.metrics import PER_LABEL_METRICS, SLICES, SliceMetrics, evaluate_slices
+from ich_mlflow.evaluation.metrics import MACRO, METRICS, MICRO, rows_of
+from ich_mlflow.evaluation.null_models import POSITION
+from ich_mlflow.evaluation.scores import SLICES, SliceMetrics, evaluate_slices
 
-#: Means of all labels, as rows of a table have them in the place of a label.
-MACRO, MICRO = "macro", "micro"
-#: Metrics that runs are compared by.
-COMPARED = ("auc", "average_precision", "f1", "sensitivity", "specificity")
 #: With fewer patients of either kind a label gets no interval.
 MIN_PATIENTS = 3
+#: What a null model is called in logged names and columns, which are public and older than the word.
+NULL_MODEL = "floor"
 UNKNOWN = Interval(low=float("nan"), high=float("nan"))
-_WHOLE = ("accuracy/exact_match", "accuracy/mean", "log_loss/mean", "log_loss/rsna")
+
+
+def null_model_column(name: str) -> str:
+    """The column of tables that has the figures of the null model of that name."""
+    return f"{NULL_MODEL}_{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,11 @@ class Predictions:
             patients=self.patients[rows],
         )
 
+    @property
+    def decisions(self) -> np.ndarray:
+        """What is decided at the thresholds, bool [N, L]."""
+        return self.probabilities >= self.thresholds
+
     def metrics(self) -> SliceMetrics:
         """Every metric at the thresholds."""
         return evaluate_slices(self.targets, self.probabilities, self.thresholds, self.labels, self.patients)
@@ -73,12 +82,12 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """Predictions with what they scored, intervals, and what predictors that don't look scored: name -> metrics."""
+    """Predictions with what they scored, intervals, and what null models scored: name -> metrics."""
 
     predictions: Predictions
     metrics: SliceMetrics
     resampled: Resampled
-    floors: Mapping[str, SliceMetrics]
+    null_models: Mapping[str, SliceMetrics]
 
     def interval(self, name: str) -> Interval:
         """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none.
@@ -102,14 +111,14 @@ class Assessment:
         return named(self.metrics, unit=self.predictions.unit)
 
     def table(self) -> pd.DataFrame:
-        """One row a metric and label: metric, label, value, low, high, `floor_<name>` of each floor.
+        """One row a metric and label: metric, label, value, low, high, `floor_<name>` of each null model.
 
         NaN where unknown.
         """
         values = self.values
-        floors = {name: named(metrics) for name, metrics in self.floors.items()}
+        null_models = {name: named(metrics) for name, metrics in self.null_models.items()}
         rows = []
-        for metric, label in _rows_of(self.predictions.labels):
+        for metric, label in rows_of(self.predictions.labels):
             name = f"{metric}/{label}"
             interval = self.interval(name)
             rows.append(
@@ -119,7 +128,10 @@ class Assessment:
                     "value": values.get(name, np.nan),
                     "low": interval.low,
                     "high": interval.high,
-                    **{f"floor_{floor}": found.get(name, np.nan) for floor, found in floors.items()},
+                    **{
+                        null_model_column(null): found.get(name, np.nan)
+                        for null, found in null_models.items()
+                    },
                 }
             )
         return pd.DataFrame(rows)
@@ -127,26 +139,26 @@ class Assessment:
     def as_metrics(self, prefix: str) -> dict[str, float]:
         """Flat MLflow metrics: values as `<prefix>/auc/epidural`, intervals as `<prefix>/auc_low/epidural`, auc_high.
 
-        Intervals of COMPARED metrics only, and of AUC and average precision the floor of slice position as
-        `<prefix>/auc_floor/epidural`: more would bury them in the UI; table() has all. What is not estimable is left
-        out.
+        Intervals of the metrics that runs are compared by only, and where their group logs it the null model of slice
+        position as `<prefix>/auc_floor/epidural`; table() has all. What is not estimable is left out.
         """
         flat = self.metrics.as_metrics(prefix, unit=self.predictions.unit)
-        for row in self.table().itertuples():
-            if row.metric not in COMPARED:
+        compared = {metric.name: metric for metric in METRICS if metric.compared}
+        for row in self.table().to_dict("records"):
+            if row["metric"] not in compared:
                 continue
-            ends = {"low": row.low, "high": row.high}
-            if row.metric in ("auc", "average_precision") and "floor_position" in self.table_columns:
-                ends["floor"] = row.floor_position
+            ends = {"low": row["low"], "high": row["high"]}
+            if compared[row["metric"]].group.logs_null_model:
+                ends[NULL_MODEL] = row.get(null_model_column(POSITION), np.nan)
             for end, value in ends.items():
                 if not np.isnan(value):
-                    flat[f"{prefix}/{row.metric}_{end}/{row.label}"] = float(value)
+                    flat[f"{prefix}/{row['metric']}_{end}/{row['label']}"] = float(value)
         return flat
 
     @property
     def table_columns(self) -> tuple[str, ...]:
         """The columns of table()."""
-        return ("metric", "label", "value", "low", "high", *(f"floor_{name}" for name in self.floors))
+        return ("metric", "label", "value", "low", "high", *map(null_model_column, self.null_models))
 
 
 def too_few_patients(predictions: Predictions) -> set[str]:
@@ -156,7 +168,7 @@ def too_few_patients(predictions: Predictions) -> set[str]:
     any metric.
     """
     if len(np.unique(predictions.patients)) < MIN_PATIENTS:
-        return {f"{metric}/{label}" for metric, label in _rows_of(predictions.labels)}
+        return {f"{metric}/{label}" for metric, label in rows_of(predictions.labels)}
     few = []
     for i, label in enumerate(predictions.labels):
         positive = predictions.targets[:, i]
@@ -164,22 +176,22 @@ def too_few_patients(predictions: Predictions) -> set[str]:
         if 0 < min(counts) < MIN_PATIENTS:
             few.append(label)
     means = [MACRO, MICRO] if few else []
-    return {f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in (*few, *means)}
+    return {f"{metric.name}/{label}" for metric in METRICS for label in (*few, *means)}
 
 
 def assess(
     predictions: Predictions,
     *,
-    floors: Mapping[str, Predictions] | None = None,
+    null_models: Mapping[str, Predictions] | None = None,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Assessment:
-    """Score predictions with intervals. floors: name -> what a predictor that doesn't look says of the same rows."""
+    """Score predictions with intervals. null_models: name -> what each says of the same rows, without looking."""
     return Assessment(
         predictions=predictions,
         metrics=predictions.metrics(),
         resampled=predictions.resampled(num_resamples=num_resamples, seed=seed),
-        floors={name: floor.metrics() for name, floor in (floors or {}).items()},
+        null_models={name: null.metrics() for name, null in (null_models or {}).items()},
     )
 
 
@@ -203,7 +215,7 @@ def difference(
     too_few = too_few_patients(model)
     samples = [one.resampled(num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
     rows = []
-    for metric, label in _rows_of(shared):
+    for metric, label in rows_of(shared):
         name = f"{metric}/{label}"
         mine, theirs = (found.get(name, np.nan) for found in values)
         if np.isnan(mine) or np.isnan(theirs):
@@ -228,9 +240,3 @@ def difference(
 def named(metrics: SliceMetrics, *, unit: str = SLICES) -> dict[str, float]:
     """Metrics by name without a prefix, such as `auc/epidural`; those that are not estimable are left out."""
     return {name.removeprefix("/"): value for name, value in metrics.as_metrics("", unit=unit).items()}
-
-
-def _rows_of(labels: tuple[str, ...]) -> list[tuple[str, str]]:
-    rows = [(metric, label) for metric in PER_LABEL_METRICS for label in (*labels, MACRO, MICRO)]
-    whole = [tuple(name.split("/")) for name in _WHOLE]
-    return [*rows, *((metric, kind) for metric, kind in whole)]

@@ -5,8 +5,8 @@ import numpy as np
 from ich_mlflow.evaluation.aggregate import AGGREGATIONS, Exams, to_exams
 from ich_mlflow.evaluation.calibration_fit import AUTO, fit_calibrations
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.evaluation.metrics import evaluate_slices
-from ich_mlflow.evaluation.operating_point import RULES, choose_operating_points
+from ich_mlflow.evaluation.operating_point import choose_by_each_rule, default_thresholds
+from ich_mlflow.evaluation.scores import evaluate_slices
 
 
 def choose(
@@ -21,7 +21,7 @@ def choose(
     calibrated = unset.calibrated(probabilities)
     return Chosen(
         calibrations=calibrations,
-        operating_points={rule: choose_operating_points(targets, calibrated, labels, rule) for rule in RULES},
+        operating_points=choose_by_each_rule(targets, calibrated, labels),
     )
 
 
@@ -36,11 +36,11 @@ def choose_aggregation(
 
     targets, probabilities (calibrated) [N, L] of slices. Where they are equal, or no label is estimable: max.
     """
-    halves = np.full(len(labels), 0.5)
+    halves = default_thresholds(labels)
     found = []
     for aggregation in AGGREGATIONS:
         exams = to_exams(targets, probabilities, study_uids, patients, aggregation=aggregation)
-        auc = evaluate_slices(exams.targets, exams.probabilities, halves, labels).macro_auc
+        auc = evaluate_slices(exams.targets, exams.probabilities, halves, labels).macro("auc")
         found.append((auc, aggregation, exams))
     first, second = found
     best = second if second[0] > first[0] else first

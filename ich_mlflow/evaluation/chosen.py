@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from ich_mlflow.evaluation.calibration import Calibration, calibrate
-from ich_mlflow.evaluation.operating_point import RULES, OperatingPoint
+from ich_mlflow.evaluation.operating_point import (
+    OperatingPoint,
+    points_from_dict,
+    points_to_dict,
+    thresholds_by,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,32 +32,23 @@ class Chosen:
 
     def thresholds(self, rule: str) -> np.ndarray:
         """Thresholds float64 [L] by one of RULES. Raises ValueError for another."""
-        if rule not in self.operating_points:
-            raise ValueError(f"rule is {rule!r}, expected one of {', '.join(self.operating_points)}")
-        return np.array([point.threshold for point in self.operating_points[rule]])
+        return thresholds_by(self.operating_points, rule)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {
             "calibrations": [asdict(one) for one in self.calibrations],
-            "operating_points": {
-                rule: [point.to_dict() for point in points] for rule, points in self.operating_points.items()
-            },
+            "operating_points": points_to_dict(self.operating_points),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Chosen":
         """The reverse of to_dict. Raises ValueError for a missing key or rule."""
-        if set(values) != {"calibrations", "operating_points"} or set(values["operating_points"]) != set(
-            RULES
-        ):
-            raise ValueError(f"expected calibrations and operating points for {', '.join(RULES)}")
+        if set(values) != {"calibrations", "operating_points"}:
+            raise ValueError(f"there are {', '.join(values)}, expected calibrations and operating_points")
         calibrations = tuple(
             Calibration(**{**one, "x": tuple(one["x"]), "y": tuple(one["y"])})
             for one in values["calibrations"]
         )
-        points = values["operating_points"]
-        return cls(
-            calibrations=calibrations,
-            operating_points={rule: tuple(map(OperatingPoint.from_dict, points[rule])) for rule in RULES},
-        )
+        points = points_from_dict(values["operating_points"])
+        return cls(calibrations=calibrations, operating_points=points)

@@ -1,7 +1,7 @@
 """The threshold of each label, chosen on the validation split and carried by the registered model."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,6 +82,37 @@ def choose_operating_points(
         raise ValueError(f"rule is {rule!r}, expected one of {', '.join(RULES)}")
     targets, probabilities = checked_arrays(targets, probabilities, labels)
     return tuple(_point(label, targets[:, i], probabilities[:, i], rule) for i, label in enumerate(labels))
+
+
+def choose_by_each_rule(
+    targets: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]
+) -> dict[str, tuple[OperatingPoint, ...]]:
+    """The operating points of every rule, as choose_operating_points gives them."""
+    return {rule: choose_operating_points(targets, probabilities, labels, rule) for rule in RULES}
+
+
+def thresholds_by(points: Mapping[str, Sequence[OperatingPoint]], rule: str) -> np.ndarray:
+    """Thresholds float64 [L] by one of the rules that there are points of. Raises ValueError for another."""
+    if rule not in points:
+        raise ValueError(f"rule is {rule!r}, expected one of {', '.join(points)}")
+    return np.array([point.threshold for point in points[rule]])
+
+
+def points_to_dict(points: Mapping[str, Sequence[OperatingPoint]]) -> dict[str, list[dict[str, Any]]]:
+    """The points of each rule as JSON can hold them."""
+    return {rule: [point.to_dict() for point in each] for rule, each in points.items()}
+
+
+def points_from_dict(values: Mapping[str, Any]) -> dict[str, tuple[OperatingPoint, ...]]:
+    """The reverse of points_to_dict. Raises ValueError for a missing or an unknown rule."""
+    if set(values) != set(RULES):
+        raise ValueError(f"operating points are of {', '.join(values)}, expected {', '.join(RULES)}")
+    return {rule: tuple(map(OperatingPoint.from_dict, values[rule])) for rule in RULES}
+
+
+def default_thresholds(labels: tuple[str, ...]) -> np.ndarray:
+    """One half for every label, float64 [L]: what decides before anything was chosen."""
+    return np.full(len(labels), DEFAULT_THRESHOLD)
 
 
 def _point(label: str, targets: np.ndarray, probabilities: np.ndarray, rule: str) -> OperatingPoint:

@@ -69,11 +69,11 @@ def _score(predictions: Predictions, num_resamples: int) -> dict[str, float] | N
         "num_positive": int(positives.sum()),
         "num_negative": int((~positives).sum()),
         "patients": scored.num_positive_patients or 0,
-        "auc": scored.auc,
+        "auc": scored["auc"],
         "low": interval.low,
         "high": interval.high,
-        "sensitivity": scored.sensitivity,
-        "specificity": scored.specificity,
+        "sensitivity": scored["sensitivity"],
+        "specificity": scored["specificity"],
     }
 
 

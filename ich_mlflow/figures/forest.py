@@ -27,14 +27,14 @@ from ich_mlflow.figures.style import (
     wrapped,
 )
 
-_COLUMNS = ("name", "label", "value", "low", "high", "floor", "text")
-_NUMBERS = ["value", "low", "high", "floor"]
+_COLUMNS = ("name", "label", "value", "low", "high", "null_model", "text")
+_NUMBERS = ["value", "low", "high", "null_model"]
 _ROW_PX, _GROUP_GAP_PX, _INDENT_PX = 25, 8, 12
 _EDGE_PX, _BESIDE_PX, _AXIS_PX = 18, 14, 50
 _MAX_NAME_PX, _MAX_TEXT_PX = 320, 310
 _STRIPE = "#F4F4F4"
 _MISSING = {"color": GREY, "fontstyle": "italic"}
-_FLOOR: dict[str, Any] = {"color": "#8C8C8C", "marker": "|", "markeredgewidth": 2.5, "linestyle": "none"}
+_NULL_MODEL: dict[str, Any] = {"color": "#8C8C8C", "marker": "|", "markeredgewidth": 2.5, "linestyle": "none"}
 
 
 def forest_figure(
@@ -42,14 +42,14 @@ def forest_figure(
     *,
     metric_name: str,
     reference: float | None = None,
-    floor_name: str = "slice position alone",
+    null_model_name: str = "slice position alone",
     title: str = "Estimates with 95 % intervals",
     note: str = "",
 ) -> Figure:
-    """Values as markers in the colour of their label, intervals as lines, floors as grey ticks, texts at the right.
+    """Values as markers in the colour of their label, intervals as lines, null models as grey ticks, texts right.
 
     rows: from top to bottom; columns name, label (for the colour; macro, micro or any other name too), value,
-    low, high, floor, text, and optionally group, which heads the rows that follow it. Numbers may be NaN: a row
+    low, high, null_model, text, and optionally group, which heads the rows that follow it. Numbers may be NaN: a row
     without value says "not estimable", or its text if it has one, and draws nothing.
     reference: where a line is drawn across all rows, such as 0 for differences.
     Raises ValueError for no rows, a missing column or an infinite number.
@@ -59,7 +59,7 @@ def forest_figure(
     names, texts = rows["name"].astype(str), _texts(rows)
     left = min(_MAX_NAME_PX, _text_px(names) + _INDENT_PX) + _BESIDE_PX
     right = min(_MAX_TEXT_PX, _text_px(texts)) + _BESIDE_PX
-    foot = _AXIS_PX + legend_px(legend := _legend(rows, floor_name)) + foot_px(note)
+    foot = _AXIS_PX + legend_px(legend := _legend(rows, null_model_name)) + foot_px(note)
     total = head_px(title) + places.height + foot
     figure = new_figure(title, note, height_px=total, constrained=False)
     width = WIDTH_PX - 2 * _EDGE_PX - left - right
@@ -130,8 +130,8 @@ def _draw_row(axes: Axes, row: dict[str, Any], top: float) -> None:
     colour, marker = label_style(str(row["label"]))
     if np.isnan(row["value"]):
         return
-    if not np.isnan(row["floor"]):
-        axes.plot(row["floor"], top, markersize=_ROW_PX * 0.5, zorder=2, **_FLOOR)
+    if not np.isnan(row["null_model"]):
+        axes.plot(row["null_model"], top, markersize=_ROW_PX * 0.5, zorder=2, **_NULL_MODEL)
     thick = 2.4 if row["label"] == MACRO else 1.8
     if not (np.isnan(row["low"]) or np.isnan(row["high"])):
         axes.plot([row["low"], row["high"]], [top, top], color=darkened(colour), linewidth=thick, zorder=3)
@@ -178,10 +178,10 @@ def _text_px(texts: pd.Series) -> int:
     return round(max(texts.map(len)) * 0.6 * TEXT_SIZE * DPI / 72)
 
 
-def _legend(rows: pd.DataFrame, floor_name: str) -> list[Entry]:
-    if not (rows["floor"].notna() & rows["value"].notna()).any():
+def _legend(rows: pd.DataFrame, null_model_name: str) -> list[Entry]:
+    if not (rows["null_model"].notna() & rows["value"].notna()).any():
         return []
-    return [(Line2D([], [], markersize=_ROW_PX * 0.5, **_FLOOR), floor_name)]
+    return [(Line2D([], [], markersize=_ROW_PX * 0.5, **_NULL_MODEL), null_model_name)]
 
 
 def _check(rows: pd.DataFrame) -> None:

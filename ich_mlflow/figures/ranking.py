@@ -15,7 +15,7 @@ from ich_mlflow.figures.placement import place_text
 from ich_mlflow.figures.style import GREY, RULE_STYLES, label_style, rule_style
 
 _BAND_ALPHA = 0.25
-_FLOOR: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.2}
+_NULL_MODEL: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.2}
 _CHANCE: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 1.0}
 
 
@@ -25,7 +25,7 @@ class RankingCurve:
 
     x, y                  the curve [n], both empty where the label is not estimable
     band_x, band_low, band_high: its 95 % band over a grid of x [g]
-    floor_x, floor_y      the curve [m] of the predictor that knows the slice's position alone
+    null_x, null_y      the curve [m] of the predictor that knows the slice's position alone
     prevalence            precision-recall: the chance line
     points                operating points (rule, x, y); one with a NaN is left out
     said                  written inside the panel, such as "AUC 0.91 (0.85 to 0.95)"
@@ -42,14 +42,14 @@ class RankingCurve:
     band_x: np.ndarray | None = None
     band_low: np.ndarray | None = None
     band_high: np.ndarray | None = None
-    floor_x: np.ndarray | None = None
-    floor_y: np.ndarray | None = None
+    null_x: np.ndarray | None = None
+    null_y: np.ndarray | None = None
     prevalence: float | None = None
     points: tuple[tuple[str, float, float], ...] = ()
     said: str = ""
 
     def __post_init__(self) -> None:
-        for names in (("x", "y"), ("band_x", "band_low", "band_high"), ("floor_x", "floor_y")):
+        for names in (("x", "y"), ("band_x", "band_low", "band_high"), ("null_x", "null_y")):
             shapes = [np.shape(array) for name in names if (array := getattr(self, name)) is not None]
             if shapes and (len(shapes) < len(names) or len(set(shapes)) > 1 or len(shapes[0]) != 1):
                 raise ValueError(
@@ -124,10 +124,10 @@ def _draw(
             curve.band_x, curve.band_low, curve.band_high, color=colour, alpha=_BAND_ALPHA, linewidth=0
         )
         vertices += [np.column_stack([curve.band_x, edge]) for edge in (curve.band_low, curve.band_high)]
-    if curve.floor_x is not None and curve.floor_y is not None:
-        floor = _vertices(curve.floor_x, curve.floor_y, stepwise=stepwise)
-        axes.plot(*floor.T, **_FLOOR)
-        vertices.append(floor)
+    if curve.null_x is not None and curve.null_y is not None:
+        null = _vertices(curve.null_x, curve.null_y, stepwise=stepwise)
+        axes.plot(*null.T, **_NULL_MODEL)
+        vertices.append(null)
     line = _vertices(curve.x, curve.y, stepwise=stepwise)
     axes.plot(*line.T, color=colour, linewidth=1.8, solid_joinstyle="miter")
     vertices += [line, _draw_points(axes, curve)]
@@ -176,8 +176,8 @@ def _legend(curves: Sequence[RankingCurve], *, chance: bool) -> list[Entry]:
     if any(curve.band_x is not None for curve in drawn):
         patches = label_patches([curve.counts for curve in drawn], alpha=_BAND_ALPHA, linewidth=0)
         entries.append((patches, "95 % band"))
-    if any(curve.floor_x is not None for curve in drawn):
-        entries.append((Line2D([], [], **_FLOOR), "slice position alone"))
+    if any(curve.null_x is not None for curve in drawn):
+        entries.append((Line2D([], [], **_NULL_MODEL), "slice position alone"))
     if drawn and chance:
         entries.append((Line2D([], [], **_CHANCE), "chance"))
     rules = {rule for curve in drawn for rule, _, _ in curve.points}

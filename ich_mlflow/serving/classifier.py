@@ -12,7 +12,7 @@ import numpy as np
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.evaluation.floors import Floor
+from ich_mlflow.evaluation.null_models import NullModel
 from ich_mlflow.evaluation.operating_point import MAX_F1
 from ich_mlflow.models.slice_cnn.hirescam import maps_of_features
 from ich_mlflow.serving.runtimes import LITERT, open_network
@@ -20,6 +20,8 @@ from ich_mlflow.serving.runtimes import LITERT, open_network
 SPECIFICATION_FILE = "serving.json"
 #: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L].
 HEAD_FILE = "head.npz"
+#: Keys of serving.json that are public, and older than the names in code.
+_NULL_MODELS, _EXAM_NULL_MODEL = "floors", "exam_floor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class Specification:
         probabilities, and a decision is positive from them up.
     aggregation: how the calibrated probabilities of slices become an exam's, before its own calibration.
     decides_by: the rule of the operating points that decisions go by.
-    floors: predictors that don't look at the image, by name: what the model has to beat, on any data.
-    exam_floor: the same for exams: how often each label was in training exams.
+    null_models: predictors that don't look at the image, by name: what the model has to beat, on any data.
+    exam_null_model: the same for exams: how often each label was in training exams.
     context: neighbouring slices on either side that the network takes beside the slice itself.
     """
 
@@ -39,8 +41,8 @@ class Specification:
     slices: Chosen
     exams: Chosen
     aggregation: str
-    floors: Mapping[str, Floor]
-    exam_floor: Floor
+    null_models: Mapping[str, NullModel]
+    exam_null_model: NullModel
     decides_by: str = MAX_F1
     run_id: str
     trained_on: str
@@ -62,9 +64,10 @@ class Specification:
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("slices", "exams", "exam_floor"):
+        for name in ("slices", "exams"):
             values[name] = values[name].to_dict()
-        values["floors"] = {name: floor.to_dict() for name, floor in self.floors.items()}
+        values[_EXAM_NULL_MODEL] = values.pop("exam_null_model").to_dict()
+        values[_NULL_MODELS] = {name: null.to_dict() for name, null in values.pop("null_models").items()}
         return values
 
     def write(self, path: Path) -> None:
@@ -77,8 +80,9 @@ class Specification:
             values = json.loads(path.read_text(encoding="utf-8"))
             for name in ("slices", "exams"):
                 values[name] = Chosen.from_dict(values[name])
-            values["exam_floor"] = Floor.from_dict(values["exam_floor"])
-            values["floors"] = {name: Floor.from_dict(one) for name, one in values["floors"].items()}
+            values["exam_null_model"] = NullModel.from_dict(values.pop(_EXAM_NULL_MODEL))
+            null_models = values.pop(_NULL_MODELS)
+            values["null_models"] = {name: NullModel.from_dict(one) for name, one in null_models.items()}
             return cls(**{**values, "labels": tuple(values["labels"])})
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(

@@ -21,21 +21,21 @@ def _predictions(labels=LABELS, *, shift=0.0, seed=0, unit="slices"):
     )
 
 
-def _floor(predictions):
+def _null_model(predictions):
     from dataclasses import replace
 
     return replace(predictions, probabilities=np.full(predictions.targets.shape, 0.3))
 
 
-def test_the_table_has_value_interval_and_floor_of_every_metric_and_label():
+def test_the_table_has_value_interval_and_null_model_of_every_metric_and_label():
     predictions = _predictions()
-    assessment = assess(predictions, floors={"position": _floor(predictions)}, num_resamples=100)
+    assessment = assess(predictions, null_models={"position": _null_model(predictions)}, num_resamples=100)
     table = assessment.table().set_index(["metric", "label"])
     assert tuple(assessment.table().columns) == assessment.table_columns
     row = table.loc[("auc", "epidural")]
     assert row["low"] < row["value"] < row["high"]
     assert row["floor_position"] == 0.5
-    assert row["value"] == assessment.metrics.per_label[0].auc
+    assert row["value"] == assessment.metrics.per_label[0]["auc"]
     for metric in (
         "auc",
         "average_precision",
@@ -54,9 +54,9 @@ def test_the_table_has_value_interval_and_floor_of_every_metric_and_label():
     assert not np.isnan(table.loc[("auc", "micro"), "value"])
 
 
-def test_mlflow_metrics_stand_beside_their_intervals_and_floor():
+def test_mlflow_metrics_stand_beside_their_intervals_and_null_model():
     predictions = _predictions()
-    assessment = assess(predictions, floors={"position": _floor(predictions)}, num_resamples=100)
+    assessment = assess(predictions, null_models={"position": _null_model(predictions)}, num_resamples=100)
     flat = assessment.as_metrics("test")
     assert flat["test/auc_low/macro"] < flat["test/auc/macro"] < flat["test/auc_high/macro"]
     assert flat["test/auc_floor/macro"] == 0.5

@@ -2,17 +2,15 @@ import numpy as np
 import pytest
 
 from ich_mlflow.evaluation.intervals import percentile_interval, resample_patients
-from ich_mlflow.evaluation.metrics import MICRO_METRICS, PER_LABEL_METRICS, evaluate_slices
+from ich_mlflow.evaluation.metrics import JOINT_METRICS, METRICS
+from ich_mlflow.evaluation.scores import evaluate_slices
 
 LABELS = ("epidural", "subdural")
 THRESHOLDS = np.array([0.4, 0.6])
 NAMES = [
-    *(f"{metric}/{label}" for metric in PER_LABEL_METRICS for label in LABELS),
-    *(f"{metric}/macro" for metric in PER_LABEL_METRICS),
-    *(f"{metric}/micro" for metric in MICRO_METRICS[2:]),
-    "accuracy/exact_match",
-    "accuracy/mean",
-    "log_loss/mean",
+    *(f"{metric.name}/{label}" for metric in METRICS if metric.resampled for label in (*LABELS, "macro")),
+    *(f"{metric.name}/micro" for metric in METRICS if metric.resampled and metric.group.has_micro_interval),
+    *(joint.full_name for joint in JOINT_METRICS if joint.by_row),
 ]
 
 

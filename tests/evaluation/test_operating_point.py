@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from ich_mlflow.evaluation.metrics import evaluate_slices
 from ich_mlflow.evaluation.operating_point import OperatingPoint, choose_operating_points
+from ich_mlflow.evaluation.scores import evaluate_slices
 
 
 def choose_one(targets, probabilities):
@@ -49,9 +49,9 @@ def test_no_observed_threshold_does_better():
     def at(threshold):
         return evaluate_slices(targets, probabilities, np.array([threshold]), ("any",)).per_label[0]
 
-    assert at(point.threshold).f1 == max(at(p).f1 for p in probabilities[:, 0])
-    assert at(point.threshold).sensitivity == pytest.approx(point.sensitivity)
-    assert at(point.threshold).specificity == pytest.approx(point.specificity)
+    assert at(point.threshold)["f1"] == max(at(p)["f1"] for p in probabilities[:, 0])
+    assert at(point.threshold)["sensitivity"] == pytest.approx(point.sensitivity)
+    assert at(point.threshold)["specificity"] == pytest.approx(point.specificity)
 
 
 @pytest.mark.parametrize("targets", [[0, 1], [0, 0]])

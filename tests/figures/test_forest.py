@@ -15,7 +15,7 @@ def rows(**changed):
         "value": [NAN, 0.9, 0.8],
         "low": [NAN, 0.85, NAN],
         "high": [NAN, 0.95, NAN],
-        "floor": [NAN, 0.6, NAN],
+        "null_model": [NAN, 0.6, NAN],
         "text": ["", "0.90 (0.85 to 0.95)", "0.80"],
     }
     return pd.DataFrame(columns | changed)
@@ -25,10 +25,10 @@ def texts_of(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def test_a_row_has_its_interval_its_floor_and_its_value():
+def test_a_row_has_its_interval_its_null_model_and_its_value():
     (axes,) = forest_figure(rows(), metric_name="AUC").axes
-    floor, interval, value, macro = axes.lines
-    assert list(floor.get_xdata()) == [0.6]
+    null, interval, value, macro = axes.lines
+    assert list(null.get_xdata()) == [0.6]
     assert list(interval.get_xdata()) == [0.85, 0.95]
     assert (list(value.get_xdata()), value.get_color()) == ([0.9], LABEL_COLOURS["subdural"])
     assert value.get_marker() == LABEL_MARKERS["subdural"]
@@ -39,8 +39,8 @@ def test_a_row_has_its_interval_its_floor_and_its_value():
 
 def test_rows_go_from_top_to_bottom_and_share_their_height():
     (axes,) = forest_figure(rows(), metric_name="AUC").axes
-    floor, interval, value, macro = axes.lines
-    assert set(floor.get_ydata()) == set(interval.get_ydata()) == set(value.get_ydata())
+    null, interval, value, macro = axes.lines
+    assert set(null.get_ydata()) == set(interval.get_ydata()) == set(value.get_ydata())
     assert axes.get_ylim()[0] > macro.get_ydata()[0] > value.get_ydata()[0] > axes.get_ylim()[1]
 
 
@@ -66,10 +66,10 @@ def test_the_axis_holds_every_number_and_the_reference():
     assert list(axes.lines[0].get_xdata()) == [0, 0]
 
 
-def test_the_floor_is_told_only_where_there_is_one():
-    figure = forest_figure(rows(), metric_name="AUC", floor_name="prevalence")
+def test_the_null_model_is_told_only_where_there_is_one():
+    figure = forest_figure(rows(), metric_name="AUC", null_model_name="prevalence")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["prevalence"]
-    assert forest_figure(rows(floor=[NAN] * 3), metric_name="AUC").legends == []
+    assert forest_figure(rows(null_model=[NAN] * 3), metric_name="AUC").legends == []
 
 
 def test_texts_stay_inside_the_picture():
@@ -84,13 +84,13 @@ def test_texts_stay_inside_the_picture():
 
 
 def test_nothing_estimable_can_be_saved(tmp_path):
-    nothing = {column: [NAN] * 3 for column in ("value", "low", "high", "floor")}
+    nothing = {column: [NAN] * 3 for column in ("value", "low", "high", "null_model")}
     figure = forest_figure(rows(**nothing), metric_name="AUC")
     figure.savefig(tmp_path / "forest.png")
     assert (tmp_path / "forest.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("bad", [rows().iloc[:0], rows().drop(columns="floor")])
+@pytest.mark.parametrize("bad", [rows().iloc[:0], rows().drop(columns="null_model")])
 def test_refuses_no_rows_and_missing_columns(bad):
     with pytest.raises(ValueError, match="expected one or more with name, label, value"):
         forest_figure(bad, metric_name="AUC")

@@ -27,7 +27,7 @@ BAND = {
     "band_low": np.array([0.1, 0.8]),
     "band_high": np.array([0.9, 1.0]),
 }
-FLOOR = {"floor_x": np.array([0.0, 1.0]), "floor_y": np.array([0.2, 0.6])}
+NULL_MODEL = {"null_x": np.array([0.0, 1.0]), "null_y": np.array([0.2, 0.6])}
 
 
 def texts_of(axes):
@@ -81,7 +81,7 @@ def test_every_label_has_its_panel_in_two_rows(num_classes, columns, tmp_path):
 def test_the_legend_tells_only_what_is_drawn():
     assert legend_of(roc_figure([curve(), unknown()])) == ["chance"]
     points = (("youden", 0.1, 0.8), ("max_f1", 0.0, 0.5), ("sensitivity_95", 0.5, 1.0))
-    figure = roc_figure([curve(points=points, **BAND, **FLOOR)])
+    figure = roc_figure([curve(points=points, **BAND, **NULL_MODEL)])
     assert legend_of(figure) == [
         *("95 % band", "slice position alone", "chance"),
         *("sensitivity 95 %", "highest F1", "Youden"),
@@ -129,7 +129,7 @@ def test_what_is_said_stands_lower_right_in_an_roc_panel():
     [
         ({"y": np.array([0.0, 1.0])}, r"x, y of subdural have the shapes \[\(4,\), \(2,\)\]"),
         ({"band_x": np.array([0.0, 1.0])}, "band_x, band_low, band_high of subdural"),
-        ({"floor_x": np.zeros((2, 2)), "floor_y": np.zeros((2, 2))}, "floor_x, floor_y of subdural"),
+        ({"null_x": np.zeros((2, 2)), "null_y": np.zeros((2, 2))}, "null_x, null_y of subdural"),
         ({"points": (("best", 0.0, 1.0),)}, "rule is 'best', expected one of sensitivity_95"),
     ],
 )

@@ -33,7 +33,7 @@ def _answerer(num_classes=4, *, context=0, aggregation="max"):
     labels = class_scheme(num_classes).labels
     specification = Specification(
         labels=labels, slices=_chosen(labels, THRESHOLDS), exams=_chosen(labels, {**THRESHOLDS, "max_f1": 0.85}),
-        aggregation=aggregation, floors={}, exam_floor=None, run_id="0123456789abcdef", trained_on="phantom",
+        aggregation=aggregation, null_models={}, exam_null_model=None, run_id="0123456789abcdef", trained_on="phantom",
         data_digest="d", weights="random", recipe="demo", context=context,
     )  # fmt: skip
     return Answerer(specification=specification, version=ModelVersion("ich-4class", "3"))

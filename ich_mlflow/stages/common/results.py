@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from ich_mlflow.evaluation.assess import Predictions
-from ich_mlflow.evaluation.metrics import SLICES, SliceMetrics
+from ich_mlflow.evaluation.scores import SLICES, SliceMetrics
 from ich_mlflow.figures.confusion import confusion_figure, cooccurrence_figure
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.stages.common.scoring import Scored
@@ -27,7 +26,6 @@ def log_metrics(run: Run, predictions: Predictions, *, prefix: str) -> SliceMetr
 
 def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str) -> None:
     """Log what was decided against what was true, label by label and between labels."""
-    decisions = predictions.probabilities >= predictions.thresholds
     drawn = (
         ("confusion", confusion_figure, "Confusion by label"),
         ("cooccurrence", cooccurrence_figure, "What was decided where"),
@@ -36,7 +34,7 @@ def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str)
         run.figure(
             figure(
                 predictions.targets,
-                decisions,
+                predictions.decisions,
                 predictions.labels,
                 f"{title} ({predictions.unit})",
                 note=note,
@@ -44,11 +42,6 @@ def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str)
             ),
             f"figures/{prefix.replace('/', '_')}_{name}.png",
         )
-
-
-def halves(labels: tuple[str, ...]) -> np.ndarray:
-    """Thresholds of one half."""
-    return np.full(len(labels), 0.5)
 
 
 def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
@@ -67,10 +60,10 @@ def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
                     "threshold": point.threshold,
                     "validation_sensitivity": point.sensitivity,
                     "validation_specificity": point.specificity,
-                    "test_sensitivity": scored_label.sensitivity,
-                    "test_specificity": scored_label.specificity,
-                    "test_ppv": scored_label.ppv,
-                    "test_npv": scored_label.npv,
+                    "test_sensitivity": scored_label["sensitivity"],
+                    "test_specificity": scored_label["specificity"],
+                    "test_ppv": scored_label["ppv"],
+                    "test_npv": scored_label["npv"],
                 }
             )
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Scoring a stored set with a model version: its slices and exams, and what the floors say of them."""
+"""Scoring a stored set with a model version: its slices and exams, and what the null models say of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions
-from ich_mlflow.evaluation.floors import PREVALENCE
-from ich_mlflow.evaluation.metrics import EXAMS
+from ich_mlflow.evaluation.null_models import PREVALENCE
+from ich_mlflow.evaluation.scores import EXAMS
 from ich_mlflow.labels import SCHEMES, scheme_of_labels
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.packaging import load_classifier
@@ -82,7 +82,7 @@ class Scored:
     uncalibrated  the network's own probabilities float32 [N, L] of the rows
     slices        calibrated, against labels of slices; None where the labels are of whole studies
     exams         slices put together as the model's version says, in the order of study_uids
-    floors        what predictors that don't look say of the slices; exam_floor: of the exams
+    null_models   what each null model says of the slices; exam_null_models: of the exams
     """
 
     stored: StoredSet
@@ -93,8 +93,8 @@ class Scored:
     slices: Predictions | None
     exams: Predictions
     study_uids: np.ndarray
-    floors: dict[str, Predictions]
-    exam_floors: dict[str, Predictions]
+    null_models: dict[str, Predictions]
+    exam_null_models: dict[str, Predictions]
 
 
 def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
@@ -127,7 +127,7 @@ def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
 
     per_slice = label_level(stored) == OF_SLICES
     nowhere = np.zeros(len(exams.targets))
-    exam_floor = specification.exam_floor
+    of_exam = specification.exam_null_model
     return Scored(
         stored=stored,
         rows=rows,
@@ -139,11 +139,11 @@ def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
             specification.exams.calibrated(exams.probabilities), specification.exams.thresholds(rule)
         ),
         study_uids=exams.study_uids,
-        floors={
-            name: of_slices(floor.probabilities(position), floor.thresholds(rule))
-            for name, floor in specification.floors.items()
+        null_models={
+            name: of_slices(null.probabilities(position), null.thresholds(rule))
+            for name, null in specification.null_models.items()
         },
-        exam_floors={PREVALENCE: of_exams(exam_floor.probabilities(nowhere), exam_floor.thresholds(rule))},
+        exam_null_models={PREVALENCE: of_exams(of_exam.probabilities(nowhere), of_exam.thresholds(rule))},
     )
 
 

@@ -1,4 +1,4 @@
-"""What a trained network is packed with: all that the validation split chooses, and the floors."""
+"""What a trained network is packed with: all that the validation split chooses, and the null models."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from ich_mlflow.evaluation.aggregate import Exams, to_exams
 from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.choose import choose, choose_aggregation
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.evaluation.floors import POSITION, PREVALENCE, Floor, fit_floor
-from ich_mlflow.evaluation.metrics import EXAMS
+from ich_mlflow.evaluation.null_models import POSITION, PREVALENCE, NullModel, fit_null_model
 from ich_mlflow.evaluation.operating_point import MAX_F1
+from ich_mlflow.evaluation.scores import EXAMS
 from ich_mlflow.labels import ClassScheme
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.stages.common.stored_sets import describe
@@ -25,8 +25,8 @@ class FromValidation:
     slices: Chosen
     exams: Chosen
     aggregation: str
-    floors: dict[str, Floor]
-    exam_floor: Floor
+    null_models: dict[str, NullModel]
+    exam_null_model: NullModel
     slice_predictions: Predictions
     exam_predictions: Predictions
 
@@ -46,8 +46,8 @@ class FromValidation:
             slices=self.slices,
             exams=self.exams,
             aggregation=self.aggregation,
-            floors=self.floors,
-            exam_floor=self.exam_floor,
+            null_models=self.null_models,
+            exam_null_model=self.exam_null_model,
             decides_by=decides_by,
             run_id=run_id,
             trained_on=describe(stored),
@@ -63,7 +63,7 @@ def from_validation(
 ) -> FromValidation:
     """Choose everything on the validation split: probabilities [N, L] are the network's own, of its slices.
 
-    Floors come from the labels of the training split, all of it.
+    Null models come from the labels of the training split, all of it.
     """
     rows = stored.rows("validation")
     targets = scheme.targets(stored.subtypes[rows]).astype(bool)
@@ -72,13 +72,13 @@ def from_validation(
     calibrated = slices.calibrated(probabilities)
     aggregation, exams = choose_aggregation(targets, calibrated, studies, patients, scheme.labels)
     chosen = choose(exams.targets, exams.probabilities, scheme.labels, calibration=calibration)
-    floors, exam_floor = _floors(stored, scheme, targets, position, exams)
+    null_models, exam_null_model = _null_models(stored, scheme, targets, position, exams)
     return FromValidation(
         slices=slices,
         exams=chosen,
         aggregation=aggregation,
-        floors=floors,
-        exam_floor=exam_floor,
+        null_models=null_models,
+        exam_null_model=exam_null_model,
         slice_predictions=Predictions(
             labels=scheme.labels,
             targets=targets,
@@ -110,16 +110,16 @@ def columns(stored: StoredSet, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     )
 
 
-def _floors(
+def _null_models(
     stored: StoredSet, scheme: ClassScheme, targets: np.ndarray, position: np.ndarray, exams: Exams
-) -> tuple[dict[str, Floor], Floor]:
+) -> tuple[dict[str, NullModel], NullModel]:
     rows = stored.rows("train")
     train = scheme.targets(stored.subtypes[rows])
     patients, studies, train_position = columns(stored, rows)
     both = (train, train_position, targets, position, scheme.labels)
-    floors = {PREVALENCE: fit_floor(*both, num_bins=1), POSITION: fit_floor(*both)}
+    null_models = {PREVALENCE: fit_null_model(*both, num_bins=1), POSITION: fit_null_model(*both)}
     train_exams = to_exams(train, train, studies, patients)
-    exam_floor = fit_floor(
+    exam_null_model = fit_null_model(
         train_exams.targets,
         np.zeros(len(train_exams.targets)),
         exams.targets,
@@ -127,4 +127,4 @@ def _floors(
         scheme.labels,
         num_bins=1,
     )
-    return floors, exam_floor
+    return null_models, exam_null_model

@@ -9,7 +9,8 @@ from ich_mlflow.dataset.batches import SliceBatches
 from ich_mlflow.dataset.sampling import seen
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
-from ich_mlflow.evaluation.metrics import evaluate_slices
+from ich_mlflow.evaluation.operating_point import default_thresholds
+from ich_mlflow.evaluation.scores import evaluate_slices
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.labels import ClassScheme, class_scheme
 from ich_mlflow.models.losses import make_loss, prior_logits
@@ -20,7 +21,6 @@ from ich_mlflow.models.slice_cnn.classifier import (
     synchronize_batch_norms,
 )
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.stages.common.results import halves
 from ich_mlflow.stages.common.stored_sets import data_note, describe
 from ich_mlflow.stages.common.training_data import (
     check_labels,
@@ -219,7 +219,8 @@ class Job:
         logged = run.steps("epoch/loss") if run.resumed else set()
 
         def score(probabilities: np.ndarray) -> dict[str, float]:
-            scored = evaluate_slices(validation.targets, probabilities, halves(scheme.labels), scheme.labels)
+            halves = default_thresholds(scheme.labels)
+            scored = evaluate_slices(validation.targets, probabilities, halves, scheme.labels)
             figures = scored.as_metrics("val")
             return {
                 name: value

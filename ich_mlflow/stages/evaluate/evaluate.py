@@ -6,8 +6,9 @@ import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
-from ich_mlflow.evaluation.assess import COMPARED, Assessment, assess, difference
-from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.assess import Assessment, assess, difference, null_model_column
+from ich_mlflow.evaluation.metrics import COMPARED
+from ich_mlflow.evaluation.scores import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.stages.common.evaluation import Evaluated
@@ -142,13 +143,13 @@ def _log_data(run: Run, stored: StoredSet) -> None:
 def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | None, Assessment]:
     """Assess slices and exams, and log metrics and tables of both."""
     found: dict[str, Assessment] = {}
-    for unit, prefix, predictions, floors in (
-        (SLICES, PREFIX, scored.slices, scored.floors),
-        (EXAMS, EXAM_PREFIX, scored.exams, scored.exam_floors),
+    for unit, prefix, predictions, null_models in (
+        (SLICES, PREFIX, scored.slices, scored.null_models),
+        (EXAMS, EXAM_PREFIX, scored.exams, scored.exam_null_models),
     ):
         if predictions is None:
             continue
-        assessment = assess(predictions, floors=floors, num_resamples=num_resamples)
+        assessment = assess(predictions, null_models=null_models, num_resamples=num_resamples)
         log_metrics(run, predictions, prefix=prefix)
         run.metrics(assessment.as_metrics(prefix))
         run.table(assessment.table(), f"tables/{PREFIX}_{unit}.json")
@@ -185,9 +186,9 @@ def _say(evaluated: Evaluated) -> None:
         if assessment is None:
             continue
         unit = assessment.predictions.unit
-        print(f"{unit}: AUC (95 % interval over patients), floor of what doesn't look at the image")
+        print(f"{unit}: AUC (95 % interval over patients), null model: what doesn't look at the image")
         table = assessment.table()
-        floor = table.columns[-1]
+        null = list(assessment.null_models)[-1]
         for row in table[table["metric"] == "auc"].to_dict("records"):
             said = with_interval(row["value"], row["low"], row["high"])
-            print(f"  {row['label']:<18}{said:<22}  {floor.removeprefix('floor_')} {shown(row[floor])}")
+            print(f"  {row['label']:<18}{said:<22}  {null} {shown(row[null_model_column(null)])}")

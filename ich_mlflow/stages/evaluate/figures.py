@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ich_mlflow.evaluation.assess import Assessment, Predictions
+from ich_mlflow.evaluation.assess import Assessment, Predictions, null_model_column
 from ich_mlflow.evaluation.curves import GRID, Band, bands, precision_recall, roc
-from ich_mlflow.evaluation.floors import POSITION
-from ich_mlflow.evaluation.metrics import SLICES
+from ich_mlflow.evaluation.metric import RANKING
+from ich_mlflow.evaluation.metrics import of_group
+from ich_mlflow.evaluation.null_models import POSITION, PREVALENCE
 from ich_mlflow.evaluation.operating_point import RULES
+from ich_mlflow.evaluation.scores import SLICES
 from ich_mlflow.evaluation.text import with_interval
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.forest import forest_figure
@@ -27,8 +29,8 @@ from ich_mlflow.tracking.run import Run
 #: Slices of each label on the sheets of failures.
 NUM_WORST = 4
 
-#: How floors are called in a legend.
-FLOOR_NAMES = {"floor_position": "slice position alone", "floor_prevalence": "prevalence alone"}
+#: How null models are called in a legend.
+NULL_MODEL_NAMES = {POSITION: "slice position alone", PREVALENCE: "prevalence alone"}
 
 Curve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -53,8 +55,8 @@ def _log_assessment(run: Run, evaluated: Evaluated, assessment: Assessment, *, n
     prefix = f"{PREFIX}_{unit}"
     chosen = scored.specification.slices if unit == SLICES else scored.specification.exams
     thresholds = {rule: chosen.thresholds(rule) for rule in RULES}
-    floor = scored.floors[POSITION] if unit == SLICES else None
-    rocs, recalls = _curves(assessment, thresholds, floor)
+    null = scored.null_models[POSITION] if unit == SLICES else None
+    rocs, recalls = _curves(assessment, thresholds, null)
     said = f"({unit}; 95 % bands over patients)"
     run.figure(roc_figure(rocs, title=f"ROC {said}", note=note), f"figures/{prefix}_roc.png")
     run.figure(
@@ -95,7 +97,7 @@ def _log_assessment(run: Run, evaluated: Evaluated, assessment: Assessment, *, n
 
 
 def _curves(
-    assessment: Assessment, thresholds: dict[str, np.ndarray], floor: Predictions | None
+    assessment: Assessment, thresholds: dict[str, np.ndarray], null: Predictions | None
 ) -> tuple[list[RankingCurve], list[RankingCurve]]:
     """ROC and precision-recall curve of each label."""
     predictions = assessment.predictions
@@ -126,22 +128,24 @@ def _curves(
             .per_label[0]
             for rule, each in thresholds.items()
         }
-        floor_said = None if floor is None else (targets, floor.probabilities[:, i])
+        null_said = None if null is None else (targets, null.probabilities[:, i])
         rocs.append(
             RankingCurve(
                 **counts,
-                **_drawn(roc, targets, probabilities, found[0], floor_said),
-                points=tuple((rule, 1 - one.specificity, one.sensitivity) for rule, one in at.items()),
+                **_drawn(roc, targets, probabilities, found[0], null_said),
+                points=tuple((rule, 1 - one["specificity"], one["sensitivity"]) for rule, one in at.items()),
                 said=_said(assessment, "auc", "AUC", scored.label),
             )
         )
         recalls.append(
             RankingCurve(
                 **counts,
-                **_drawn(precision_recall, targets, probabilities, found[1], floor_said),
+                **_drawn(precision_recall, targets, probabilities, found[1], null_said),
                 prevalence=float(targets.mean()),
                 points=tuple(
-                    (rule, one.sensitivity, one.ppv) for rule, one in at.items() if not np.isnan(one.ppv)
+                    (rule, one["sensitivity"], one["ppv"])
+                    for rule, one in at.items()
+                    if not np.isnan(one["ppv"])
                 ),
                 said=_said(assessment, "average_precision", "AP", scored.label),
             )
@@ -154,14 +158,14 @@ def _drawn(
     targets: np.ndarray,
     probabilities: np.ndarray,
     band: Band | None,
-    floor: tuple[np.ndarray, np.ndarray] | None,
+    null: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, Any]:
     x, y = curve(targets, probabilities)
     drawn = {"x": x, "y": y}
     if band is not None and not np.isnan(band.low).any():
         drawn |= {"band_x": GRID, "band_low": band.low, "band_high": band.high}
-    if floor is not None:
-        drawn["floor_x"], drawn["floor_y"] = curve(*floor)
+    if null is not None:
+        drawn["null_x"], drawn["null_y"] = curve(*null)
     return drawn
 
 
@@ -171,9 +175,9 @@ def _said(assessment: Assessment, metric: str, name: str, label: str) -> str:
 
 
 def _log_forest(run: Run, assessment: Assessment, *, note: str) -> None:
-    """Log AUC of every label with its interval and floor."""
+    """Log AUC of every label with its interval and null model."""
     table = assessment.table()
-    floor = f"floor_{list(assessment.floors)[-1]}"
+    null = list(assessment.null_models)[-1]
     rows = table[(table["metric"] == "auc") & (table["label"] != "micro")]
     unit = assessment.predictions.unit
     frame = pd.DataFrame(
@@ -183,7 +187,7 @@ def _log_forest(run: Run, assessment: Assessment, *, note: str) -> None:
             "value": rows["value"],
             "low": rows["low"],
             "high": rows["high"],
-            "floor": rows[floor],
+            "null_model": rows[null_model_column(null)],
             "text": [with_interval(*ends) for ends in rows[["value", "low", "high"]].to_numpy()],
         }
     )
@@ -191,7 +195,7 @@ def _log_forest(run: Run, assessment: Assessment, *, note: str) -> None:
         forest_figure(
             frame,
             metric_name="AUC",
-            floor_name=FLOOR_NAMES[floor],
+            null_model_name=NULL_MODEL_NAMES[null],
             title=f"AUC by label ({unit}), and what doesn't look at the image",
             note=note,
         ),
@@ -200,18 +204,19 @@ def _log_forest(run: Run, assessment: Assessment, *, note: str) -> None:
 
 
 def _log_difference(run: Run, unit: str, table: pd.DataFrame, *, note: str) -> None:
-    rows = table[table["metric"].isin(["auc", "average_precision"]) & (table["label"] != "micro")]
+    titles = {metric.name: metric.title for metric in of_group(RANKING)}
+    rows = table[table["metric"].isin(titles) & (table["label"] != "micro")]
     if rows.empty:
         return
     frame = pd.DataFrame(
         {
-            "group": rows["metric"].replace({"auc": "AUC", "average_precision": "average precision"}),
+            "group": rows["metric"].replace(titles),
             "name": rows["label"].replace({"macro": "mean of labels"}),
             "label": rows["label"],
             "value": rows["difference"],
             "low": rows["low"],
             "high": rows["high"],
-            "floor": np.nan,
+            "null_model": np.nan,
             "text": [with_interval(*ends) for ends in rows[["difference", "low", "high"]].to_numpy()],
         }
     )
@@ -236,7 +241,7 @@ def _log_subgroups(run: Run, table: pd.DataFrame, *, note: str) -> None:
             "value": table["auc"],
             "low": table["low"],
             "high": table["high"],
-            "floor": np.nan,
+            "null_model": np.nan,
             "text": [
                 f"{with_interval(row.auc, row.low, row.high)}, {row.num_positive} positive"
                 for row in table.itertuples()
@@ -251,7 +256,7 @@ def _log_subgroups(run: Run, table: pd.DataFrame, *, note: str) -> None:
 
 def _log_failures(run: Run, scored: Scored, predictions: Predictions, *, note: str) -> None:
     """Log the false negatives with the lowest and the false positives with the highest probability of each label."""
-    decided = predictions.probabilities >= predictions.thresholds
+    decided = predictions.decisions
     for kind, title, wrong, sign in (
         ("false_negatives", "Worst false negatives", predictions.targets & ~decided, 1),
         ("false_positives", "Worst false positives", ~predictions.targets & decided, -1),

@@ -1,7 +1,9 @@
 """The model card of an evaluation, and what a reader must know before believing a figure."""
 
 from ich_mlflow import __version__
-from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.metric import DECISION
+from ich_mlflow.evaluation.metrics import MACRO, of_group
+from ich_mlflow.evaluation.scores import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.report.contents import Card, Table
@@ -19,12 +21,11 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
     assessment = evaluated.slices or evaluated.exams
     exams = evaluated.exams.table().set_index(["metric", "label"])
     table = assessment.table().set_index(["metric", "label"])
+    decisions = [metric for metric in of_group(DECISION) if metric.compared]
     rows = []
-    for label in (*specification.labels, "macro"):
+    for label in (*specification.labels, MACRO):
         cells = [with_interval(*table.loc[("auc", label)][["value", "low", "high"]])]
-        cells += [
-            shown(table.loc[(metric, label)]["value"]) for metric in ("f1", "sensitivity", "specificity")
-        ]
+        cells += [shown(table.loc[(metric.name, label)]["value"]) for metric in decisions]
         cells.append(with_interval(*exams.loc[("auc", label)][["value", "low", "high"]]))
         rows.append([label, *cells])
     unit = assessment.predictions.unit
@@ -58,7 +59,7 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
         ],
         metrics=Table(
             title="Metrics",
-            columns=["label", f"AUC ({unit})", "F1", "sensitivity", "specificity", "AUC (exams)"],
+            columns=["label", f"AUC ({unit})", *(metric.title for metric in decisions), "AUC (exams)"],
             rows=rows,
             note=(
                 f"95 % intervals by {evaluated.num_resamples:,} resamples of the patients; decisions by "

@@ -6,7 +6,8 @@ from shlex import quote
 from ich_mlflow import __version__
 from ich_mlflow.dataset.split import split_counts
 from ich_mlflow.evaluation.assess import Assessment
-from ich_mlflow.evaluation.metrics import EXAMS, SLICES
+from ich_mlflow.evaluation.metrics import metric_named
+from ich_mlflow.evaluation.scores import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.report.contents import Picture, Report, Section, Table
 from ich_mlflow.report.render import as_description, claim_checklist, model_card, report_html
@@ -59,16 +60,16 @@ def _headline(evaluated: Evaluated) -> list[tuple[str, str, str]]:
         if assessment is None:
             continue
         unit, values = assessment.predictions.unit, assessment.values
-        floor, floor_metrics = list(assessment.floors.items())[-1]
+        null, null_metrics = list(assessment.null_models.items())[-1]
         for metric in ("auc", "f1"):
             interval = assessment.interval(f"{metric}/macro")
             value = values.get(f"{metric}/macro", float("nan"))
-            theirs = floor_metrics.macro(metric)
+            theirs = null_metrics.macro(metric)
             found.append(
                 (
-                    f"{tables.NAMES[metric]} of {unit}, mean of labels",
+                    f"{metric_named(metric).title} of {unit}, mean of labels",
                     with_interval(value, interval.low, interval.high),
-                    f"{floor} alone: {shown(theirs)}",
+                    f"{null} alone: {shown(theirs)}",
                 )
             )
     return found
@@ -228,10 +229,10 @@ def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> 
             + (", and how often at that height of the head." if unit == SLICES else ".")
         ],
         tables=[
-            tables.auc_table(assessment),
+            tables.ranking_table(assessment),
             tables.decision_table(assessment, rule=evaluated.rule),
             tables.probability_table(assessment),
-            tables.whole_table(assessment),
+            tables.joint_table(assessment),
         ],
         pictures=[picture for name in names for picture in _pictures(run, f"{PREFIX}_{unit}_{name}")],
     )

@@ -8,8 +8,8 @@ import pandas as pd
 from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
-from ich_mlflow.evaluation.floors import PREVALENCE
-from ich_mlflow.evaluation.metrics import with_any
+from ich_mlflow.evaluation.log_loss import with_any
+from ich_mlflow.evaluation.null_models import PREVALENCE
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.sources.folder import Folder
@@ -36,7 +36,7 @@ def log_submission(run: Run, options: EvaluateOptions, classifier: Classifier, s
     specification = classifier.specification
     rows = stored.rows(TEST)
     probabilities = specification.slices.calibrated(score_rows(classifier, stored, rows))
-    unread = specification.floors[PREVALENCE].probabilities(np.zeros(1))
+    unread = specification.null_models[PREVALENCE].probabilities(np.zeros(1))
     sample = Folder(options.data)
     text, num_unread = submission(
         sample.read(SAMPLE_FILE),

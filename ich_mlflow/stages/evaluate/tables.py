@@ -2,44 +2,36 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from ich_mlflow.evaluation.assess import Assessment
-from ich_mlflow.evaluation.metrics import PER_LABEL_METRICS
+from ich_mlflow.evaluation.assess import Assessment, null_model_column
+from ich_mlflow.evaluation.metric import DECISION, PROBABILITY, RANKING, Group
+from ich_mlflow.evaluation.metrics import JOINT_METRICS, MACRO, MICRO, metric_named, of_group
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.report.contents import Table
 
-#: How metrics are called in tables.
-NAMES = {
-    "auc": "AUC", "average_precision": "average precision", "f1": "F1", "sensitivity": "sensitivity",
-    "specificity": "specificity", "ppv": "PPV", "npv": "NPV", "brier": "Brier score",
-    "ece": "calibration error", "accuracy": "accuracy", "log_loss": "log loss",
-}  # fmt: skip
-_RANKING, _DECISIONS, _PROBABILITIES = PER_LABEL_METRICS[:2], PER_LABEL_METRICS[2:7], PER_LABEL_METRICS[7:]
-#: A Brier score of a rare label has its first digit in the third place.
-_DIGITS = {"brier": 3, "ece": 3, "log_loss": 3}
 
-
-def auc_table(assessment: Assessment) -> Table:
-    """AUC and average precision with intervals, counts, and the floors."""
+def ranking_table(assessment: Assessment) -> Table:
+    """AUC and whatever else is of rankings, with intervals, counts, and the null models."""
     unit = assessment.predictions.unit
-    floors = tuple(assessment.floors)
+    null_models, metrics = tuple(assessment.null_models), of_group(RANKING)
     counts = {
         one.label: (f"{one.num_positive_slices:,}", f"{one.num_positive_patients:,}")
         for one in assessment.metrics.per_label
     }
     table = assessment.table().set_index(["metric", "label"])
     rows = []
-    for label in (*assessment.predictions.labels, "macro", "micro"):
+    for label in (*assessment.predictions.labels, MACRO, MICRO):
         row = [label, *counts.get(label, ("", ""))]
-        for metric in _RANKING:
-            found = table.loc[(metric, label)]
-            row.append(with_interval(found["value"], found["low"], found["high"]))
-            row += [shown(found[f"floor_{floor}"]) for floor in floors]
+        for metric in metrics:
+            found = table.loc[(metric.name, label)]
+            row.append(with_interval(found["value"], found["low"], found["high"], digits=metric.digits))
+            row += [shown(found[null_model_column(null)], digits=metric.digits) for null in null_models]
         rows.append(row)
     columns = ["label", f"positive {unit}", "positive patients"]
-    for metric in _RANKING:
-        columns += [f"{NAMES[metric]} (95 % interval)", *(f"{NAMES[metric]} of {floor}" for floor in floors)]
+    for metric in metrics:
+        columns += [f"{metric.title} (95 % interval)", *(f"{metric.title} of {null}" for null in null_models)]
     estimable = f"{assessment.metrics.num_estimable} of {len(assessment.predictions.labels)}"
     return Table(
         title=f"Ranking of {unit}",
@@ -54,9 +46,9 @@ def auc_table(assessment: Assessment) -> Table:
 
 def decision_table(assessment: Assessment, *, rule: str) -> Table:
     """What decisions scored at the operating points, with intervals."""
-    return _metric_table(
+    return _group_table(
         assessment,
-        _DECISIONS,
+        DECISION,
         title=f"Decisions on {assessment.predictions.unit} at the operating points {rule}",
         note="Thresholds were chosen on the validation split.",
     )
@@ -64,40 +56,35 @@ def decision_table(assessment: Assessment, *, rule: str) -> Table:
 
 def probability_table(assessment: Assessment) -> Table:
     """Whether the probabilities mean what they say."""
-    return _metric_table(
+    return _group_table(
         assessment,
-        _PROBABILITIES,
+        PROBABILITY,
         title=f"Probabilities of {assessment.predictions.unit}",
         note="Lower is better. A resample always looks a little worse calibrated than the whole, so an interval of the "
         "calibration error may lie above its value.",
     )
 
 
-def whole_table(assessment: Assessment) -> Table:
-    """Accuracies and log losses, with the floors."""
-    table = assessment.table()
-    table = table[table["metric"].isin(["accuracy", "log_loss"])]
-    floors = tuple(assessment.floors)
-    said = {
-        ("accuracy", "exact_match"): "exact match: every label right",
-        ("accuracy", "mean"): "share of all decisions that are right",
-        ("log_loss", "mean"): "log loss, mean over labels (nats)",
-        ("log_loss", "rsna"): "RSNA 2019 weighted log loss",
-    }
-    rows = [
-        [
-            said[row["metric"], row["label"]],
-            with_interval(row["value"], row["low"], row["high"], digits=_DIGITS.get(row["metric"], 2)),
-            *(shown(row[f"floor_{floor}"], digits=3) for floor in floors),
-        ]
-        for row in table.to_dict("records")
-        if row["value"] == row["value"]
-    ]
+def joint_table(assessment: Assessment) -> Table:
+    """Accuracies and log losses of all labels together, with the null models."""
+    table = assessment.table().set_index(["metric", "label"])
+    rows = []
+    for metric in JOINT_METRICS:
+        found = table.loc[(metric.name, metric.kind)]
+        if np.isnan(found["value"]):
+            continue
+        rows.append(
+            [
+                metric.meaning,
+                with_interval(found["value"], found["low"], found["high"], digits=metric.digits),
+                *(shown(found[null_model_column(null)], digits=3) for null in assessment.null_models),
+            ]
+        )
     return Table(
         title=f"All labels together, {assessment.predictions.unit}",
-        columns=["", "value (95 % interval)", *(f"of {floor}" for floor in floors)],
+        columns=["", "value (95 % interval)", *(f"of {null}" for null in assessment.null_models)],
         rows=rows,
-        note="Accuracy is high for any rare label: read it beside its floor.",
+        note="Accuracy is high for any rare label: read it beside its null model.",
     )
 
 
@@ -130,13 +117,13 @@ def difference_table(table: pd.DataFrame, *, unit: str) -> Table:
     """Model minus baseline with paired intervals."""
     rows = []
     for row in table.to_dict("records"):
-        digits = _DIGITS.get(row["metric"], 2)
+        metric = metric_named(row["metric"])
         rows.append(
             [
-                f"{NAMES[row['metric']]} {row['label']}",
-                shown(row["model"], digits=digits),
-                shown(row["baseline"], digits=digits),
-                with_interval(row["difference"], row["low"], row["high"], digits=digits),
+                f"{metric.title} {row['label']}",
+                shown(row["model"], digits=metric.digits),
+                shown(row["baseline"], digits=metric.digits),
+                with_interval(row["difference"], row["low"], row["high"], digits=metric.digits),
             ]
         )
     return Table(
@@ -198,22 +185,20 @@ def plain_table(title: str, frame: pd.DataFrame, *, note: str = "") -> Table:
     return Table(title=title, columns=[str(name) for name in frame.columns], rows=rows, note=note)
 
 
-def _metric_table(assessment: Assessment, metrics: Sequence[str], *, title: str, note: str) -> Table:
+def _group_table(assessment: Assessment, group: Group, *, title: str, note: str) -> Table:
     table = assessment.table().set_index(["metric", "label"])
-    means = ("macro", "micro") if metrics == _DECISIONS else ("macro",)
+    metrics = of_group(group)
+    means = (MACRO, MICRO) if group.has_micro else (MACRO,)
     rows = []
     for label in (*assessment.predictions.labels, *means):
         row = [label]
         for metric in metrics:
-            found = table.loc[(metric, label)]
-            digits = _DIGITS.get(metric, 2)
-            row.append(with_interval(found["value"], found["low"], found["high"], digits=digits))
+            found = table.loc[(metric.name, label)]
+            row.append(with_interval(found["value"], found["low"], found["high"], digits=metric.digits))
         rows.append(row)
-    for floor in assessment.floors:
-        means_of_floor = [table.loc[(metric, "macro")][f"floor_{floor}"] for metric in metrics]
-        said = [
-            shown(mean, digits=_DIGITS.get(metric, 2))
-            for metric, mean in zip(metrics, means_of_floor, strict=True)
-        ]
-        rows.append([f"macro of {floor} alone", *said])
-    return Table(title=title, columns=["label", *(NAMES[metric] for metric in metrics)], rows=rows, note=note)
+    for null in assessment.null_models:
+        column = null_model_column(null)
+        theirs = [table.loc[(metric.name, MACRO)][column] for metric in metrics]
+        said = [shown(value, digits=group.digits) for value in theirs]
+        rows.append([f"macro of {null} alone", *said])
+    return Table(title=title, columns=["label", *(metric.title for metric in metrics)], rows=rows, note=note)

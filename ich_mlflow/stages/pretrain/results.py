@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.evaluation.metrics import evaluate_slices
-from ich_mlflow.evaluation.operating_point import MAX_F1
+from ich_mlflow.evaluation.operating_point import MAX_F1, default_thresholds
+from ich_mlflow.evaluation.scores import evaluate_slices
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme
@@ -113,7 +113,7 @@ class Pretrained:
 
 def label_aucs(targets: np.ndarray, said: np.ndarray, prefix: str) -> dict[str, float]:
     """AUC of each label and their mean, those that are estimable."""
-    scored = evaluate_slices(targets, said, np.full(len(_LABELS), 0.5), _LABELS)
+    scored = evaluate_slices(targets, said, default_thresholds(_LABELS), _LABELS)
     wanted = f"{prefix}/auc/"
     return {
         name: value

@@ -8,7 +8,7 @@ import numpy as np
 
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, TrainingError
-from ich_mlflow.evaluation.metrics import SliceMetrics
+from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.parameters import AUTO, taken_from
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters

@@ -8,7 +8,7 @@ from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.calibration import Calibration
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.evaluation.floors import Floor
+from ich_mlflow.evaluation.null_models import NullModel
 from ich_mlflow.evaluation.operating_point import RULES, OperatingPoint
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.serving.classifier import Specification
@@ -74,8 +74,8 @@ class _Fixed:
         slices=_chosen((0.4, 0.8), (0.5, 0.8), 0.1),
         exams=_chosen((0.8, 1.0), (0.2, 0.4), 0.2),
         aggregation="noisy_or",
-        floors={"prevalence": Floor(shares=np.full((1, 5), 0.25), operating_points=_points(0.3))},
-        exam_floor=Floor(shares=np.full((1, 5), 0.6), operating_points=_points(0.4)),
+        null_models={"prevalence": NullModel(shares=np.full((1, 5), 0.25), operating_points=_points(0.3))},
+        exam_null_model=NullModel(shares=np.full((1, 5), 0.6), operating_points=_points(0.4)),
         run_id="",
         trained_on="",
         data_digest="",
@@ -103,8 +103,8 @@ def test_slices_are_calibrated_put_together_and_calibrated_again_as_exams(tmp_pa
     for predictions, threshold in (
         (scored.slices, 0.2),
         (scored.exams, 0.3),
-        (scored.floors["prevalence"], 0.4),
-        (scored.exam_floors["prevalence"], 0.5),
+        (scored.null_models["prevalence"], 0.4),
+        (scored.exam_null_models["prevalence"], 0.5),
     ):
         np.testing.assert_allclose(predictions.thresholds, threshold)
-    np.testing.assert_allclose(scored.exam_floors["prevalence"].probabilities, 0.6)
+    np.testing.assert_allclose(scored.exam_null_models["prevalence"].probabilities, 0.6)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError, OptionError
-from ich_mlflow.evaluation.metrics import with_any
+from ich_mlflow.evaluation.log_loss import with_any
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.report.claim import CLAIM_ITEMS
@@ -95,7 +95,7 @@ def test_metrics_are_of_calibrated_probabilities_of_the_test_split(evaluated, tr
     assert metrics["test/num_slices"] == len(rows)
     # every patient of this set has its label on all slices, so height says nothing that the mean doesn't
     position = stored_set.table["position_fraction"].to_numpy()[rows]
-    said = classifier.specification.floors["position"].probabilities(position)
+    said = classifier.specification.null_models["position"].probabilities(position)
     assert metrics["test/auc_floor/epidural"] == roc_auc_score(truth[:, 0], said[:, 0])
 
 
@@ -179,7 +179,7 @@ def test_another_operating_point_decides_otherwise_and_ranks_alike(trained, eval
     )
     chosen = load_classifier(trained.serving_uri).specification.slices
     np.testing.assert_array_equal(other.slices.predictions.thresholds, chosen.thresholds("sensitivity_95"))
-    assert other.slices.metrics.macro_auc == evaluated.slices.metrics.macro_auc
+    assert other.slices.metrics.macro("auc") == evaluated.slices.metrics.macro("auc")
 
 
 def test_a_model_does_not_differ_from_itself(trained):
@@ -359,7 +359,7 @@ def test_a_submission_has_the_rows_of_the_sample_in_their_order(trained, tmp_pat
     expected = dict(zip(stored.table["sop_uid"], with_any(scored, SUBTYPES), strict=True))
     np.testing.assert_allclose(values[0], expected[uids[0]], atol=1e-7)
     np.testing.assert_allclose(values[1], expected[uids[1]], atol=1e-7)
-    prevalence = classifier.specification.floors["prevalence"].shares
+    prevalence = classifier.specification.null_models["prevalence"].shares
     np.testing.assert_allclose(values[2], with_any(prevalence, SUBTYPES)[0], atol=1e-7)
     assert run.data.metrics["submission/slices_unread"] == 1
 

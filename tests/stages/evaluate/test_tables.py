@@ -14,8 +14,8 @@ def test_decisions_and_probabilities_stand_beside_what_does_not_look():
         thresholds=np.array([0.5]),
         patients=np.array(["a", "b", "c", "d"]),
     )
-    floor = replace(model, probabilities=np.full((4, 1), 0.5))
-    assessment = assess(model, floors={"prevalence": floor}, num_resamples=100)
+    null = replace(model, probabilities=np.full((4, 1), 0.5))
+    assessment = assess(model, null_models={"prevalence": null}, num_resamples=100)
     # one half everywhere is positive everywhere: half of it right, F1 2 * 2 / (2 + 4), squared error a quarter
     assert decision_table(assessment, rule="max_f1").rows[-1] == [
         "macro of prevalence alone", "0.67", "1.00", "0.00", "0.50", "not estimable",

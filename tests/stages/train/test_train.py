@@ -75,15 +75,15 @@ def test_the_operating_points_are_those_of_the_validation_split(trained):
             assert point["sensitivity"] == pytest.approx(metrics[f"{prefix}/sensitivity/{point['label']}"])
 
 
-def test_the_floors_come_from_training_labels(trained, stored_set):
+def test_the_null_models_come_from_training_labels(trained, stored_set):
     specification = load_classifier(trained.serving_uri).specification
     rows = stored_set.rows("train")
     np.testing.assert_allclose(
-        specification.floors["prevalence"].shares[0], stored_set.subtypes[rows].mean(axis=0)
+        specification.null_models["prevalence"].shares[0], stored_set.subtypes[rows].mean(axis=0)
     )
     table = stored_set.table.iloc[rows]
     exams = table.groupby("study_uid")[list(SCHEMES[5].labels)].max()
-    np.testing.assert_allclose(specification.exam_floor.shares[0], exams.mean())
+    np.testing.assert_allclose(specification.exam_null_model.shares[0], exams.mean())
 
 
 def test_with_four_classes_slices_with_only_epidural_blood_leave_training_and_are_counted(stored_set):

@@ -1,8 +1,8 @@
-"""What can be known without looking: the floor beside every figure of a model.
+"""What can be known without looking: the null model beside every figure of a model.
 
 The prevalence predictor says of every slice how often the label was in training. The position predictor says how often
 it was at that height of the head. Both come from training labels alone, and travel with the model, so that data from
-elsewhere meet the same floors.
+elsewhere meet the same null models.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from ich_mlflow.evaluation.operating_point import RULES, OperatingPoint, choose_operating_points
+from ich_mlflow.evaluation.operating_point import (
+    OperatingPoint,
+    choose_by_each_rule,
+    points_from_dict,
+    points_to_dict,
+    thresholds_by,
+)
 
 NUM_BINS = 20
 PREVALENCE, POSITION = "prevalence", "position"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Floor:
+class NullModel:
     """A predictor that doesn't look at the image, with its operating points chosen on validation.
 
     shares  [B, L]: what it says of the B bins of height, of equal width; one bin says the same everywhere
@@ -33,28 +39,23 @@ class Floor:
 
     def thresholds(self, rule: str) -> np.ndarray:
         """Thresholds float64 [L] by one of RULES."""
-        return np.array([point.threshold for point in self.operating_points[rule]])
+        return thresholds_by(self.operating_points, rule)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {
-            "shares": np.asarray(self.shares).tolist(),
-            "operating_points": {
-                rule: [point.to_dict() for point in points] for rule, points in self.operating_points.items()
-            },
-        }
+        points = points_to_dict(self.operating_points)
+        return {"shares": np.asarray(self.shares).tolist(), "operating_points": points}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Floor":
+    def from_dict(cls, values: Mapping[str, Any]) -> "NullModel":
         """The reverse of to_dict."""
-        points = values["operating_points"]
         return cls(
             shares=np.array(values["shares"], dtype=np.float64),
-            operating_points={rule: tuple(map(OperatingPoint.from_dict, points[rule])) for rule in RULES},
+            operating_points=points_from_dict(values["operating_points"]),
         )
 
 
-def fit_floor(
+def fit_null_model(
     train_targets: np.ndarray,
     train_position: np.ndarray,
     targets: np.ndarray,
@@ -62,16 +63,16 @@ def fit_floor(
     labels: tuple[str, ...],
     *,
     num_bins: int = NUM_BINS,
-) -> Floor:
+) -> NullModel:
     """The position predictor of training targets [N, L] and positions [N]; with num_bins=1 the prevalence predictor.
 
     targets [M, L], position [M]: of validation, where its operating points are chosen.
     """
     shares = position_shares(train_targets, train_position, num_bins=num_bins)
-    unset = Floor(shares=shares, operating_points={})
+    unset = NullModel(shares=shares, operating_points={})
     probabilities = unset.probabilities(position)
-    points = {rule: choose_operating_points(targets, probabilities, labels, rule) for rule in RULES}
-    return Floor(shares=shares, operating_points=points)
+    points = choose_by_each_rule(targets, probabilities, labels)
+    return NullModel(shares=shares, operating_points=points)
 
 
 def position_shares(targets: np.ndarray, position: np.ndarray, *, num_bins: int = NUM_BINS) -> np.ndarray:
