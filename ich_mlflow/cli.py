@@ -39,7 +39,8 @@ def parse(options_class: type[Options], arguments: Sequence[str]) -> Options:
             type=_TYPES[field.type],
             default=field.default,
             metavar=field.name.upper(),
-            help=f"{field.metadata['help']} (default: {field.default})",
+            # argparse formats help by %, and a per cent sign in a sentence is none of its
+            help=f"{field.metadata['help']} (default: {field.default})".replace("%", "%%"),
         )
     return options_class(**vars(parser.parse_args(arguments)))
 
