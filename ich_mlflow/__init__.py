@@ -25,4 +25,4 @@ How the package is laid out, from the bottom up (a module imports only from what
     cli              option dataclasses -> command line
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
