@@ -28,4 +28,4 @@ How the package is laid out, from the bottom up (a module imports only from what
     stages/          a folder an entry point, which composes the rest
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-import sys
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array
 
+from ich_mlflow import __version__
 from ich_mlflow.errors import ModelError
 from ich_mlflow.serving.classifier import HEAD_FILE, SPECIFICATION_FILE, Classifier, Specification
 from ich_mlflow.serving.request import param_schema
@@ -94,29 +95,30 @@ def check_parity(model: Any, folder: Path, sample_hu: np.ndarray) -> float:
 def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
     """The classifier inside a logged or registered serving model, run by this code and not by the model's own copy.
 
-    Raises ModelError for any other model.
+    Nothing of the copy is imported: it may be of another version, whose modules have other names. Raises ModelError
+    for any other model, and for a version that this code can't read.
     """
-    path = list(sys.path)
+    folder = _files(model_uri)
+    found = sorted(folder.rglob(SPECIFICATION_FILE))
+    if not found:
+        raise _unreadable(model_uri, f"it holds no {SPECIFICATION_FILE}")
     try:
-        loaded = mlflow.pyfunc.load_model(model_uri, model_config={"runtime": runtime})
-        return loaded.unwrap_python_model().classifier
-    except ModelError:
-        raise
-    except Exception as error:  # MLflow raises many kinds, each a model that can't be scored
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Classifier(found[0].parent, runtime=runtime)
+    except ModelError as error:
+        logged_by = _logged_by(folder)
+        if logged_by == __version__:
+            raise
         raise ModelError(
-            f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({reason}): expected "
-            "for example models:/ich-5class@champion or runs:/<run id>/serving"
+            f"model {model_uri!r} was logged by ich_mlflow {logged_by}, this is {__version__}: {error} (mlflow models "
+            "serve runs it by its own code)"
         ) from error
-    finally:
-        # MLflow puts the model's code first, and worker processes of this one would import that.
-        sys.path[:] = path
+    except Exception as error:  # runtimes raise many kinds
+        raise _unreadable(model_uri, _first_line(error)) from error
 
 
 def keras_file(model_uri: str) -> Path:
     """The .keras file inside a serving model. Raises ModelError where it has none."""
-    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
-    found = sorted(folder.rglob(KERAS_FILE))
+    found = sorted(_files(model_uri).rglob(KERAS_FILE))
     if not found:
         raise ModelError(f"model {model_uri!r} holds no {KERAS_FILE}: train it again with this version")
     return found[0]
@@ -124,8 +126,7 @@ def keras_file(model_uri: str) -> Path:
 
 def size_mb(model_uri: str) -> float:
     """Size of a model version's files in MB, 10^6 bytes: what a serving machine downloads."""
-    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    return sum(path.stat().st_size for path in _files(model_uri).rglob("*") if path.is_file()) / 1e6
 
 
 def signature_fault(model_uri: str, replaced_uri: str | None) -> str:
@@ -162,6 +163,34 @@ def _columns(model_uri: str) -> Columns:
     )
     needs = set(signature.inputs.required_input_names()) if signature.inputs else set()
     return Columns(takes, needs, gives)
+
+
+def _files(model_uri: str) -> Path:
+    """The folder of a model version's files, fetched where they are not here. Raises ModelError."""
+    try:
+        return Path(mlflow.artifacts.download_artifacts(model_uri))
+    except Exception as error:  # MLflow and the stores behind it raise many kinds
+        raise _unreadable(model_uri, _first_line(error)) from error
+
+
+def _logged_by(folder: Path) -> str:
+    """The version of ich_mlflow whose copy lies with a model version, read and not run."""
+    for init in sorted(folder.glob(f"*/{PACKAGE_FOLDER.name}/__init__.py")):
+        found = re.search(r'^__version__ = "(.+)"$', init.read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            return found.group(1)
+    return "of an unknown version"
+
+
+def _unreadable(model_uri: str, reason: str) -> ModelError:
+    return ModelError(
+        f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({reason}): expected for example "
+        "models:/ich-5class@champion or runs:/<run id>/serving"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _listed(columns: set[str]) -> str:

@@ -1,5 +1,1 @@
-"""MLflow: runs, registry, and the plugin that MLflow loads at start. With serving/, its only importer."""
-
-# MLflow loads tracking.plugin while it is being imported itself. Were the plugin first to import it, the
-# plugin would be asked for while half made.
-import mlflow  # noqa: F401
+"""MLflow: runs and registry. With serving/, its only importer."""

@@ -10,8 +10,8 @@ from mlflow.exceptions import MlflowException
 
 from ich_mlflow import __version__
 from ich_mlflow.errors import PromotionError
-from ich_mlflow.tracking.plugin import EXPERIMENT_TAGS
 from ich_mlflow.tracking.run import NOTICE, STAGE_TAG
+from ich_mlflow_plugin import EXPERIMENT_TAGS
 
 EXPERIMENT = "ich_mlflow_promotions"
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import mlflow  # noqa: F401  first, since it loads the plugin while it is imported itself
 import pytest
 
-from ich_mlflow.tracking.plugin import choose_env_manager, is_project
+from ich_mlflow_plugin import choose_env_manager, is_project
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,6 +4,10 @@
 conda.yaml is the one environment file that every env manager of MLflow can use, but with it a bare
 `mlflow run .` insists on conda. For this project only, where no env manager was named and no conda is to be
 found, the run goes on in the environment that mlflow itself runs in, and says so.
+
+It is no part of the package `ich_mlflow`, and imports nothing of it: MLflow loads this module in every process, also in
+the one that serves a model version, and there `ich_mlflow` must be the version's own copy of the code, and not the one
+that is installed (docs/decisions/0012-models-of-other-versions.md).
 """
 
 import os
