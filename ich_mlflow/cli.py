@@ -5,8 +5,9 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
+from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
 from ich_mlflow.errors import IchError, OptionError
@@ -41,7 +42,19 @@ def parse(options_class: type[Options], arguments: Sequence[str]) -> Options:
             metavar=field.name.upper(),
             help=f"{field.metadata['help']} (default: {field.default})",
         )
+    _refuse_empty(arguments, {field.name: field.default for field in fields(options_class)})  # type: ignore[arg-type]
     return options_class(**vars(parser.parse_args(arguments)))
+
+
+def _refuse_empty(arguments: Sequence[str], defaults: Mapping[str, Any]) -> None:
+    """An empty value is none: `-P input=$UNSET` must not become the folder we are in."""
+    for flag, value in pairwise([part for text in arguments for part in text.split("=", 1)]):
+        name = flag.removeprefix("--")
+        if flag.startswith("--") and name in defaults and not value.strip():
+            raise OptionError(
+                f"{name} is empty, expected a value (the default is {defaults[name]}): pass -P {name}=<value> or "
+                "leave it out"
+            )
 
 
 def launch(options_class: type, workflow: str) -> int:

@@ -1,13 +1,14 @@
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
 from ich_mlflow.cli import launch, parse
 from ich_mlflow.errors import OptionError
-from ich_mlflow.options import PreprocessOptions, PromoteOptions, TrainOptions
+from ich_mlflow.options import PredictOptions, PreprocessOptions, PromoteOptions, TrainOptions
+from tests.test_project import ENTRY_POINTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +37,26 @@ def test_what_is_not_said_keeps_the_default():
 def test_a_wrong_option_is_refused_by_name(arguments, said):
     with pytest.raises(OptionError, match=said):
         parse(PreprocessOptions, arguments)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize("options", ENTRY_POINTS.values())
+def test_an_empty_value_is_refused_for_every_option(options, value):
+    for field in fields(options):
+        with pytest.raises(
+            OptionError, match=rf"^{field.name} is empty, expected .*: pass -P {field.name}=<value>"
+        ):
+            parse(options, [f"--{field.name}", value])
+        with pytest.raises(OptionError, match="is empty"):
+            parse(options, [f"--{field.name}={value}"])
+
+
+def test_an_unset_variable_is_no_folder_to_predict_in(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["predict", "--input", ""])
+    assert launch(PredictOptions, "ich_mlflow.workflows.predict:predict") == 1
+    assert capsys.readouterr().err == (
+        "error: input is empty, expected a value (the default is auto): pass -P input=<value> or leave it out\n"
+    )
 
 
 def test_external_data_cannot_be_trained_on():
