@@ -31,6 +31,7 @@ from ich_mlflow.dataset.split import (
 from ich_mlflow.dataset.store import MANIFEST, SCHEMA_VERSION, TABLE, TABLE_COLUMNS, StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.system.processes import let_go_to_rename
 from ich_mlflow.system.whole import PART, flush_folder, write_text, write_whole
 
 
@@ -82,6 +83,7 @@ def finish(
     for file in {*folder.glob("hu-*"), *folder.glob(f"*{PART}")} - expected:
         file.unlink(missing_ok=True)  # an earlier run had more files, or a process was killed
     flush_folder(folder)
+    let_go_to_rename(folder)
     os.rename(folder, out)
     flush_folder(out.parent)
     tidy(out)

@@ -10,7 +10,6 @@ where a slice's pixels are.
 """
 
 import json
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -115,18 +114,19 @@ class StoredSet:
         codec = codec_named(self.manifest["storage"])
         for shard in np.unique(shards):
             try:
-                handle = os.open(self._shard(int(shard)), os.O_RDONLY)
+                file = self._shard(int(shard)).open("rb", buffering=0)
             except OSError as error:
                 raise DataError(
                     f"{self._shard(int(shard))} can't be read ({error.strerror}): {_REBUILD}"
                 ) from None
             try:
                 for place in np.flatnonzero(shards == shard):
-                    codec.decode(os.pread(handle, int(sizes[place]), int(offsets[place])), pixels[place])
+                    file.seek(int(offsets[place]))
+                    codec.decode(file.read(int(sizes[place])), pixels[place])
             except ValueError:
                 raise DataError(f"{self._shard(int(shard))} is damaged: {_REBUILD}") from None
             finally:
-                os.close(handle)
+                file.close()
         return pixels
 
     def hu_with_context(self, rows: np.ndarray, context: int) -> np.ndarray:

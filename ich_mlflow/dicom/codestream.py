@@ -22,6 +22,21 @@ def image_shape(codestream: bytes) -> tuple[int, int, int] | None:
     if codestream.startswith(_J2K_START) and len(codestream) >= 42:
         x, y, x_offset, y_offset = struct.unpack(">4I", codestream[8:24])
         return y - y_offset, x - x_offset, int.from_bytes(codestream[40:42], "big")
+    place = _frame_header(codestream)
+    if place is None:
+        return None
+    rows, columns, components = struct.unpack(">HHB", codestream[place + 5 : place + 10])
+    return rows, columns, components
+
+
+def start_of_frame(codestream: bytes) -> int | None:
+    """The second byte of the marker that starts the frame: C0 for baseline JPEG, C3 for lossless; None without one."""
+    place = _frame_header(codestream)
+    return None if place is None else codestream[place + 1]
+
+
+def _frame_header(codestream: bytes) -> int | None:
+    """Where the frame header's marker stands; None where there is no whole header."""
     if not codestream.startswith(_SOI):
         return None
     place = 2
@@ -30,8 +45,7 @@ def image_shape(codestream: bytes) -> tuple[int, int, int] | None:
         if marker == 0xFF:  # a fill byte
             place += 1
         elif marker in _START_OF_FRAME:
-            rows, columns, components = struct.unpack(">HHB", codestream[place + 5 : place + 10])
-            return rows, columns, components
+            return place
         else:
             length = 0 if marker in _BARE else int.from_bytes(codestream[place + 2 : place + 4], "big")
             place += 2 + length

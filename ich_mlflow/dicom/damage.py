@@ -57,7 +57,7 @@ FILE_FAULTS: dict[str, Fault] = {
         damage=lambda path: path.write_bytes(path.read_bytes()[:-1000]), reason="truncated", tag="PixelData"
     ),
     "empty": Fault(damage=lambda path: path.write_bytes(b""), reason="not_dicom"),
-    "not DICOM": Fault(damage=lambda path: path.write_text("404 Not Found\n" * 99), reason="not_dicom"),
+    "not DICOM": Fault(damage=lambda path: path.write_bytes(b"404 Not Found\n" * 99), reason="not_dicom"),
     "blank": Fault(damage=_edit(_blank), reason="constant", tag="PixelData"),
     "no rescale slope": Fault(damage=_remove("RescaleSlope"), reason="no_rescale", tag="RescaleSlope"),
     "no rescale intercept": Fault(

@@ -11,13 +11,14 @@ from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTr
 from ich_mlflow.ct.hounsfield import MIN_HU, to_hounsfield, unwrap_12_bit
 from ich_mlflow.dicom import header
 from ich_mlflow.dicom.codestream import image_shape
+from ich_mlflow.dicom.jpeg import decode_jpeg
 from ich_mlflow.dicom.parse import MAX_SIDE, Parsed
 from ich_mlflow.dicom.probe import PROBE
 from ich_mlflow.errors import SliceError
 
 #: pydicom's plugins in the order they are tried. Each decodes the test files to the bit; fed with thousands of
 #: broken ones they refuse, where gdcm, which decodes as well, takes the process down (docs/decisions/0006).
-_PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg")
+_PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg")  # JPEG is no plugin's: dicom/jpeg.py
 
 
 def read_hounsfield(parsed: Parsed, name: str, *, guarded: bool = False) -> np.ndarray:
@@ -126,8 +127,7 @@ def _native_values(pixels: memoryview, name: str, rows: int, columns: int) -> np
 
 def _decoded_values(dataset: Dataset, name: str, shape: tuple[int, int], *, guarded: bool) -> np.ndarray:
     try:
-        _choose_plugin(dataset, shape, guarded=guarded)
-        values = dataset.pixel_array
+        values = _decode(dataset, shape, guarded=guarded)
     except Exception:  # pydicom's decoders raise anything; without a plugin, StopIteration.
         raise SliceError(
             f"{name} holds compressed pixels that can't be decoded here: copy it again, or decompress it "
@@ -144,19 +144,22 @@ def _decoded_values(dataset: Dataset, name: str, shape: tuple[int, int], *, guar
     return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
 
 
-def _choose_plugin(dataset: Dataset, shape: tuple[int, int], *, guarded: bool) -> None:
+def _decode(dataset: Dataset, shape: tuple[int, int], *, guarded: bool) -> np.ndarray:
     """Raises ValueError for a codestream of another size than the header says, StopIteration without a plugin."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        return  # big endian
+        return dataset.pixel_array  # big endian
     if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes + JPEG2000TransferSyntaxes:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
         if image_shape(frame) != (*shape, 1):
             raise ValueError("the codestream is of another size than the header says, or of none")
+        if syntax in JPEGTransferSyntaxes:
+            return decode_jpeg(frame)
         if guarded and syntax in JPEGLSTransferSyntaxes and not PROBE.decodes(frame):
             raise ValueError("the codestream is damaged")
     usable = get_decoder(syntax).available_plugins
     dataset.pixel_array_options(decoding_plugin=next(name for name in _PLUGINS if name in usable))
+    return dataset.pixel_array
 
 
 def _used_bits(values: np.ndarray, layout: _Layout) -> np.ndarray:

@@ -5,13 +5,10 @@ counter overflows; versions 2.4.3 and before): 3 s in which a server answers nob
 """
 
 import contextlib
-import os
-import select
 import struct
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 #: The largest matrix that is read takes 0.3 s, and more where all cores are busy.
@@ -72,13 +69,25 @@ class Probe:
 
 
 def _byte(process: subprocess.Popen[bytes], limit_s: float) -> bytes:
-    """The next byte that the process says; b'' where it says none in time, or ends."""
+    """The next byte that the process says; b'' where it ends, or says none in time, for which it is killed.
+
+    Reading a pipe can't be given up on every system, but ends everywhere with the process that writes to it.
+    """
     assert process.stdout is not None
-    end = time.monotonic() + limit_s
-    while (left := end - time.monotonic()) > 0:
-        if select.select([process.stdout], [], [], left)[0]:
-            return os.read(process.stdout.fileno(), 1)
-    return b""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(limit_s, give_up)
+    timer.start()
+    try:
+        said = process.stdout.read(1)
+    finally:
+        timer.cancel()
+        timer.join()
+    return b"" if late.is_set() else said
 
 
 #: Of this process.

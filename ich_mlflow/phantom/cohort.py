@@ -21,7 +21,14 @@ from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 from ich_mlflow.phantom.lesions import write_lesions
-from ich_mlflow.system.processes import behave, interrupts_ignored, locked, num_cores, write_whole
+from ich_mlflow.system.processes import (
+    behave,
+    interrupts_ignored,
+    let_go_to_rename,
+    locked,
+    num_cores,
+    write_whole,
+)
 
 #: Changes whenever the same options would make other pixels.
 GENERATOR_VERSION = 1
@@ -100,7 +107,8 @@ def _write_cohort(
     if options.quirks:
         (partial_folder / quirks.PLANTED_FILE).write_text("\n".join(planted) + "\n", encoding="utf-8")
     shutil.rmtree(partial_folder / _NOTES)
-    (partial_folder / _LOCK).unlink()
+    let_go_to_rename(partial_folder)
+    (partial_folder / _LOCK).unlink(missing_ok=True)
     os.rename(partial_folder, folder)
     return folder
 

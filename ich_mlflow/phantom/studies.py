@@ -198,7 +198,7 @@ def _write_junk(folder: Path, images: list[Path], options: StudySetOptions) -> d
         if kind == "pdf":
             (below / f"report-{number}.pdf").write_bytes(b"%PDF-1.7\n" + b"x" * 1000)
         elif kind == "text":
-            (below / f"notes-{number}.txt").write_text("nothing to see here\n" * 20)
+            (below / f"notes-{number}.txt").write_text("nothing to see here\n" * 20, encoding="utf-8")
         elif kind == "empty":
             (below / f"empty-{number}").touch()
         elif kind == "directory":

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -28,9 +29,10 @@ PACKAGE_FOLDER = Path(__file__).parents[1]
 #: What a serving machine installs: no TensorFlow among them.
 SERVING_PACKAGES = (
     "mlflow", "numpy", "pandas", "opencv-python-headless", "ai-edge-litert",
-    "pybase64", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
+    "imagecodecs", "pybase64", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg",
     "httptools", "uvloop",  # uvicorn takes them where they are, and answers sooner
 )  # fmt: skip
+_NOT_ON_WINDOWS = ("uvloop",)
 KERAS_PACKAGES = ("mlflow", "keras", "tensorflow", "numpy")
 #: The largest difference between the LiteRT twin and Keras that a model may be logged with.
 PARITY_TOLERANCE = 1e-4
@@ -199,7 +201,11 @@ def _listed(columns: set[str]) -> str:
 
 def pinned(packages: tuple[str, ...]) -> list[str]:
     """`name==version` as installed here, so that serving has the versions of training."""
-    return [f"{name}=={version(name)}" for name in packages]
+    return [
+        f"{name}=={version(name)}" + ('; sys_platform != "win32"' if name in _NOT_ON_WINDOWS else "")
+        for name in packages
+        if sys.platform != "win32" or name not in _NOT_ON_WINDOWS
+    ]
 
 
 def _serving_signature(specification: Specification) -> ModelSignature:

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,11 +11,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.slice import slice_from_bytes
@@ -113,6 +113,7 @@ def _start(
         **more,
     }
     environment.pop("MLFLOW_RUN_ID", None)
+    # A session of its own, so that Ctrl-C is not sent to it but left to us; Windows has none and ignores the wish.
     return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -130,16 +131,20 @@ def _wait(server: subprocess.Popen[bytes], port: int, log) -> None:  # type: ign
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(server.pid, number)
-            server.wait(_STOP_S)
-            return
-        except ProcessLookupError:
-            server.wait()
-            return
-        except subprocess.TimeoutExpired:
-            continue
+    """Ask the server and all that it started to end, and kill what hasn't after a while."""
+    try:
+        parent = psutil.Process(server.pid)
+        processes = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        processes = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, _STOP_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    server.wait()
 
 
 def _last_line(log) -> str:  # type: ignore[no-untyped-def]

@@ -1,6 +1,5 @@
 """Worker processes that behave, folders that one process at a time writes to, and files that are whole or not there."""
 
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -10,12 +9,21 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
 
+import psutil
+from filelock import FileLock, Timeout
+
 from ich_mlflow.errors import DataError
+
+#: The locks that this process holds, by their files.
+_HELD: dict[Path, FileLock] = {}
 
 
 def num_cores() -> int:
     """The cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # macOS binds no process to cores
+        return len(process.cpu_affinity())
+    return psutil.cpu_count() or 1
 
 
 def behave() -> None:
@@ -47,16 +55,36 @@ def locked(folder: Path, name: str, *, by: str = "another preprocess") -> Iterat
     Raises DataError where another holds it, which the message calls `by`. A file system without locks, as some
     mounted buckets are, has none.
     """
-    with (folder / name).open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{folder} is being written by {by}: wait for it, or choose another output folder"
-            ) from None
-        except OSError:
-            pass
+    folder.stat()  # filelock would make one that is not there
+    path = folder / name
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)  # a soft lock would outlive its process
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"{folder} is being written by {by}: wait for it, or choose another output folder"
+        ) from None
+    except PermissionError:
+        raise
+    except OSError:
+        pass
+    _HELD[path] = lock
+    try:
         yield
+    finally:
+        del _HELD[path]
+        lock.release()
+
+
+def let_go_to_rename(folder: Path) -> None:
+    """Release the locks in a folder that is whole and about to be renamed, where it can't be renamed otherwise.
+
+    Windows renames no folder with an open file in it. A second process that takes the lock in that moment finds the
+    folder gone and ends with an error; elsewhere the lock is held until the folder has its name.
+    """
+    if os.name == "nt":
+        for path in [path for path in _HELD if path.parent == folder]:
+            _HELD[path].release()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(part, path)
+        os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -37,6 +37,8 @@ def write_text(path: Path, text: str) -> None:
 
 def flush_folder(folder: Path) -> None:
     """Flush a folder's entries (new files, renames) to the disk."""
+    if os.name == "nt":  # opens no folders, and writes entries through its journal
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some mounted file systems flush no folders

@@ -1,11 +1,12 @@
 """What computes and how: devices, precision, equal bits, memory. The only user of TensorFlow's own API."""
 
-import resource
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
+import psutil
 import tensorflow as tf
 
 from ich_mlflow.errors import TrainingError
@@ -72,12 +73,21 @@ def device_names() -> str:
 
 def peak_memory_gib() -> dict[str, float]:
     """The most memory that this process has held so far in GiB, and of each GPU."""
-    peaks = {"peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB}
+    peaks = {"peak_memory_gib": _peak_bytes() / _GIB}
     for number, _ in enumerate(tf.config.list_logical_devices("GPU")):
         peaks[f"peak_gpu{number}_memory_gib"] = (
             tf.config.experimental.get_memory_info(f"GPU:{number}")["peak"] / _GIB
         )
     return peaks
+
+
+def _peak_bytes() -> int:
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # of Unix alone
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB
 
 
 @contextmanager

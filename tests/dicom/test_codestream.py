@@ -86,7 +86,7 @@ def test_a_compressed_file_that_is_cut_short_is_truncated_and_nothing_else(tmp_p
 
 
 def test_without_a_decoder_a_file_is_undecodable(tmp_path, monkeypatch):
-    written(tmp_path / "a.dcm", "jpeg_lossless")
+    written(tmp_path / "a.dcm", "jpeg_2000")
     monkeypatch.setattr("ich_mlflow.dicom.pixels._PLUGINS", ("pydicom", "pyjpegls"))
     with pytest.raises(SliceError) as caught:
         read_slice(tmp_path / "a.dcm")
