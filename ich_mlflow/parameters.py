@@ -278,10 +278,10 @@ def taken_from(options: Any, wanted: "type[Taken]", **changed: Any) -> "Taken":
 
 
 def text_of(value: Any) -> str:
-    """A value as it is typed: true and false, and numbers without what doesn't count."""
+    """A value as it is typed: true and false, and whole numbers without a point. Nothing is lost."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def typed(options: Any) -> dict[str, Any]:

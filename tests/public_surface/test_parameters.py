@@ -44,7 +44,11 @@ def defaults(stage: str) -> dict[str, str]:
 
 def left(stage: str) -> dict[str, str]:
     """The recorded parameters but for those that were dropped, with today's defaults."""
-    recorded = read("parameters")[stage] | CHANGED_DEFAULTS.get(stage, {})
+    # 200.0 is said as 200
+    plain = {
+        name: re.sub(r"^(\d+)\.0$", r"\1", default) for name, default in read("parameters")[stage].items()
+    }
+    recorded = plain | CHANGED_DEFAULTS.get(stage, {})
     return {name: default for name, default in recorded.items() if name not in DROPPED.get(stage, {})}
 
 
