@@ -39,10 +39,18 @@ def old_model(tmp_path):
 
 @pytest.fixture
 def moved_model(old_model):
-    """The same, but that its code imports modules which are nowhere, as it does once ours have moved."""
+    """The same, but that its code and its .keras file name modules which are nowhere, as once ours have moved."""
     for file in (old_model / "model.py", *(old_model / "code").rglob("*.py")):
         text = file.read_text()
         file.write_text(text.replace("from ich_mlflow.", "from ich_mlflow.gone."))
+    (keras_file,) = old_model.rglob("classifier.keras")
+    with zipfile.ZipFile(keras_file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert b'"module": "ich_mlflow.model.layers"' in parts["config.json"]
+    parts["config.json"] = parts["config.json"].replace(b'"ich_mlflow.', b'"ich_mlflow.gone.')
+    with zipfile.ZipFile(keras_file, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
     return old_model
 
 
