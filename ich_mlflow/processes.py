@@ -1,4 +1,4 @@
-"""Worker processes that behave, folders that one process at a time writes to, and files that are whole or not there."""
+"""Worker processes that behave, and folders that one process at a time writes to."""
 
 import fcntl
 import multiprocessing
@@ -57,13 +57,6 @@ def locked(folder: Path, name: str, *, by: str = "another preprocess") -> Iterat
         except OSError:
             pass
         yield
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file: all of it or nothing, should the process be killed."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _exit_with_parent() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich_mlflow.dataset.whole import write_whole
 from ich_mlflow.errors import QuarantineError
 from ich_mlflow.sources.base import UNMATCHED, Quarantined
+from ich_mlflow.system.whole import write_whole
 
 #: The list's name in a stored set's folder.
 QUARANTINE = "quarantine.csv"
@@ -69,7 +69,7 @@ class Quarantine:
         rows = [(one.file, one.reason, one.tag, one.detail) for one in ordered]
         text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False)
         # A file name that is no UTF-8 must not end the run here.
-        write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
+        write_whole(path, text.encode(errors="backslashreplace"))
 
     def _too_many(self) -> str:
         first = next(one for one in self.found if one.reason not in UNMATCHED)

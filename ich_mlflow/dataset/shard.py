@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
 from ich_mlflow.dataset.codec import Codec, codec_named
-from ich_mlflow.dataset.whole import write_whole
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.base import LabelledFile, Quarantined, Source
+from ich_mlflow.system.whole import write_whole
 
 JOURNAL = "journal"
 #: NumPy pads the header to this for any number of slices that a shard can hold.

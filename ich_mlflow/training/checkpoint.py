@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
-from ich_mlflow.dataset.whole import write_whole
 from ich_mlflow.errors import ModelError, TrainingError
+from ich_mlflow.system.whole import write_whole
 
 STATE_FILE = "state.npz"
 _SCHEMA = 1

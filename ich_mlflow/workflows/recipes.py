@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ich_mlflow.dataset.whole import write_text
 from ich_mlflow.errors import OptionError
 from ich_mlflow.options import AUTO, TrainOptions, is_own_recipe, is_true
+from ich_mlflow.system.whole import write_whole
 from ich_mlflow.tracking.registry import run_artifact, run_parameters
 from ich_mlflow.training.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters, resolve
 
@@ -26,7 +26,7 @@ class Recipe:
 
     def write(self, path: Path) -> None:
         """As JSON that `-P recipe=<path>` takes."""
-        write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
+        write_whole(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "hyperparameters": asdict(self.hyperparameters), "about": self.about}
