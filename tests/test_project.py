@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from ich_mlflow import options
+from ich_mlflow.tracking.new_store import SUFFIX
+from ich_mlflow.workflows.predict import PHANTOM_STUDIES, PREDICTIONS_FOLDER
+from ich_mlflow.workflows.preprocess import DATA_FOLDER
 
 ROOT = Path(__file__).parents[1]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -102,6 +105,25 @@ def test_readme_commands_name_entry_points_and_parameters_that_exist():
         name = entry.group(1) if entry else "main"
         known = {field.name for field in fields(ENTRY_POINTS[name])}
         assert set(re.findall(r"-P (\w+)=", command)) <= known, command
+
+
+def test_git_ignores_every_folder_that_stages_write_to_by_default():
+    """predictions/ holds patients' identifiers."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a clone of the repository")
+    written = [
+        str(DATA_FOLDER), str(PREDICTIONS_FOLDER), str(PHANTOM_STUDIES), options.TrainOptions().checkpoints,
+        options.PretrainOptions().checkpoints, options.PretrainOptions().out, "mlruns", "mlartifacts",
+    ]  # fmt: skip
+    paths = [f"{folder}/any.file" for folder in written] + [
+        "mlflow.db",
+        "mlflow.db-wal",
+        f"mlflow.db{SUFFIX}",
+    ]
+    told = subprocess.run(
+        ["git", "check-ignore", "--stdin"], cwd=ROOT, input="\n".join(paths), capture_output=True, text=True
+    )
+    assert told.stdout.splitlines() == paths
 
 
 def test_readme_says_that_this_is_no_medical_device():
