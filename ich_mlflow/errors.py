@@ -14,6 +14,18 @@
 A message says what was found, what was expected and how to fix it, and names the file.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`, did you mean X?` (or X or Y), by the known names that are most like the unknown one; '' where none is.
+
+    For the end of a message, or a parenthesis in it.
+    """
+    close = get_close_matches(name, list(known), n=2)
+    return f", did you mean {' or '.join(close)}?" if close else ""
+
 
 class IchError(Exception):
     """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""

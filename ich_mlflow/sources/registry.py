@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ich_mlflow.errors import DataError, OptionError
+from ich_mlflow.errors import DataError, OptionError, nearest
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
 
@@ -17,6 +17,7 @@ def open_source(name: str, root: Path | str) -> Source:
     if name not in SOURCE_NAMES:
         raise OptionError(
             f"source is {name!r}, expected one of {', '.join(SOURCE_NAMES)}: pass for example -P source=rsna"
+            f"{nearest(name, SOURCE_NAMES)}"
         )
     root = str(root)
     if not is_url(root):

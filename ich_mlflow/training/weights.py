@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import ModelError, nearest
 from ich_mlflow.model.backbones import BACKBONES, build_backbone, inflate, set_weights, weights_of
 from ich_mlflow.model.classifier import backbone_of
 from ich_mlflow.model.shipped import put_weights, read_weights, shipped_path
@@ -119,7 +119,7 @@ class _Starter:
         if not path.is_file():
             raise ModelError(
                 f"weights file {path} does not exist, expected auto, imagenet, phantom, random, or a .keras, "
-                ".weights.h5 or .npz file"
+                f".weights.h5 or .npz file{nearest(str(path), ('auto', 'imagenet', 'phantom', 'random'))}"
             )
         try:
             backbone = self._read(path)

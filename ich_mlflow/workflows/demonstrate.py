@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ich_mlflow.commands import serve_command
 from ich_mlflow.ct.window import BRAIN
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import class_scheme
@@ -16,7 +17,6 @@ from ich_mlflow.tracking.registry import register
 from ich_mlflow.tracking.run import NOTICE, start_run
 
 BACKBONE = "efficientnet-b0"
-SERVE_PORT = 5001
 #: In `about` of the weights: pixels a side that the demonstration models see.
 IMAGE_SIZE_NOTE = "demonstration_image_size"
 
@@ -48,10 +48,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
             description=_description(weights, options.num_classes),
         )
     uri = f"models:/{name}/{version}"
-    print(
-        f"registered {uri}: trained on phantoms, not for patients\n"
-        f"Serve it:  mlflow models serve -m {uri} -p {SERVE_PORT} --env-manager local"
-    )
+    print(f"registered {uri}: trained on phantoms, not for patients\nServe it:  {serve_command(uri)}")
     return uri
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from ich_mlflow.commands import LOOK_AT_RUNS, serve_command
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.options import EvaluateOptions, MainOptions, PromoteOptions
 from ich_mlflow.tracking.registry import CHAMPION, champion_version
@@ -10,8 +11,6 @@ from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import promote
 from ich_mlflow.workflows.recipes import chosen_hyperparameters
 from ich_mlflow.workflows.train import open_stored_set, train
-
-SERVE_PORT = 5001
 
 
 def main(options: MainOptions) -> None:
@@ -28,8 +27,7 @@ def main(options: MainOptions) -> None:
         run.metrics(evaluated.as_metrics())
     name = class_scheme(trained.num_classes).model_name
     print(
-        f"\nLook at the runs:    mlflow ui --workers 1\n"
-        f"Serve the champion:  mlflow models serve -m models:/{name}@{CHAMPION} -p {SERVE_PORT} "
-        f"--env-manager local   (version {champion_version(name)})\n"
+        f"\nLook at the runs:    {LOOK_AT_RUNS}\n"
+        f"Serve the champion:  {serve_command(f'models:/{name}@{CHAMPION}')}   (version {champion_version(name)})\n"
         "Research software, not a medical device."
     )

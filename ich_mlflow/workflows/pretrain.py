@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
@@ -114,7 +115,8 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
     path = pretrained.write_weights(tested, image_size=validation.image_sizes[0])
     pretrained.write_specifications(validation)
     print(
-        f"weights written: {path} ({path.stat().st_size / 1e6:.1f} MB); train takes them as -P weights={path}"
+        f"weights written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n"
+        f"start from them:  {next_command('train', weights=path)}"
     )
     return path
 

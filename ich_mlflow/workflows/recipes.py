@@ -9,7 +9,7 @@ from typing import Any
 from ich_mlflow.errors import OptionError
 from ich_mlflow.options import AUTO, TrainOptions, is_own_recipe, is_true
 from ich_mlflow.system.whole import write_whole
-from ich_mlflow.tracking.registry import run_artifact, run_parameters
+from ich_mlflow.tracking.registry import expect_run, run_artifact, run_parameters
 from ich_mlflow.training.hyperparameters import HYPERPARAMETER_NAMES, Hyperparameters, resolve
 
 RECIPE_FILE = "recipe.json"
@@ -82,6 +82,7 @@ def _own_recipe(text: str) -> Recipe:
         if name.startswith(_PREFIX)
     }
     if not params:
+        expect_run(text, OptionError, wanted="a tune or a train run")
         raise OptionError(
             f"run {text} has neither {RECIPE_FILE} nor hyperparameters, expected a tune or a train run: take its id "
             "from the UI"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
@@ -71,7 +72,7 @@ def champion_name() -> str:
             return f"{name}@{CHAMPION}"
     raise ModelError(
         "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
-        "mlflow run . -e promote, or to try it mlflow run . -e demonstrate and -P model=ich-5class-phantom-demo/1"
+        f"{next_command('promote')}, or to try it {next_command('demonstrate')} and -P model=ich-5class-phantom-demo/1"
     )
 
 

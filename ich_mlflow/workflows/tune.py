@@ -3,14 +3,16 @@
 import shutil
 import socket
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from os import getpid
+from pathlib import Path
 from typing import Any
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.options import AUTO, TuneOptions, is_true
+from ich_mlflow.options import AUTO, PreprocessOptions, TuneOptions, is_true
 from ich_mlflow.processes import locked
 from ich_mlflow.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import tracking_uri
@@ -159,15 +161,30 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
     recipe.write(plan.folder / RECIPE_FILE)
     run.file(plan.folder / RECIPE_FILE)
     run.tags({"ich.best_trial": first_number(best)})
-    said = "" if plan.options.weights == AUTO else f" -P weights={plan.options.weights}"
     print(
         f"best: trial {first_number(best)}, {MONITORED[plan.base.monitor][2]} {best.value:.4f}\n"
         f"recipe: {plan.folder / RECIPE_FILE}\n"
-        f"train it:  mlflow run . -e train -P recipe={run.run_id} -P data={stored.path}{said}"
+        f"train it:  {train_command(plan, run_id=run.run_id, data=stored.path)}"
     )
     if is_true(plan.options.train_best):
         _train_best(plan, stored, run, trial=first_number(best))
     return recipe
+
+
+def train_command(plan: Plan, *, run_id: str, data: Path) -> str:
+    """The command that trains the recipe of that search's run on its stored set.
+
+    It says all that the trials went by, as fold or precision, but for hyperparameters, which the recipe has, and how
+    the stored set was made.
+    """
+    told = plan.train_options
+    elsewhere = {field.name for field in fields(PreprocessOptions)} - {"seed"} | {"recipe", "resume"}
+    said = {
+        field.name: getattr(told, field.name)
+        for field in fields(told)
+        if field.name not in elsewhere and getattr(told, field.name) != field.default
+    }
+    return next_command("train", recipe=run_id, data=data, **said)
 
 
 def _train_best(plan: Plan, stored: StoredSet, run: Run, *, trial: int) -> None:

@@ -501,7 +501,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_is_whole_stays(tmp_path, monk
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) > 3:  # the plan, a shard and its journal are on the disk
+        if len(calls) > 6:  # the plan, a shard and its journal are on the disk, each with its folder
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)

@@ -86,7 +86,13 @@ def test_a_fold_becomes_the_validation_split_and_test_stays(tmp_path):
     assert sorted(seen + test) == list(range(40))
 
 
-@pytest.mark.parametrize(("folds", "said"), [(4, "folds 0 to 3"), (0, "no folds")])
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        (4, "has folds 0 to 3: pass one of them"),
+        (0, "was made without folds: run preprocess with -P folds=5"),
+    ],
+)
 def test_a_fold_that_is_not_there_is_refused(tmp_path, folds, said):
     with pytest.raises(DataError, match=said):
         write(tmp_path, folds=folds).with_fold(4)

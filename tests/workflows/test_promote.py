@@ -25,6 +25,7 @@ from ich_mlflow.workflows import promote as module
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import command, history_text, promote, rollback
 from ich_mlflow.workflows.scoring import load_model, score
+from tests.printed import check_printed_commands
 from tests.workflows.contenders import make_set, quick, train_contender
 
 NAME = "ich-5class"
@@ -342,8 +343,9 @@ def test_options_out_of_range_are_refused(said, expected):
 
 
 def test_what_is_not_there_is_one_line(workspace, registry):
-    with pytest.raises(PromotionError, match="no finished training run with num_classes=6"):
+    with pytest.raises(PromotionError, match="no finished training run with num_classes=6") as refusal:
         promote(PromoteOptions(num_classes="6"))
+    assert len(check_printed_commands(str(refusal.value))) == 1
     with pytest.raises(PromotionError, match="not in"):
         promote(PromoteOptions(run="0123"))
     with pytest.raises(PromotionError, match="ich-6class has no champion"):

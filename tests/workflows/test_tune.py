@@ -21,7 +21,8 @@ from ich_mlflow.workflows.search_plan import Plan
 from ich_mlflow.workflows.train import train
 from ich_mlflow.workflows.training_job import Job
 from ich_mlflow.workflows.trial import Trials
-from ich_mlflow.workflows.tune import _told, tune
+from ich_mlflow.workflows.tune import _told, train_command, tune
+from tests.printed import check_printed_commands
 
 #: A spawned worker imports this file again, so that it has the tiny network too.
 SCRIPT = """
@@ -54,6 +55,17 @@ def options(stored_set, tmp_path):
         "trials": 3,
         "pruner": "none",
     }
+
+
+def test_the_command_that_trains_the_best_says_all_that_the_trials_went_by():
+    told = {
+        "fold": "1", "missing_labels": "allow", "epidural_only": "keep", "precision": "mixed_bfloat16", "seed": 3,
+        "weights": "random", "calibration": "none", "operating_point": "youden", "folds": 5, "exams": 9,
+    }  # fmt: skip
+    plan = Plan(TuneOptions(**told, workers=3, dropout="0.1"))
+    (words,) = check_printed_commands(train_command(plan, run_id="0" * 32, data=Path("/d/my set")))
+    expected = {f"{name}={value}" for name, value in told.items() if name not in ("folds", "exams")}
+    assert {word for word in words if "=" in word} == {f"recipe={'0' * 32}", "data=/d/my set", *expected}
 
 
 def start(folder, options):
@@ -114,6 +126,8 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     said = second.communicate(timeout=300)[0]
     assert second.returncode == 0, said
     assert re.search(r"search s goes on after \d trials", said)
+    (command,) = check_printed_commands(said)
+    assert {"recipe=" + parent, "weights=random"} <= set(command)
     runs = children(parent)
     assert len({run.data.tags["ich.trial"] for run in runs}) == len(runs) == 4
     assert {run.info.status for run in runs} == {"FINISHED"}
