@@ -126,5 +126,15 @@ def test_git_ignores_every_folder_that_stages_write_to_by_default():
     assert told.stdout.splitlines() == paths
 
 
+def test_nothing_is_cited_that_a_reader_of_the_repository_does_not_have():
+    """A folder beside the repository, or notes in it: the fact itself or a public source stands in their place."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a clone of the repository")
+    # [d], so that this line is not found itself
+    command = ["git", "grep", "-nIE", "(^|[^[:alnum:]_])share[d]/"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (1, "")
+
+
 def test_readme_says_that_this_is_no_medical_device():
     assert "not a medical device" in (ROOT / "README.md").read_text()

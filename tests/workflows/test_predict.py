@@ -28,9 +28,9 @@ from ich_mlflow.spark import spark_session
 from ich_mlflow.workflows.demonstrate import demonstrate
 from ich_mlflow.workflows.predict import predict
 from ich_mlflow.workflows.scoring import score_rows
+from tests.real_data import CT_ICH, needs_ct_ich
 
 ROOT = Path(__file__).parents[2]
-CT_ICH = ROOT.parent / "shared" / "ct-ich"
 KEYS = ["level", "study_uid", "sop_uid"]
 
 
@@ -282,7 +282,7 @@ def test_a_lone_file_is_scored_and_said_to_be_a_part(model, studies, predicted, 
     assert exam["warnings"].startswith("less than a whole head: 1 slices")
 
 
-@pytest.mark.skipif(not CT_ICH.is_dir(), reason="needs ../shared/ct-ich, which is not part of the project")
+@needs_ct_ich
 def test_real_slices_as_dicom_get_the_probabilities_that_evaluate_gives(model, tmp_path):
     source = open_source("ctich", CT_ICH)
     patients = sorted({Path(file.path).parts[1] for file in source.files()})[:3]
