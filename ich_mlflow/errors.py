@@ -27,6 +27,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", did you mean {' or '.join(close)}?" if close else ""
 
 
+def first_line(error: Exception) -> str:
+    """Of what a library's error says; the kind of error where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class IchError(Exception):
     """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""
 

@@ -97,6 +97,17 @@ class StoredSet:
         """SHA-256 (hex) of pixels, identity, labels and split; equal for equal sets on any machine."""
         return str(self.manifest["digest"])
 
+    def expect_digest(self, before: str, *, begun: str, anew: str) -> None:
+        """Raise DataError unless the set has the digest it had before, when `begun` began with it.
+
+        begun: what goes on now, as `run 0a1b`. anew: how to begin without it, as `leave out -P resume=true`.
+        """
+        if before != self.digest:
+            raise DataError(
+                f"{self.path} has changed since {begun} began with it (digest {before[:12]}, now {self.digest[:12]}): "
+                f"{anew}"
+            )
+
     @property
     def subtypes(self) -> np.ndarray:
         """Labels uint8 [N, 5], columns as labels.SUBTYPES."""

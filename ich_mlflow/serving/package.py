@@ -16,7 +16,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array
 
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import ModelError, first_line
 from ich_mlflow.serving.answer import decision_columns, probability_columns
 from ich_mlflow.serving.asked import param_schema
 from ich_mlflow.serving.classifier import HEAD_FILE, SPECIFICATION_FILE, Classifier, Specification
@@ -103,9 +103,8 @@ def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
     except ModelError:
         raise
     except Exception as error:  # MLflow raises many kinds, each a model that can't be scored
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
-            f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({reason}): expected "
+            f"model {model_uri!r} is no serving model of ich_mlflow or can't be loaded ({first_line(error)}): expected "
             "for example models:/ich-5class@champion or runs:/<run id>/serving"
         ) from error
     finally:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ich_mlflow.commands import next_command
-from ich_mlflow.errors import IchError, ModelError, PromotionError, nearest
+from ich_mlflow.errors import IchError, ModelError, PromotionError, first_line, nearest
 from ich_mlflow.tracking.lock import SUFFIX as LOCK_SUFFIX
 from ich_mlflow.tracking.run import STAGE_TAG
 
@@ -97,12 +98,11 @@ def training_run(run_id: str) -> TrainedRun:
     return _trained(run)
 
 
-def champion_version(model_name: str) -> str | None:
-    """The version number that the alias champion points to, None where there is none."""
-    try:
-        return str(MlflowClient().get_model_version_by_alias(model_name, CHAMPION).version)
-    except MlflowException:
-        return None
+def alias_version(model_name: str, alias: str) -> str | None:
+    """The version number that the alias points to, None where there is none."""
+    with suppress(MlflowException):
+        return str(MlflowClient().get_model_version_by_alias(model_name, alias).version)
+    return None
 
 
 def register(model_uri: str, *, model_name: str, tags: dict[str, Any], description: str) -> str:
@@ -136,7 +136,7 @@ def run_of_model(model_uri: str) -> str:
         return str(mlflow.models.get_model_info(model_uri).run_id)
     except (MlflowException, OSError) as error:
         raise ModelError(
-            f"model {model_uri!r} is not to be found ({_first_line(error)}): expected for example "
+            f"model {model_uri!r} is not to be found ({first_line(error)}): expected for example "
             "models:/ich-5class@champion, which promote makes, or runs:/<run id>/serving"
             f"{_nearest_model(model_uri)}"
         ) from None
@@ -208,7 +208,3 @@ def _trained(run: Any) -> TrainedRun:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

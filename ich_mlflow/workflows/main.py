@@ -5,7 +5,7 @@ from dataclasses import asdict
 from ich_mlflow.commands import LOOK_AT_RUNS, serve_command
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.options import EvaluateOptions, MainOptions, PromoteOptions
-from ich_mlflow.tracking.registry import CHAMPION, champion_version
+from ich_mlflow.tracking.registry import CHAMPION, alias_version
 from ich_mlflow.tracking.run import start_run
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import promote
@@ -26,8 +26,9 @@ def main(options: MainOptions) -> None:
         promote(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
     name = class_scheme(trained.num_classes).model_name
+    version = alias_version(name, CHAMPION)
     print(
         f"\nLook at the runs:    {LOOK_AT_RUNS}\n"
-        f"Serve the champion:  {serve_command(f'models:/{name}@{CHAMPION}')}   (version {champion_version(name)})\n"
+        f"Serve the champion:  {serve_command(f'models:/{name}@{CHAMPION}')}   (version {version})\n"
         "Research software, not a medical device."
     )

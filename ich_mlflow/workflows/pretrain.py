@@ -204,11 +204,7 @@ def _expect_bleeds(stored: StoredSet) -> None:
 
 def _expect_same_data(unfinished: Unfinished, stored: StoredSet) -> None:
     began_with = unfinished.notes.get("digest", stored.digest)
-    if began_with != stored.digest:
-        raise DataError(
-            f"{stored.path} has changed since the pretraining began with it (digest {began_with[:12]}, now "
-            f"{stored.digest[:12]}): pass -P resume=false to begin anew"
-        )
+    stored.expect_digest(began_with, begun="the pretraining", anew="pass -P resume=false to begin anew")
     unfinished.note(digest=stored.digest)
 
 

@@ -21,7 +21,7 @@ from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.package import load_classifier
 from ich_mlflow.tracking.registry import (
     CHAMPION,
-    champion_version,
+    alias_version,
     full_model_uri,
     run_of_model,
     run_parameters,
@@ -68,7 +68,7 @@ def champion_name() -> str:
     """The champion that stands for `auto`, as load_model takes it. Raises ModelError where the registry has none."""
     for num_classes in (5, 4, 6):
         name = SCHEMES[num_classes].model_name
-        if champion_version(name) is not None:
+        if alias_version(name, CHAMPION) is not None:
             return f"{name}@{CHAMPION}"
     raise ModelError(
         "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "

@@ -10,7 +10,7 @@ from typing import Any
 
 from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import DataError, OptionError, TrainingError
+from ich_mlflow.errors import OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.options import AUTO, PreprocessOptions, TuneOptions, is_true
 from ich_mlflow.processes import locked
@@ -95,11 +95,9 @@ def _say_begin(search: Search, plan: Plan, run: Run) -> None:
 def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
     """The space that the data allow. What would end every trial ends the search before the first."""
     began_with = search.notes(wait=False).get("digest", stored.digest)
-    if began_with != stored.digest:
-        raise DataError(
-            f"{stored.path} has changed since search {plan.name} began (digest {began_with[:12]}, now "
-            f"{stored.digest[:12]}): pass -P resume=false to begin another"
-        )
+    stored.expect_digest(
+        began_with, begun=f"search {plan.name}", anew="pass -P resume=false to begin another"
+    )
     search.note(digest=stored.digest)
     options = plan.options
     data = stored if options.fold == AUTO else stored.with_fold(int(options.fold))

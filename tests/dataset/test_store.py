@@ -191,3 +191,11 @@ def test_a_missing_column_is_refused_by_name(tmp_path):
 def test_the_factory_makes_a_set_that_opens(tmp_path):
     stored = build_small_set(tmp_path)
     assert StoredSet.open(stored.path).digest == stored.digest
+
+
+def test_what_goes_on_must_find_the_set_it_began_with(stored_set):
+    stored_set.expect_digest(stored_set.digest, begun="run 0a1b", anew="begin anew")
+    with pytest.raises(
+        DataError, match=r"has changed since run 0a1b began with it \(digest 0{12}, now .*: begin anew"
+    ):
+        stored_set.expect_digest("0" * 64, begun="run 0a1b", anew="begin anew")

@@ -6,13 +6,13 @@ from sklearn.metrics import roc_auc_score
 from ich_mlflow.errors import ModelError
 from ich_mlflow.options import EvaluateOptions
 from ich_mlflow.serving.package import load_classifier
-from ich_mlflow.tracking.registry import champion_version
+from ich_mlflow.tracking.registry import CHAMPION, alias_version
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.scoring import score_rows
 
 
 def test_without_a_champion_evaluate_says_what_to_do(workspace):
-    if champion_version("ich-5class") is None:
+    if alias_version("ich-5class", CHAMPION) is None:
         with pytest.raises(ModelError, match="-e promote"):
             evaluate(EvaluateOptions())
 

@@ -19,8 +19,8 @@ from ich_mlflow.options import EvaluateOptions, PromoteOptions
 from ich_mlflow.tracking import lock as lock_module
 from ich_mlflow.tracking.audit import history
 from ich_mlflow.tracking.lock import registry_lock
-from ich_mlflow.tracking.registry import training_run
-from ich_mlflow.tracking.versions import alias_version, state_of
+from ich_mlflow.tracking.registry import alias_version, training_run
+from ich_mlflow.tracking.versions import state_of
 from ich_mlflow.workflows import promote as module
 from ich_mlflow.workflows.evaluate import evaluate
 from ich_mlflow.workflows.promote import command, history_text, promote, rollback

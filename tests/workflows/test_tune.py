@@ -262,7 +262,7 @@ def test_the_same_name_for_another_search_is_refused(workspace, tiny_backbone, o
     with pytest.raises(OptionError, match="search s is there already"):
         tune(TuneOptions(**options | {"resume": "false"}))
     search.note(options=trial_options(options), digest="0" * 64)
-    with pytest.raises(DataError, match=r"has changed since search s began \(digest 000000000000"):
+    with pytest.raises(DataError, match=r"has changed since search s began with it \(digest 000000000000"):
         tune(TuneOptions(**options))
     mlflow.delete_run(run.info.run_id)
     with pytest.raises(OptionError, match=r"can't go on, its run .* was deleted"):
