@@ -1,5 +1,5 @@
-"""What MLflow loads at start where this package is installed: a default experiment, and the bare
-`mlflow run` on a machine without conda.
+"""What MLflow loads at start where this package is installed: a default experiment, a store that two first commands
+may make at once, and the bare `mlflow run` on a machine without conda.
 
 conda.yaml is the one environment file that every env manager of MLflow can use, but with it a bare
 `mlflow run .` insists on conda. For this project only, where no env manager was named and no conda is to be
@@ -18,6 +18,8 @@ from typing import Any
 
 import wrapt
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
+
+from ich_mlflow.tracking.new_store import lock_new_stores
 
 PROJECT_NAME = "ich_mlflow"
 #: Opens the experiment in the UI as model training rather than as GenAI.
@@ -68,6 +70,10 @@ def choose_env_manager(project_uri: str, env_manager: str | None) -> str | None:
     if not is_project(Path(project_uri.removeprefix("file://"))):
         return env_manager
     return "local"
+
+
+wrapt.register_post_import_hook(lock_new_stores, "mlflow.store.tracking.sqlalchemy_store")
+wrapt.register_post_import_hook(lock_new_stores, "mlflow.store.model_registry.sqlalchemy_store")
 
 
 @wrapt.when_imported("mlflow.projects.backend.loader")

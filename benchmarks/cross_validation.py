@@ -1,6 +1,6 @@
 """Models 1 to 3 on CT-ICH, every patient predicted once by a network that has not seen it.
 
-    mlflow run . -e preprocess -P source=ctich -P data=../shared/ct-ich -P out=data/ctich
+    mlflow run . -e preprocess -P source=ctich -P data=/data/ct-ich -P out=data/ctich
     python benchmarks/cross_validation.py --data data/ctich --image_size 96 --epochs 8
 
 All patients of the stored set are dealt into folds, its own split is not used. For each fold in turn, that fold is

@@ -1,6 +1,6 @@
 """What each start of the weights is worth on real head CT: patient-grouped cross-validation, side by side in one run.
 
-    mlflow run . -e preprocess -P source=ctich -P data=../shared/ct-ich -P out=data/ctich
+    mlflow run . -e preprocess -P source=ctich -P data=/data/ct-ich -P out=data/ctich
     python benchmarks/starts.py --data data/ctich
 
 Every start trains the same network on the same folds by the same recipe, with six classes (the subtypes and any); for

@@ -18,6 +18,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def first_line(error: Exception) -> str:
+    """Of what a library's error says; the kind of error where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class IchError(Exception):
     """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""
 
@@ -72,6 +77,6 @@ class PromotionRefused(PromotionError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)` for the known name that is most like the one given; '' where none is like it."""
-    found = get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
+    """` (did you mean X?)`, or X or Y, by the known names that are most like the unknown one; '' where none is."""
+    close = get_close_matches(name, list(known), n=2)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -106,7 +106,7 @@ def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
     [
         ("train", ["--learning_rate", "2"], "learning_rate is 2.0, expected above 0, at most 1"),
         ("train", ["--recipe", "model-3", "--num_classes", "5"], "recipe=model-3 means num_classes=4"),
-        ("train", ["--backbone", "efficientnet-b9"], "did you mean efficientnet-b0?"),
+        ("train", ["--backbone", "efficientnet-b9"], "(did you mean efficientnet-b0"),
         ("train", ["--data", "nowhere"], "data is 'nowhere', expected a file or folder that is there"),
         (
             "train",

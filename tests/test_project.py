@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ich_mlflow import options
 from ich_mlflow.cli import STAGES, options_of
 from ich_mlflow.parameters import parameters_of, text_of
 from ich_mlflow.stages import reference
+from ich_mlflow.stages.predict.predict import PHANTOM_STUDIES, PREDICTIONS_FOLDER
+from ich_mlflow.stages.preprocess.preprocess import DATA_FOLDER
+from ich_mlflow.tracking.new_store import SUFFIX
 
 ROOT = Path(__file__).parents[1]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -103,6 +107,35 @@ def test_readme_commands_name_entry_points_and_parameters_that_exist():
         name = entry.group(1) if entry else "main"
         known = parameters_of(ENTRY_POINTS[name]).keys()
         assert set(re.findall(r"-P (\w+)=", command)) <= known, command
+
+
+def test_git_ignores_every_folder_that_stages_write_to_by_default():
+    """predictions/ holds patients' identifiers."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a clone of the repository")
+    written = [
+        str(DATA_FOLDER), str(PREDICTIONS_FOLDER), str(PHANTOM_STUDIES), options.TrainOptions().checkpoints,
+        options.PretrainOptions().checkpoints, options.PretrainOptions().out, "mlruns", "mlartifacts",
+    ]  # fmt: skip
+    paths = [f"{folder}/any.file" for folder in written] + [
+        "mlflow.db",
+        "mlflow.db-wal",
+        f"mlflow.db{SUFFIX}",
+    ]
+    told = subprocess.run(
+        ["git", "check-ignore", "--stdin"], cwd=ROOT, input="\n".join(paths), capture_output=True, text=True
+    )
+    assert told.stdout.splitlines() == paths
+
+
+def test_nothing_is_cited_that_a_reader_of_the_repository_does_not_have():
+    """A folder beside the repository, or notes in it: the fact itself or a public source stands in their place."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a clone of the repository")
+    # [d], so that this line is not found itself
+    command = ["git", "grep", "-nIE", "(^|[^[:alnum:]_])share[d]/"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (1, "")
 
 
 def test_readme_says_that_this_is_no_medical_device():

@@ -51,7 +51,7 @@ def unwrap_12_bit(stored_values: np.ndarray) -> np.ndarray:
     """Undo the wrap of 12-bit unsigned files without an intercept, int32 [H, W].
 
     HU = stored value, minus 4096 where the stored value is 3,096 or more: negative HU had been stored
-    modulo 4096. Source: shared/rsna.md, the 123 files with intercept 0 or 1.
+    modulo 4096. Source: the pixels of the 123 such training files of RSNA 2019.
     """
     values = stored_values.astype(np.int32)
     return np.where(values >= WRAP_FROM, values - WRAP, values)

@@ -32,7 +32,7 @@ from ich_mlflow.dataset.store import MANIFEST, SCHEMA_VERSION, TABLE, TABLE_COLU
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.system.processes import let_go_to_rename
-from ich_mlflow.system.whole import PART, flush_folder, write_text, write_whole
+from ich_mlflow.system.whole import PART, flush_folder, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +78,10 @@ def finish(
     }
     whole = table[list(TABLE_COLUMNS)].reset_index(drop=True)
     write_whole(folder / TABLE, lambda file: whole.to_parquet(file, index=False))
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     expected = {shard_path(folder, task.number, codec_named(plan.storage)) for task in plan.tasks}
     for file in {*folder.glob("hu-*"), *folder.glob(f"*{PART}")} - expected:
         file.unlink(missing_ok=True)  # an earlier run had more files, or a process was killed
-    flush_folder(folder)
     let_go_to_rename(folder)
     os.rename(folder, out)
     flush_folder(out.parent)

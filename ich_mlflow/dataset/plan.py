@@ -26,7 +26,7 @@ from ich_mlflow.dataset.shard import (
 from ich_mlflow.errors import DataError
 from ich_mlflow.sources.base import LabelledFile, Quarantined
 from ich_mlflow.system.processes import locked
-from ich_mlflow.system.whole import PART, write_text
+from ich_mlflow.system.whole import PART, read_note, write_whole
 
 PLAN = "plan.json"
 LOCK = "writer.lock"
@@ -147,15 +147,14 @@ def resume(plan: Plan, folder: Path, work: ShardWork) -> Plan:
 def _check_or_write(folder: Path, wanted: dict[str, object]) -> None:
     path = folder / PLAN
     remove = "remove it, or choose another output folder"
-    if not path.exists():
-        if any(file.name != LOCK and file.suffix != PART for file in folder.iterdir()):
+    found = read_note(path, dict)
+    if found is None:
+        if path.exists():  # broken: nothing tells how the shards were made
+            shutil.rmtree(folder / JOURNAL, ignore_errors=True)
+        elif any(file.name != LOCK and file.suffix != PART for file in folder.iterdir()):
             raise DataError(f"{folder} holds something that is no unfinished stored set: {remove}")
-        write_text(path, json.dumps(wanted, indent=2) + "\n")
+        write_whole(path, json.dumps(wanted, indent=2) + "\n")
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
     differing = [name for name, value in wanted.items() if found.get(name) != value]
     if differing:
         said = ", ".join(f"{name} {found.get(name)!r} and not {wanted[name]!r}" for name in differing)

@@ -69,7 +69,7 @@ class Quarantine:
         rows = [(one.file, one.reason, one.tag, one.detail) for one in ordered]
         text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False)
         # A file name that is no UTF-8 must not end the run here.
-        write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
+        write_whole(path, text.encode(errors="backslashreplace"))
 
     def _too_many(self) -> str:
         first = next(one for one in self.found if one.reason not in UNMATCHED)

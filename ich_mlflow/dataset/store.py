@@ -81,11 +81,12 @@ class StoredSet:
         """
         folds = int(self.table[FOLD].max()) + 1
         if not 0 <= number < folds:
-            said = f"folds 0 to {folds - 1}" if folds else "no folds"
-            raise DataError(
-                f"fold is {number}, and {self.path} has {said}: pass one of them, or run preprocess with "
-                "-P folds=5"
+            said = (
+                f"has folds 0 to {folds - 1}: pass one of them"
+                if folds
+                else "was made without folds: run preprocess with -P folds=5 and another -P out=, or leave out -P fold="
             )
+            raise DataError(f"fold is {number}, and {self.path} {said}")
         fold = self.table[FOLD].to_numpy()
         split = np.where(fold < 0, TEST, np.where(fold == number, VALIDATION, TRAIN))
         return replace(self, table=self.table.assign(split=split))
@@ -94,6 +95,17 @@ class StoredSet:
     def digest(self) -> str:
         """SHA-256 (hex) of pixels, identity, labels and split; equal for equal sets on any machine."""
         return str(self.manifest["digest"])
+
+    def expect_digest(self, before: str, *, begun: str, anew: str) -> None:
+        """Raise DataError unless the set has the digest it had before, when `begun` began with it.
+
+        begun: what goes on now, as `run 0a1b`. anew: how to begin without it, as `leave out -P resume=true`.
+        """
+        if before != self.digest:
+            raise DataError(
+                f"{self.path} has changed since {begun} began with it (digest {before[:12]}, now {self.digest[:12]}): "
+                f"{anew}"
+            )
 
     @property
     def subtypes(self) -> np.ndarray:
@@ -164,7 +176,7 @@ _REBUILD = "remove the folder and run preprocess again"
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
-        raise DataError(f"stored set {path} does not exist: run preprocess first, with --out {path}")
+        raise DataError(f"stored set {path} does not exist: run preprocess first, with -P out={path}")
     if not is_stored_set(path):
         raise DataError(f"{path} holds no {MANIFEST}, so it is no stored set: run preprocess to make one")
     try:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from ich_mlflow import __version__
 from ich_mlflow.dicom import derived
 from ich_mlflow.dicom.derived import Source
 from ich_mlflow.errors import DataError
+from ich_mlflow.system.whole import write_whole
 
 SERIES_NUMBER = 9002
 SERIES_DESCRIPTION = "ich_mlflow heat maps, research only"
@@ -59,7 +61,7 @@ def write_captures(
             zip(paths, read, images, captions, strict=True), 1
         ):
             capture = _capture(image, derived.plain_text(caption, 256), source, series_uid, place, uid_seed)
-            capture.save_as(path, enforce_file_format=True)
+            write_whole(path, partial(capture.save_as, enforce_file_format=True))
 
 
 def with_captions(image: np.ndarray, caption: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ from pydicom.uid import generate_uid
 from ich_mlflow.dicom import derived
 from ich_mlflow.dicom.derived import Source
 from ich_mlflow.labels import ANY, SUBTYPES
+from ich_mlflow.system.whole import write_whole
 
 SERIES_NUMBER = 9001
 SERIES_DESCRIPTION = "ich_mlflow findings, research only"
@@ -101,7 +103,7 @@ def write_findings(
         ]
         report = _report(read, _content(groups, algorithm), algorithm, uid_seed)
         derived.keep_identity(report, read[0])
-        report.save_as(path, enforce_file_format=True)
+        write_whole(path, partial(report.save_as, enforce_file_format=True))
 
 
 def _report(sources: Sequence[Source], content: Dataset, algorithm: Algorithm, uid_seed: str) -> Dataset:

@@ -10,12 +10,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tqdm import tqdm
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.files import InputFile
-from ich_mlflow.system.processes import write_whole
+from ich_mlflow.system.whole import read_note, write_whole
 
 #: An archive within the archive is unpacked, one within that is not.
 MAX_DEPTH = 2
@@ -57,8 +58,8 @@ def unpack(path: Path, folder: Path) -> list[InputFile]:
     archive's own size (both with what is in archives within), more than the disk holds, archives within
     archives within archives, and broken ones. Raises DataError in one line.
     """
-    index = folder / _INDEX
-    if not _is_of(index, path):
+    files = _unpacked(path, folder)
+    if files is None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
@@ -66,20 +67,23 @@ def unpack(path: Path, folder: Path) -> list[InputFile]:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    listed = json.loads(index.read_text(encoding="utf-8"))["files"]
-    files = [
-        InputFile(name=one["name"], path=folder / one["file"], num_bytes=one["bytes"], stamp=one["crc"])
-        for one in listed
-    ]
+        files = _unpacked(path, folder)
+        assert files is not None
     return sorted(files, key=lambda file: file.name)
 
 
-def _is_of(index: Path, path: Path) -> bool:
-    """Whether that index was written of the archive as it is now."""
-    try:
-        return bool(json.loads(index.read_text(encoding="utf-8"))["archive"] == _stamp(path))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+def _unpacked(path: Path, folder: Path) -> list[InputFile] | None:
+    """The files of the archive as it is now, by the index that was written last; None where there is none of it."""
+
+    def files(index: dict[str, Any]) -> list[InputFile]:
+        if index["archive"] != _stamp(path):
+            raise ValueError("of another archive")
+        return [
+            InputFile(name=one["name"], path=folder / one["file"], num_bytes=one["bytes"], stamp=one["crc"])
+            for one in index["files"]
+        ]
+
+    return read_note(folder / _INDEX, files)
 
 
 def _stamp(path: Path) -> list[int]:

@@ -23,7 +23,7 @@ from ich_mlflow.series.choice import (
 USUAL_STEP_MM = 5.0
 #: Neck and head are 400 mm high at most; what covers more is a scan of the body.
 MAX_COVERAGE_MM = 400.0
-#: Head CT of RSNA 2019 has up to 500 mm (shared/rsna.md: 0.977 mm a pixel); extended fields of view are of bodies.
+#: Head CT of RSNA 2019 has up to 500 mm (512 pixels of 0.977 mm); extended fields of view are of bodies.
 MAX_FIELD_OF_VIEW_MM = 520.0
 #: Another reconstruction may begin and end so much earlier or later.
 _EDGE_MM = 10.0

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from ich_mlflow.errors import ModelError
+from ich_mlflow.system.whole import write_whole
 from ich_mlflow_weights import FOLDER
 
 
@@ -41,7 +42,7 @@ def write_weights(path: Path, network: keras.Model, about: Mapping[str, Any], *,
     }
     note = np.frombuffer(json.dumps(dict(about), indent=1).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, allow_pickle=False, about=note, **arrays)
+    write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, about=note, **arrays))
 
 
 def read_weights(path: Path) -> ShippedWeights:

@@ -27,8 +27,8 @@ from ich_mlflow.system.processes import (
     let_go_to_rename,
     locked,
     num_cores,
-    write_whole,
 )
+from ich_mlflow.system.whole import read_note, write_whole
 
 #: Changes whenever the same options would make other pixels.
 GENERATOR_VERSION = 1
@@ -103,9 +103,9 @@ def _write_cohort(
             rows += exam_rows
             planted += exam_planted
             bar.update()
-    (partial_folder / TABLE_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_whole(partial_folder / TABLE_FILE, "\n".join(rows) + "\n")
     if options.quirks:
-        (partial_folder / quirks.PLANTED_FILE).write_text("\n".join(planted) + "\n", encoding="utf-8")
+        write_whole(partial_folder / quirks.PLANTED_FILE, "\n".join(planted) + "\n")
     shutil.rmtree(partial_folder / _NOTES)
     let_go_to_rename(partial_folder)
     (partial_folder / _LOCK).unlink(missing_ok=True)
@@ -143,9 +143,9 @@ def _write_exam(folder: Path, options: CohortOptions, number: int) -> tuple[list
     Its note is written last.
     """
     note = folder / _NOTES / f"{number}.json"
-    if note.exists():
-        noted = json.loads(note.read_text(encoding="utf-8"))
-        return noted["rows"], noted["planted"]
+    noted = read_note(note, lambda values: (list(values["rows"]), list(values["planted"])))
+    if noted is not None:
+        return noted
     rows, planted = _write_slices(folder, options, number)
     found = [f"{one.file},{one.reason},{one.tag}" for one in planted]
     write_whole(note, json.dumps({"rows": rows, "planted": found}))
@@ -215,10 +215,7 @@ def _description(options: CohortOptions) -> dict[str, object]:
 
 def _described(folder: Path) -> object:
     """What the folder's cohort was made by; None where it says nothing."""
-    try:
-        return json.loads((folder / OPTIONS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_note(folder / OPTIONS_FILE, dict)
 
 
 def _check_same(folder: Path, options: CohortOptions) -> None:

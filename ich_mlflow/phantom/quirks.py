@@ -1,7 +1,7 @@
 """What RSNA's files are like, and what is wrong with some, written into a phantom cohort on purpose.
 
 Kinds are ways a whole exam is written; every one must be read right. Faults are planted in single slices or in
-their rows of the table; every one must be found. Source: shared/rsna.md, and what hospitals send.
+their rows of the table; every one must be found. Source: RSNA 2019's training files, and what hospitals send.
 """
 
 from collections.abc import Callable, Sequence

@@ -17,6 +17,7 @@ from ich_mlflow.errors import OptionError
 from ich_mlflow.phantom import other_series
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 from ich_mlflow.phantom.other_series import OtherSeries
+from ich_mlflow.system.whole import write_whole
 
 PLAIN = "plain"
 #: Of series that are written as something else than CT images.
@@ -83,7 +84,7 @@ def write_study_set(folder: Path, options: StudySetOptions) -> list[WrittenSerie
             written.append(one)
     junk = _write_junk(folder, images, options)
     truth = {"series": [asdict(one) for one in written], "junk": junk}
-    folder.with_name(f"{folder.name}.truth.json").write_text(json.dumps(truth, indent=2), encoding="utf-8")
+    write_whole(folder.with_name(f"{folder.name}.truth.json"), json.dumps(truth, indent=2))
     return written
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.plan import PlannedSeries
-from ich_mlflow.prediction.score import score_series, write_note
+from ich_mlflow.prediction.score import score_series, write_score
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.system.processes import behave, interrupts_ignored
 from ich_mlflow.system.quiet import native_stderr_muted
@@ -77,5 +77,5 @@ def _with_classifier(work: Callable[..., Any], task: tuple[Any, ...]) -> Any:
 
 
 def _score(classifier: Classifier, series: PlannedSeries, notes: Path) -> int:
-    write_note(notes, series.key, score_series(series, classifier))
+    write_score(notes, series.key, score_series(series, classifier))
     return len(series.files)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.intake.plan import PlannedSeries
-from ich_mlflow.prediction.score import SeriesScore, write_note
+from ich_mlflow.prediction.score import SeriesScore, write_score
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.spark import slices_udf
 from ich_mlflow.system.spark import spark_session, what_failed
@@ -49,7 +49,7 @@ def score_on_spark(
                 part = series[start : start + step]
                 scores = _scores(spark, udf, part, specification.labels)
                 for one, score in zip(part, scores, strict=True):
-                    write_note(notes, one.key, score)
+                    write_score(notes, one.key, score)
                     yield len(one.files)
         finally:
             spark.conf.set(_BATCH_SETTING, before)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ich_mlflow.errors import DataError, IchError
-from ich_mlflow.system.processes import locked, write_whole
+from ich_mlflow.system.processes import locked
+from ich_mlflow.system.whole import read_note, write_whole
 
 PAGE, WORKLIST, PREDICTIONS = "worklist.html", "worklist.csv", "predictions.csv"
 SERIES, SKIPPED, SUMMARY = "series.csv", "skipped.csv", "summary.json"
@@ -57,11 +58,13 @@ class OutFolder:
 
         Raises DataError where another one was, or the folder holds anything else.
         """
-        summary = _read(self.path / SUMMARY)
+        summary = read_note(self.path / SUMMARY, dict)
         if summary is None:
             if self.path.exists() and not self.path.is_dir():
                 raise DataError(f"{self.path} is a file: choose a folder, -P out=<folder>")
-            if self.path.is_dir() and any(self.path.iterdir()) and not self.work.is_dir():
+            broken = (self.path / SUMMARY).exists() and (self.path / PAGE).exists()
+            ours = self.work.is_dir() or broken
+            if self.path.is_dir() and any(self.path.iterdir()) and not ours:
                 raise DataError(
                     f"{self.path} is not empty and holds no prediction: choose another folder, -P out=<folder>"
                 )
@@ -88,7 +91,11 @@ class OutFolder:
         except OSError as error:
             raise DataError(f"{self.path} can't be written ({error.strerror}): choose another out=") from None
         with locked(self.work, _LOCK, by="another predict"):
-            begun = _read(self.work / _SETTINGS)
+            begun = read_note(self.work / _SETTINGS, dict)
+            if begun is None:  # nothing tells which model and options the notes that may be there are of
+                self._forget_studies()
+                for path in self.notes.iterdir():
+                    path.unlink()
             if begun is not None and _but_files(begun) != _but_files(settings):
                 raise DataError(
                     f"{self.path} holds an unfinished prediction with other options or another model: choose another "
@@ -123,10 +130,3 @@ def _but_files(settings: Mapping[str, Any]) -> dict[str, Any]:
 def digest_of(*parts: object) -> str:
     """Eight hexadecimal digits that tell things apart."""
     return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()[:8]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ich_mlflow.dicom.capture import write_captures
 from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
@@ -14,7 +15,7 @@ from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
 from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
 from ich_mlflow.serving.classifier import Classifier
-from ich_mlflow.system.processes import write_whole
+from ich_mlflow.system.whole import read_note, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, op
     pictures = []
     for number, one in enumerate(drawn, start=1):
         name = f"{_note_path(out, result).stem}-{number}.jpg"
-        (out.pictures / name).write_bytes(page_picture(one))
+        write_whole(out.pictures / name, page_picture(one))
         pictures.append((one.chosen.caption, name))
     num_dicom = 0
     if options.dicom:
@@ -67,14 +68,13 @@ def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, op
 
 
 def made_outputs(out: OutFolder, result: StudyResult) -> MadeOutputs | None:
-    """What make_outputs noted; None where it has not been done."""
-    try:
-        values = json.loads(_note_path(out, result).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return MadeOutputs(
-        pictures=tuple(map(tuple, values["pictures"])), dicom=values["dicom"], why_none=values["why_none"]
-    )
+    """What make_outputs noted; None where it has not been done, or the note is broken."""
+
+    def made(values: dict[str, Any]) -> MadeOutputs:
+        pictures = tuple((caption, name) for caption, name in values["pictures"])
+        return MadeOutputs(pictures=pictures, dicom=int(values["dicom"]), why_none=str(values["why_none"]))
+
+    return read_note(_note_path(out, result), made)
 
 
 def findings_of(result: StudyResult, classifier: Classifier, operating_point: str) -> list[LabelFinding]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.rows import Row, row_of_dicom, with_context
-from ich_mlflow.system.processes import write_whole
+from ich_mlflow.system.whole import read_note, write_whole
 
 #: Slices of a series that are held at a time where they give each other no context.
 _BATCH = 64
@@ -71,24 +72,26 @@ def read_row(series: PlannedSeries, place: int) -> Row | str:
         return f"the file can't be read ({error.strerror}): check its permissions"
 
 
-def note_path(folder: Path, key: str) -> Path:
-    """The note of a series in the folder of notes."""
-    return folder / f"{key}.json"
+def write_score(folder: Path, key: str, score: SeriesScore) -> None:
+    """Note a series' score in the folder of notes."""
+    write_whole(_note_path(folder, key), json.dumps(asdict(score)))
 
 
-def write_note(folder: Path, key: str, score: SeriesScore) -> None:
-    """Write down a series' score."""
-    write_whole(note_path(folder, key), json.dumps(asdict(score)))
+def read_score(folder: Path, key: str) -> SeriesScore | None:
+    """What write_score noted; None where there is no whole note, so that the series is scored again."""
+    return read_note(_note_path(folder, key), _score_of)
 
 
-def read_note(folder: Path, key: str) -> SeriesScore | None:
-    """What write_note wrote; None where there is none."""
-    try:
-        values = json.loads(note_path(folder, key).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+def _score_of(values: dict[str, Any]) -> SeriesScore:
+    probabilities, warnings, errors = (values[name] for name in ("probabilities", "warnings", "errors"))
+    if not len(probabilities) == len(warnings) == len(errors):
+        raise ValueError("not of the same slices")
     return SeriesScore(
-        probabilities=tuple(map(tuple, values["probabilities"])),
-        warnings=tuple(map(tuple, values["warnings"])),
-        errors=tuple(values["errors"]),
+        probabilities=tuple(map(tuple, probabilities)),
+        warnings=tuple(map(tuple, warnings)),
+        errors=tuple(errors),
     )
+
+
+def _note_path(folder: Path, key: str) -> Path:
+    return folder / f"{key}.json"

@@ -16,6 +16,7 @@ from ich_mlflow.evaluation.null_models import NullModel
 from ich_mlflow.evaluation.operating_point import MAX_F1
 from ich_mlflow.models.slice_cnn.hirescam import maps_of_features
 from ich_mlflow.serving.runtimes import LITERT, open_network
+from ich_mlflow.system.whole import write_whole
 
 SPECIFICATION_FILE = "serving.json"
 #: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L].
@@ -71,7 +72,7 @@ class Specification:
         return values
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(self.to_dict(), indent=2), encoding="utf-8")
+        write_whole(path, json.dumps(self.to_dict(), indent=2))
 
     @classmethod
     def read(cls, path: Path) -> "Specification":

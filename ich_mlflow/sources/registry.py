@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ich_mlflow.errors import DataError, OptionError, nearest
+from ich_mlflow.sources.base import Source
+from ich_mlflow.sources.folder import is_url
 
 if TYPE_CHECKING:
     from ich_mlflow.sources.base import Source
@@ -41,7 +43,6 @@ def open_source(name: str, root: Path | str) -> "Source":
 
     Raises OptionError for an unknown name, DataError where `root` is missing, no folder, or empty.
     """
-    from ich_mlflow.sources.folder import is_url
 
     if name not in SOURCES:
         raise OptionError(

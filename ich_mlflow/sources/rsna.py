@@ -16,7 +16,7 @@ from ich_mlflow.sources.base import LabelledFile, LabelLevel
 from ich_mlflow.sources.folder import Folder
 from ich_mlflow.sources.listing import Labels, ListedSource, Listing, contradictions, match, require
 
-#: Damage that a file's header does not show. Source: shared/rsna.md.
+#: Damage that a file's header does not show. Source: the pixels of RSNA 2019's training files.
 KNOWN_DAMAGE = {"ID_b79eed528": "noise below row 332"}
 
 _LABELS = (*SUBTYPES, ANY)

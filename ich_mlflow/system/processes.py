@@ -1,4 +1,4 @@
-"""Worker processes that behave, folders that one process at a time writes to, and files that are whole or not there."""
+"""Worker processes that behave, and folders that one process at a time writes to."""
 
 import multiprocessing
 import os
@@ -85,13 +85,6 @@ def let_go_to_rename(folder: Path) -> None:
     if os.name == "nt":
         for path in [path for path in _HELD if path.parent == folder]:
             _HELD[path].release()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file: all of it or nothing, should the process be killed."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _exit_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ich_mlflow.errors import ModelError, PromotionError
+from ich_mlflow.commands import next_command
+from ich_mlflow.errors import IchError, ModelError, PromotionError, first_line, nearest
+from ich_mlflow.tracking.lock import SUFFIX as LOCK_SUFFIX
 from ich_mlflow.tracking.run import STAGE_TAG
 
 CHAMPION = "champion"
@@ -39,34 +42,54 @@ def best_training_run(
 
     but: ids of runs to pass over. Raises PromotionError where there is none.
     """
-    client = MlflowClient()
-    found = client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()],
-        filter_string=(
-            f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'train' "
-            f"AND params.`hp.num_classes` = '{num_classes}' AND metrics.`{metric}` >= 0"
-        ),
-        order_by=[f"metrics.`{metric}` {'ASC' if lowest else 'DESC'}"],
-        max_results=1000,
+    finished = (
+        f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'train' "
+        f"AND params.`hp.num_classes` = '{num_classes}'"
+    )
+    found = _search(
+        f"{finished} AND metrics.`{metric}` >= 0",
+        order_by=f"metrics.`{metric}` {'ASC' if lowest else 'DESC'}",
     )
     left = [run for run in found if run.info.run_id not in but]
-    if not left:
-        also = ", but for those that were rolled back" if found else ""
+    if left:
+        return _trained(left[0])
+    trained = [] if found else _search(finished, order_by="attributes.start_time DESC")
+    if trained:
+        known = sorted({name for run in trained for name in run.data.metrics})
         raise PromotionError(
-            f"no finished training run with num_classes={num_classes} and a {metric} in "
-            f"{mlflow.get_tracking_uri()}{also}: run mlflow run . -e train -P num_classes={num_classes}"
+            f"metric is {metric!r}, and none of the {len(trained)} finished training runs with num_classes="
+            f"{num_classes} has one of that name: pass another -P metric={nearest(metric, known)}"
         )
-    return _trained(left[0])
+    also = ", but for those that were rolled back" if found else ""
+    raise PromotionError(
+        f"no finished training run with num_classes={num_classes} in {mlflow.get_tracking_uri()}{also}: run "
+        f"{next_command('train', num_classes=num_classes)}"
+    )
+
+
+def _search(condition: str, *, order_by: str) -> list[Any]:
+    """The first thousand runs of all experiments that meet it."""
+    client = MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(
+        client.search_runs(experiments, filter_string=condition, order_by=[order_by], max_results=1000)
+    )
+
+
+def expect_run(run_id: str, error: type[IchError], *, wanted: str = "a train run") -> Any:
+    """The run with that id. Raises `error` where the tracking store has none, as another store may."""
+    try:
+        return MlflowClient().get_run(run_id)
+    except MlflowException:
+        raise error(
+            f"run {run_id} is not in {mlflow.get_tracking_uri()}: take the id of {wanted} from the UI, or run where "
+            "the run was made, or set MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def training_run(run_id: str) -> TrainedRun:
     """The training run with that id. Raises PromotionError where it is no finished training run."""
-    try:
-        run = MlflowClient().get_run(run_id)
-    except MlflowException:
-        raise PromotionError(
-            f"run {run_id!r} is not in {mlflow.get_tracking_uri()}: take the id of a train run from the UI"
-        ) from None
+    run = expect_run(run_id, PromotionError)
     if run.data.tags.get(STAGE_TAG) != "train" or run.info.status != "FINISHED":
         raise PromotionError(
             f"run {run_id!r} is a {run.data.tags.get(STAGE_TAG, 'foreign')} run and {run.info.status}, "
@@ -75,12 +98,11 @@ def training_run(run_id: str) -> TrainedRun:
     return _trained(run)
 
 
-def champion_version(model_name: str) -> str | None:
-    """The version number that the alias champion points to, None where there is none."""
-    try:
-        return str(MlflowClient().get_model_version_by_alias(model_name, CHAMPION).version)
-    except MlflowException:
-        return None
+def alias_version(model_name: str, alias: str) -> str | None:
+    """The version number that the alias points to, None where there is none."""
+    with suppress(MlflowException):
+        return str(MlflowClient().get_model_version_by_alias(model_name, alias).version)
+    return None
 
 
 def register(model_uri: str, *, model_name: str, tags: dict[str, Any], description: str) -> str:
@@ -114,9 +136,29 @@ def run_of_model(model_uri: str) -> str:
         return str(mlflow.models.get_model_info(model_uri).run_id)
     except (MlflowException, OSError) as error:
         raise ModelError(
-            f"model {model_uri!r} is not to be found ({_first_line(error)}): expected for example "
+            f"model {model_uri!r} is not to be found ({first_line(error)}): expected for example "
             "models:/ich-5class@champion, which promote makes, or runs:/<run id>/serving"
+            f"{_nearest_model(model_uri)}"
         ) from None
+
+
+def _nearest_model(model_uri: str) -> str:
+    """What `nearest` says of a registered name that is unknown, or of a known one's alias or version."""
+    named = re.fullmatch(r"models:/([^/@]+)[/@].+", model_uri)
+    if not named:
+        return ""
+    name, client = named.group(1), MlflowClient()
+    try:
+        models = {model.name: model for model in client.search_registered_models(max_results=1000)}
+        if name not in models:
+            return nearest(name, (known for known in models if not known.endswith(LOCK_SUFFIX)))
+        versions = [
+            f"{name}/{version.version}" for version in client.search_model_versions(f"name = '{name}'")
+        ]
+    except MlflowException:
+        return ""
+    aliases = [f"{name}@{alias}" for alias in models[name].aliases]
+    return nearest(model_uri.removeprefix("models:/"), [*aliases, *versions])
 
 
 def run_parameters(run_id: str) -> dict[str, str]:
@@ -146,15 +188,10 @@ def describe_versions(trained_run: str, description: str) -> list[str]:
 
 def evaluation_of(trained_run: str, *, data_digest: str) -> str | None:
     """The id of the newest finished evaluate run of that training run on that data; None where there is none."""
-    client = MlflowClient()
-    found = client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()],
-        filter_string=(
-            f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'evaluate' "
-            f"AND tags.`ich.trained_run` = '{trained_run}' AND params.`data.digest` = '{data_digest}'"
-        ),
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
+    found = _search(
+        f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'evaluate' "
+        f"AND tags.`ich.trained_run` = '{trained_run}' AND params.`data.digest` = '{data_digest}'",
+        order_by="attributes.start_time DESC",
     )
     return found[0].info.run_id if found else None
 
@@ -171,7 +208,3 @@ def _trained(run: Any) -> TrainedRun:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ich_mlflow.errors import PromotionError
-from ich_mlflow.tracking.registry import CHAMPION, TrainedRun
+from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version
 
 PREVIOUS, CANDIDATE = "previous", "candidate"
 STATE_TAG, PREVIOUS_TAG = "ich.promotion_state", "ich.previous_version"
@@ -38,13 +38,6 @@ class Intent:
     previous: str
     state_before: str
     record: str
-
-
-def alias_version(model_name: str, alias: str) -> str | None:
-    """The version number that the alias points to, None where there is none."""
-    with suppress(MlflowException):
-        return str(MlflowClient().get_model_version_by_alias(model_name, alias).version)
-    return None
 
 
 def version_of(model_name: str, model_uri: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from ich_mlflow.errors import ModelError
+from ich_mlflow.errors import ModelError, first_line, nearest
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone, inflate, set_weights, weights_of
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of
@@ -77,7 +77,7 @@ class _Starter:
         try:
             return self._imagenet()
         except Exception as error:  # Keras raises a bare Exception where the download fails
-            reason = f"weights: ImageNet can't be had ({_first_line(error)}), so"
+            reason = f"weights: ImageNet can't be had ({first_line(error)}), so"
         if not self._phantom_path.exists():
             return self.random(f"{reason} {self.title} starts at random; expect little from a small data set")
         return self.phantom(f"{reason} {self.title} starts from this project's phantoms")
@@ -89,7 +89,7 @@ class _Starter:
             raise
         except Exception as error:  # as above
             raise ModelError(
-                f"weights=imagenet can't be had ({_first_line(error)}): put {BACKBONES[self.name].file} into "
+                f"weights=imagenet can't be had ({first_line(error)}): put {BACKBONES[self.name].file} into "
                 "~/.keras/models, or pass -P backbone=efficientnet-lite0, whose ImageNet weights come with the "
                 "package, -P weights=phantom, or -P weights=<path>"
             ) from None
@@ -120,13 +120,13 @@ class _Starter:
         if not path.is_file():
             raise ModelError(
                 f"weights file {path} does not exist, expected auto, imagenet, phantom, random, or a .keras, "
-                ".weights.h5 or .npz file"
+                f".weights.h5 or .npz file{nearest(str(path), ('auto', 'imagenet', 'phantom', 'random'))}"
             )
         try:
             backbone = self._read(path)
         except Exception as error:  # Keras' readers raise many kinds for a file that doesn't fit
             raise ModelError(
-                f"weights file {path} does not fit {self.title} without top ({_first_line(error)}): expected a "
+                f"weights file {path} does not fit {self.title} without top ({first_line(error)}): expected a "
                 "classifier or backbone that Keras saved as .keras, its weights as .weights.h5, or what pretrain wrote "
                 "as .npz"
             ) from None
@@ -159,10 +159,6 @@ class _Starter:
             alone.load_weights(path)
             set_weights(backbone, alone.get_weights())
         return backbone
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-from ich_mlflow.errors import DataError
+from ich_mlflow.errors import DataError, first_line
 
 #: How often a trial whose process died is tried again.
 MAX_RETRIES = 2
@@ -32,7 +32,7 @@ def open_storage(where: str) -> BaseStorage:
         return _database(_with_driver(where))
     except Exception as error:  # SQLAlchemy and the drivers raise many kinds
         raise DataError(
-            f"storage {without_password(where)} can't be opened ({_first_line(error)}): expected the URL of a running "
+            f"storage {without_password(where)} can't be opened ({first_line(error)}): expected the URL of a running "
             "database, as postgresql://user@host:5432/name"
         ) from None
 
@@ -66,7 +66,3 @@ def without_password(url: str) -> str:
     scheme, _, rest = url.partition("://")
     user, at, host = rest.rpartition("@")
     return f"{scheme}://{user.split(':')[0]}{at}{host}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

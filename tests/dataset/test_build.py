@@ -437,6 +437,16 @@ def test_a_shard_that_is_cut_short_is_written_again(tmp_path):
     assert files_of(tmp_path / "set") == files_of(tmp_path / "other" / "set")
 
 
+@pytest.mark.parametrize("broken", ["", "{", "[]"])
+def test_where_the_plan_is_broken_every_shard_is_written_again(tmp_path, broken):
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, Interrupted(tmp_path, LABELS))
+    (tmp_path / "set.partial" / "plan.json").write_text(broken)
+    build(tmp_path)
+    build(tmp_path / "other")
+    assert files_of(tmp_path / "set") == files_of(tmp_path / "other" / "set")
+
+
 @pytest.mark.parametrize("changed", [{"compress": True}])
 def test_an_unfinished_set_of_another_kind_is_refused(tmp_path, changed):
     with pytest.raises(KeyboardInterrupt):
@@ -491,7 +501,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_is_whole_stays(tmp_path, monk
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) > 3:  # the plan, a shard and its journal are on the disk
+        if len(calls) > 6:  # the plan, a shard and its journal are on the disk, each with its folder
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)

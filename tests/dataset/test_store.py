@@ -86,7 +86,13 @@ def test_a_fold_becomes_the_validation_split_and_test_stays(tmp_path):
     assert sorted(seen + test) == list(range(40))
 
 
-@pytest.mark.parametrize(("folds", "said"), [(4, "folds 0 to 3"), (0, "no folds")])
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        (4, "has folds 0 to 3: pass one of them"),
+        (0, "was made without folds: run preprocess with -P folds=5"),
+    ],
+)
 def test_a_fold_that_is_not_there_is_refused(tmp_path, folds, said):
     with pytest.raises(DataError, match=said):
         write(tmp_path, folds=folds).with_fold(4)
@@ -185,3 +191,11 @@ def test_a_missing_column_is_refused_by_name(tmp_path):
 def test_the_factory_makes_a_set_that_opens(tmp_path):
     stored = build_small_set(tmp_path)
     assert StoredSet.open(stored.path).digest == stored.digest
+
+
+def test_what_goes_on_must_find_the_set_it_began_with(stored_set):
+    stored_set.expect_digest(stored_set.digest, begun="run 0a1b", anew="begin anew")
+    with pytest.raises(
+        DataError, match=r"has changed since run 0a1b began with it \(digest 0{12}, now .*: begin anew"
+    ):
+        stored_set.expect_digest("0" * 64, begun="run 0a1b", anew="begin anew")

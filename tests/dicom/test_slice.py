@@ -40,7 +40,7 @@ def refusal(path) -> str:
     return message
 
 
-# shared/rsna.md's table of pixel cases
+# The kinds of pixels among RSNA 2019's training files, by BitsStored, PixelRepresentation and RescaleIntercept
 
 
 def test_16_bit_signed_pixels_are_read_as_they_say_and_padding_is_clipped(tmp_path):

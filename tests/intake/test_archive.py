@@ -131,6 +131,10 @@ def test_what_was_unpacked_is_found_again_and_half_of_it_is_not_trusted(tmp_path
     before = first.path.stat().st_mtime_ns
     (second,) = unpack(path, tmp_path / "out")
     assert second.path.stat().st_mtime_ns == before
+    (tmp_path / "out" / "index.json").write_text("{")  # nor is one with a broken index
+    (third,) = unpack(path, tmp_path / "out")
+    assert third.path.read_bytes() == b"1"
+    assert third.path.stat().st_mtime_ns > before
 
 
 def test_zips_are_known_by_their_content(tmp_path):

@@ -47,7 +47,7 @@ def test_the_log_loss_of_rsna_weighs_any_twice_and_gives_the_known_value_for_the
     one = value("log_loss_rsna", [[0] * 5 + [1]], [[0.5] * 5 + [0.8]], labels=LABELS)
     # -(5 ln 0.5 + 2 ln 0.8) / 7
     assert one == pytest.approx(0.5589, abs=1e-4)
-    # Predicting the prevalence scores about 0.231 on RSNA 2019 (shared/rsna.md)
+    # Predicting the prevalence scores about 0.231 on RSNA 2019
     prevalence = np.array([0.0042, 0.048, 0.0348, 0.0474, 0.0627, 0.1434])
     targets = np.random.default_rng(0).random((200_000, 6)) < prevalence
     by_prevalence = value("log_loss_rsna", targets, np.tile(prevalence, (len(targets), 1)), labels=LABELS)

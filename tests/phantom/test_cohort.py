@@ -120,6 +120,16 @@ def test_what_was_cut_off_is_gone_on_with_and_ends_the_same(cohort, tmp_path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
 
 
+@pytest.mark.parametrize("broken", ["", '{"rows": []}'])
+def test_an_exam_whose_note_is_broken_is_written_again(cohort, tmp_path, broken):
+    partial = tmp_path / "cohort.partial"
+    shutil.copytree(cohort, partial)
+    (partial / "notes").mkdir()
+    (partial / "notes" / "1.json").write_text(broken)
+    folder = write_cohort(tmp_path / "cohort", OPTIONS, workers=1, progress=False)
+    assert (folder / "stage_2_train.csv").read_bytes() == (cohort / "stage_2_train.csv").read_bytes()
+
+
 def test_what_other_options_left_is_not_gone_on_with(tmp_path, monkeypatch):
     left = tmp_path / "cohort.partial" / "stage_2_train"
     left.mkdir(parents=True)

@@ -87,3 +87,25 @@ def test_only_the_owner_may_look_in(tmp_path):
     (tmp_path / "out").mkdir(mode=0o755)
     with OutFolder(tmp_path / "out").open(SETTINGS):
         assert (tmp_path / "out").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.parametrize("broken", ["", "{"])
+def test_where_the_settings_are_broken_scores_of_whatever_model_are_not_gone_on_with(tmp_path, broken):
+    out = OutFolder(tmp_path / "out")
+    with out.open(SETTINGS):
+        (out.notes / "abc.json").write_text("x")
+    (out.work / "settings.json").write_text(broken)
+    with out.open({"options": {}}):
+        assert not list(out.notes.iterdir())
+
+
+def test_a_broken_summary_is_written_again(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with out.open(SETTINGS):
+        (out.path / "worklist.html").write_text("x")
+        out.finish({"settings": SETTINGS})
+    (out.path / "summary.json").write_text("")
+    assert out.finished(SETTINGS) is None
+    with out.open(SETTINGS):
+        out.finish({"settings": SETTINGS})
+    assert out.finished(SETTINGS) == {"settings": SETTINGS}

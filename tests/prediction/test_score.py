@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ich_mlflow.intake.files import InputFile
-from ich_mlflow.prediction.score import read_note, score_series, write_note
+from ich_mlflow.prediction.score import read_score, score_series, write_score
 from tests.factories import write_dicom
 from tests.prediction.results import planned, score
 
@@ -65,7 +65,15 @@ def test_a_file_that_has_gone_is_a_slice_that_cannot_be_read(tmp_path):
 
 
 def test_a_note_comes_back_as_it_was(tmp_path):
-    assert read_note(tmp_path, "k") is None
+    assert read_score(tmp_path, "k") is None
     found = score((0.1, 0.2), (), warnings=[("doubtful",), ()])
-    write_note(tmp_path, "k", found)
-    assert read_note(tmp_path, "k") == found
+    write_score(tmp_path, "k", found)
+    assert read_score(tmp_path, "k") == found
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "{", "{}", '{"probabilities": [[0.1]], "warnings": [], "errors": [""]}']
+)
+def test_a_broken_note_is_none_so_that_the_series_is_scored_again(tmp_path, broken):
+    (tmp_path / "k.json").write_text(broken)
+    assert read_score(tmp_path, "k") is None

@@ -7,7 +7,7 @@ import pytest
 from tests.factories import training_process
 from tests.public_surface.adapter import newest_run, probabilities, run_stage
 from tests.public_surface.recorded import expect, expect_bits, floats
-from tests.workflows.contenders import make_set, quick, train_contender
+from tests.stages.promote.contenders import make_set, quick, train_contender
 
 #: A tiny training that pulls every lever that a short one can.
 LEVERS = {
@@ -58,7 +58,7 @@ def test_a_promotion_ends_with_0_a_refusal_with_3_and_both_have_the_recorded_nam
     now = {}
     for quality, code in ((1.0, 0), (0.0, 3)):
         run = train_contender(bands, quality)
-        assert run_stage(monkeypatch, "promote", run=run, smoke="false", resamples=200) == code
+        assert run_stage(monkeypatch, "promote", run=run, smoke=False, resamples=200) == code
         now["promoted" if code == 0 else "refused"] = names(newest_run("promote"))
     (model,) = registry.search_registered_models()
     now["registered"] = {

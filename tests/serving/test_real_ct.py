@@ -1,9 +1,6 @@
 """LiteRT against Keras on real CT with trained weights, where the data are."""
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.labels import class_scheme
@@ -12,11 +9,10 @@ from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import assemble, check_parity
 from ich_mlflow.sources.registry import open_source
 from ich_mlflow.stages.demonstrate.demonstrate import demonstration_model
+from tests.real_data import CT_ICH, needs_ct_ich
 
-CT_ICH = Path(__file__).parents[3] / "shared" / "ct-ich"
 
-
-@pytest.mark.skipif(not CT_ICH.is_dir(), reason="needs ../shared/ct-ich, which is not part of the project")
+@needs_ct_ich
 def test_litert_says_what_keras_says_of_real_ct(tmp_path):
     source = open_source("ctich", CT_ICH)
     files = source.files()[:: max(1, len(source.files()) // 24)]

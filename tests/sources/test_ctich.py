@@ -1,14 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.sources.ctich import CtIchSource
 from tests.factories import CTICH_HEADER, write_ctich
-
-CTICH = Path(__file__).parents[2].parent / "shared" / "ct-ich"
-needs_ctich = pytest.mark.skipif(not CTICH.is_dir(), reason=f"CT-ICH is not at {CTICH}")
+from tests.real_data import CT_ICH, needs_ct_ich
 
 NORMAL_1 = "49,1,0,0,0,0,0,1,0"
 EPIDURAL_2 = "49,2,0,0,0,1,0,0,1"
@@ -131,18 +127,18 @@ def test_a_missing_part_is_refused_with_the_expected_layout(tmp_path, missing):
     assert missing in refusal(CtIchSource(root))
 
 
-@needs_ctich
+@needs_ct_ich
 def test_the_real_table_counts_what_its_readme_says():
-    files = CtIchSource(CTICH).files()
+    files = CtIchSource(CT_ICH).files()
     assert len(files) == 1530
     assert np.sum([file.subtypes for file in files], axis=0).tolist() == [103, 42, 13, 11, 33]
     bleeding = {file.path.split("/")[-3] for file in files if any(file.subtypes)}
     assert (len(bleeding), len({file.path.split("/")[-3] for file in files})) == (22, 50)
 
 
-@needs_ctich
+@needs_ct_ich
 def test_brain_tissue_of_a_real_slice_is_some_thirty_hounsfield_units():
-    source = CtIchSource(CTICH)
+    source = CtIchSource(CT_ICH)
     files = [file for file in source.files() if file.sop_uid.startswith("CTICH_049")]
     hu = source.read(files[len(files) // 2]).hu
     assert hu.shape == (650, 650)

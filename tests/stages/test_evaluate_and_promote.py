@@ -8,11 +8,11 @@ from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.evaluate.evaluate import evaluate
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
-from ich_mlflow.tracking.registry import champion_version
+from ich_mlflow.tracking.registry import CHAMPION, alias_version
 
 
 def test_without_a_champion_evaluate_says_what_to_do(workspace):
-    if champion_version("ich-5class") is None:
+    if alias_version("ich-5class", CHAMPION) is None:
         with pytest.raises(ModelError, match="-e promote"):
             evaluate(EvaluateOptions())
 

@@ -17,8 +17,8 @@ from ich_mlflow.models.slice_cnn.hyperparameters import (
 from ich_mlflow.parameters import from_text
 from ich_mlflow.stages.common.options import hyperparameters_said, is_own_recipe, recipe_name
 from ich_mlflow.stages.train.options import TrainOptions
-from ich_mlflow.system.whole import write_text
-from ich_mlflow.tracking.registry import run_artifact, run_parameters
+from ich_mlflow.system.whole import write_whole
+from ich_mlflow.tracking.registry import expect_run, run_artifact, run_parameters
 
 RECIPE_FILE = "recipe.json"
 _PREFIX = "hp."
@@ -34,7 +34,7 @@ class Recipe:
 
     def write(self, path: Path) -> None:
         """As JSON that `-P recipe=<path>` takes."""
-        write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
+        write_whole(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "hyperparameters": asdict(self.hyperparameters), "about": self.about}
@@ -94,6 +94,7 @@ def _own_recipe(text: str) -> Recipe:
         if name.startswith(_PREFIX)
     }
     if not params:
+        expect_run(text, OptionError, wanted="a tune or a train run")
         raise OptionError(
             f"run {text} has neither {RECIPE_FILE} nor hyperparameters, expected a tune or a train run: take its id "
             "from the UI"

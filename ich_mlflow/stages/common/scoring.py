@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
@@ -21,7 +22,7 @@ from ich_mlflow.stages.common.specification import columns
 from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import (
     CHAMPION,
-    champion_version,
+    alias_version,
     full_model_uri,
     run_of_model,
     run_parameters,
@@ -67,11 +68,11 @@ def champion_name() -> str:
     """The champion that stands for `auto`, as load_model takes it. Raises ModelError where the registry has none."""
     for num_classes in (5, 4, 6):
         name = SCHEMES[num_classes].model_name
-        if champion_version(name) is not None:
+        if alias_version(name, CHAMPION) is not None:
             return f"{name}@{CHAMPION}"
     raise ModelError(
         "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
-        "mlflow run . -e promote, or to try it mlflow run . -e demonstrate and -P model=ich-5class-phantom-demo/1"
+        f"{next_command('promote')}, or to try it {next_command('demonstrate')} and -P model=ich-5class-phantom-demo/1"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ich_mlflow.dataset.batches import SliceBatches
 from ich_mlflow.dataset.sampling import seen
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import DataError, ModelError
+from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.operating_point import default_thresholds
 from ich_mlflow.evaluation.scores import evaluate_slices
 from ich_mlflow.figures.curves import training_curves
@@ -154,11 +154,9 @@ class Job:
     def _expect_same_data(self, stored: StoredSet) -> None:
         """What goes on must go on with the data it began with."""
         began_with = self.unfinished.notes.get("digest", stored.digest)
-        if began_with != stored.digest:
-            raise DataError(
-                f"{stored.path} has changed since run {self.run.run_id} began with it (digest {began_with[:12]}, now "
-                f"{stored.digest[:12]}): leave out -P resume=true to begin anew"
-            )
+        stored.expect_digest(
+            began_with, begun=f"run {self.run.run_id}", anew="leave out -P resume=true to begin anew"
+        )
         self.unfinished.note(digest=stored.digest)
 
     def _start(self) -> Start:

@@ -15,7 +15,7 @@ from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.system.processes import locked
-from ich_mlflow.system.whole import write_text
+from ich_mlflow.system.whole import read_note, write_whole
 from ich_mlflow.tracking.run import why_not_resumable
 from ich_mlflow.training.checkpoint import STATE_FILE
 
@@ -46,7 +46,7 @@ class Unfinished:
     def note(self, **values: Any) -> None:
         """Keep a value for the one who goes on."""
         self.notes.update(values)
-        write_text(self.folder / _NOTE, json.dumps({"run_id": self.run_id, **self.notes}, indent=2))
+        write_whole(self.folder / _NOTE, json.dumps({"run_id": self.run_id, **self.notes}, indent=2))
 
     def remove(self) -> None:
         """What is finished needs no checkpoint: the run has the models."""
@@ -59,10 +59,12 @@ def kept_in(folder: Path, run_id: str) -> Unfinished:
     """The training of that run that keeps its checkpoint in the folder, which is made; its notes where it has been
     cut off. For one that no other process may take."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return _read(folder / _NOTE)
-    except (OSError, ValueError, KeyError):
-        return Unfinished(run_id=run_id, folder=folder, notes={})
+    noted = _read(folder / _NOTE)
+    if noted is not None:
+        return noted
+    unfinished = Unfinished(run_id=run_id, folder=folder, notes={})
+    unfinished.state_path.unlink(missing_ok=True)  # without a note nothing tells what began it
+    return unfinished
 
 
 def begin(options: Options, run_id: str, locks: ExitStack) -> Unfinished:
@@ -94,8 +96,10 @@ def to_resume(options: Options, locks: ExitStack) -> Unfinished | None:
         with ExitStack() as attempt:
             try:
                 attempt.enter_context(_held(note.parent))
-                unfinished = _read(note)
-            except (OSError, ValueError, KeyError, DataError):  # damaged, or being trained by another process
+            except (OSError, DataError):  # being trained by another process
+                continue
+            unfinished = _read(note)
+            if unfinished is None:  # damaged
                 continue
             differs = differences(unfinished.notes.get("options", {}), wanted)
             reason = f"differs in {differs}" if differs else why_not_resumable(unfinished.run_id)
@@ -134,9 +138,11 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(times, key=lambda note: times[note], reverse=True)
 
 
-def _read(note: Path) -> Unfinished:
-    values = json.loads(note.read_text(encoding="utf-8"))
-    return Unfinished(run_id=values.pop("run_id"), folder=note.parent, notes=values)
+def _read(note: Path) -> Unfinished | None:
+    def unfinished(values: dict[str, Any]) -> Unfinished:
+        return Unfinished(run_id=str(values.pop("run_id")), folder=note.parent, notes=values)
+
+    return read_note(note, unfinished)
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

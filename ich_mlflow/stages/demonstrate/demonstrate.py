@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ich_mlflow.commands import serve_command
 from ich_mlflow.ct.window import BRAIN
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import class_scheme
@@ -24,7 +25,6 @@ from ich_mlflow.tracking.registry import register
 from ich_mlflow.tracking.run import NOTICE, start_run
 
 BACKBONE = "efficientnet-b0"
-SERVE_PORT = 5001
 
 
 def demonstrate(options: DemonstrateOptions) -> str:
@@ -49,10 +49,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
             description=_description(weights, options.num_classes),
         )
     uri = f"models:/{name}/{version}"
-    print(
-        f"registered {uri}: trained on phantoms, not for patients\n"
-        f"Serve it:  mlflow models serve -m {uri} -p {SERVE_PORT} --env-manager local"
-    )
+    print(f"registered {uri}: trained on phantoms, not for patients\nServe it:  {serve_command(uri)}")
     return uri
 
 

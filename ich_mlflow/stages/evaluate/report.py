@@ -1,9 +1,9 @@
 """The report, the model card and the CLAIM checklist of an evaluation, filled from its run and the training run."""
 
 from datetime import UTC, datetime
-from shlex import quote
 
 from ich_mlflow import __version__
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import split_counts
 from ich_mlflow.evaluation.assess import Assessment
 from ich_mlflow.evaluation.metrics import metric_named
@@ -268,7 +268,7 @@ def _pictures(run: Run, name: str) -> list[Picture]:
 
 
 def _command(evaluated: Evaluated) -> str:
-    """What makes the same again, as a shell takes it: a path may have spaces."""
+    """What makes the same again."""
     told = {
         "model": evaluated.model_uri,
         "data": evaluated.scored.stored.path,
@@ -277,4 +277,4 @@ def _command(evaluated: Evaluated) -> str:
     }
     if evaluated.baseline_uri:
         told["baseline"] = evaluated.baseline_uri
-    return " ".join(["mlflow run . -e evaluate", *(f"-P {quote(f'{k}={v}')}" for k, v in told.items())])
+    return next_command("evaluate", **told)

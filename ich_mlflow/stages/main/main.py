@@ -1,5 +1,6 @@
 """The whole job: preprocess, train, evaluate and promote as child runs of one parent."""
 
+from ich_mlflow.commands import LOOK_AT_RUNS, serve_command
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.parameters import taken_from, typed
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
@@ -10,10 +11,8 @@ from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.stages.promote.promote import promote_candidate
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import open_stored_set, train
-from ich_mlflow.tracking.registry import CHAMPION, champion_version
+from ich_mlflow.tracking.registry import CHAMPION, alias_version
 from ich_mlflow.tracking.run import start_run
-
-SERVE_PORT = 5001
 
 
 def main(options: MainOptions) -> None:
@@ -30,9 +29,9 @@ def main(options: MainOptions) -> None:
         promote_candidate(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
     name = class_scheme(trained.num_classes).model_name
+    version = alias_version(name, CHAMPION)
     print(
-        f"\nLook at the runs:    mlflow ui --workers 1\n"
-        f"Serve the champion:  mlflow models serve -m models:/{name}@{CHAMPION} -p {SERVE_PORT} "
-        f"--env-manager local   (version {champion_version(name)})\n"
+        f"\nLook at the runs:    {LOOK_AT_RUNS}\n"
+        f"Serve the champion:  {serve_command(f'models:/{name}@{CHAMPION}')}   (version {version})\n"
         "Research software, not a medical device."
     )

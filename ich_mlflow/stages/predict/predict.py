@@ -34,7 +34,7 @@ from ich_mlflow.prediction.out_folder import (
 )
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
-from ich_mlflow.prediction.score import note_path, read_note
+from ich_mlflow.prediction.score import read_score
 from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
 from ich_mlflow.report.render import worklist_html
 from ich_mlflow.report.worklist import Shown
@@ -42,7 +42,8 @@ from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.response import Answerer, ModelVersion
 from ich_mlflow.stages.common.scoring import LoadedModel, champion_name, load_model
 from ich_mlflow.stages.predict.options import PredictOptions
-from ich_mlflow.system.processes import num_cores, write_whole
+from ich_mlflow.system.processes import num_cores
+from ich_mlflow.system.whole import write_whole
 from ich_mlflow.tracking.run import NOTICE, Run, start_run
 
 PREDICTIONS_FOLDER = Path("predictions")
@@ -180,7 +181,7 @@ def _predict(job: _Job, path: Path) -> dict[str, Any]:
 
 
 def _score(job: _Job, chosen: Sequence[PlannedSeries], workers: Workers) -> None:
-    left = [series for series in chosen if not note_path(job.out.notes, series.key).exists()]
+    left = [series for series in chosen if read_score(job.out.notes, series.key) is None]
     total = sum(len(series.files) for series in chosen)
     done = total - sum(len(series.files) for series in left)
     if done:
@@ -209,7 +210,7 @@ def _scoring(job: _Job, left: Sequence[PlannedSeries], workers: Workers) -> Gene
 def _results(job: _Job, studies: Sequence[Study]) -> list[StudyResult]:
     results = []
     for study in studies:
-        scores = {series.key: read_note(job.out.notes, series.key) for series in study.series}
+        scores = {series.key: read_score(job.out.notes, series.key) for series in study.series}
         known = {key: score for key, score in scores.items() if score is not None}
         results.append(judge(study, known, job.answerer, job.asked))
     return results

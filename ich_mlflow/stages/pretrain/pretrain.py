@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
@@ -117,7 +118,8 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
     path = pretrained.write_weights(tested, image_size=validation.image_sizes[0])
     pretrained.write_specifications(validation)
     print(
-        f"weights written: {path} ({path.stat().st_size / 1e6:.1f} MB); train takes them as -P weights={path}"
+        f"weights written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n"
+        f"start from them:  {next_command('train', weights=path)}"
     )
     return path
 
@@ -205,11 +207,7 @@ def _expect_bleeds(stored: StoredSet) -> None:
 
 def _expect_same_data(unfinished: Unfinished, stored: StoredSet) -> None:
     began_with = unfinished.notes.get("digest", stored.digest)
-    if began_with != stored.digest:
-        raise DataError(
-            f"{stored.path} has changed since the pretraining began with it (digest {began_with[:12]}, now "
-            f"{stored.digest[:12]}): pass -P resume=false to begin anew"
-        )
+    stored.expect_digest(began_with, begun="the pretraining", anew="pass -P resume=false to begin anew")
     unfinished.note(digest=stored.digest)
 
 

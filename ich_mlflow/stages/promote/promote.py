@@ -21,12 +21,18 @@ from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.system.provenance import who
 from ich_mlflow.tracking.audit import PROMOTED, REFUSED, ROLLED_BACK, begin_record, finish_record, history
 from ich_mlflow.tracking.lock import registry_lock
-from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, best_training_run, run_artifact, training_run
+from ich_mlflow.tracking.registry import (
+    CHAMPION,
+    TrainedRun,
+    alias_version,
+    best_training_run,
+    run_artifact,
+    training_run,
+)
 from ich_mlflow.tracking.run import Run, start_run
 from ich_mlflow.tracking.versions import (
     REPLACED,
     Intent,
-    alias_version,
     move_champion,
     recover,
     refuse,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.errors import DataError, TrainingError
 from ich_mlflow.evaluation.scores import SliceMetrics
@@ -78,8 +79,8 @@ def open_stored_set(options: TrainOptions) -> StoredSet:
     if options.source == AUTO and options.data != AUTO:
         if Path(options.data).is_dir() and not is_stored_set(Path(options.data)):
             raise DataError(
-                f"{options.data} is no stored set: make one with mlflow run . -e preprocess, or say what the "
-                "folder holds with -P source=rsna or -P source=ctich"
+                f"{options.data} is no stored set: make one with {next_command('preprocess')}, or say what "
+                "the folder holds with -P source=rsna or -P source=ctich"
             )
         return StoredSet.open(Path(options.data))
     source = "phantom" if options.source == AUTO else options.source

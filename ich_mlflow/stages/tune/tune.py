@@ -3,17 +3,20 @@
 import shutil
 import socket
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from os import getpid
+from pathlib import Path
 from typing import Any
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import DataError, OptionError, TrainingError
+from ich_mlflow.errors import OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.parameters import AUTO, Choice, typed
 from ich_mlflow.stages.common.recipes import RECIPE_FILE, Recipe
 from ich_mlflow.stages.common.training_data import check_labels, training_rows
 from ich_mlflow.stages.common.unfinished import differences, what_counts
+from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.train.train import open_stored_set, train
 from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
@@ -94,11 +97,9 @@ def _say_begin(search: Search, plan: Plan, run: Run) -> None:
 def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
     """The space that the data allow. What would end every trial ends the search before the first."""
     began_with = search.notes(wait=False).get("digest", stored.digest)
-    if began_with != stored.digest:
-        raise DataError(
-            f"{stored.path} has changed since search {plan.name} began (digest {began_with[:12]}, now "
-            f"{stored.digest[:12]}): pass -P resume=false to begin another"
-        )
+    stored.expect_digest(
+        began_with, begun=f"search {plan.name}", anew="pass -P resume=false to begin another"
+    )
     search.note(digest=stored.digest)
     options = plan.options
     data = stored if options.fold == AUTO else stored.with_fold(int(options.fold))
@@ -160,15 +161,30 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
     recipe.write(plan.folder / RECIPE_FILE)
     run.file(plan.folder / RECIPE_FILE)
     run.tags({"ich.best_trial": first_number(best)})
-    said = "" if plan.options.weights == AUTO else f" -P weights={plan.options.weights}"
     print(
         f"best: trial {first_number(best)}, {MONITORED[plan.base.monitor][2]} {best.value:.4f}\n"
         f"recipe: {plan.folder / RECIPE_FILE}\n"
-        f"train it:  mlflow run . -e train -P recipe={run.run_id} -P data={stored.path}{said}"
+        f"train it:  {train_command(plan, run_id=run.run_id, data=stored.path)}"
     )
     if plan.options.train_best:
         _train_best(plan, stored, run, trial=first_number(best))
     return recipe
+
+
+def train_command(plan: Plan, *, run_id: str, data: Path) -> str:
+    """The command that trains the recipe of that search's run on its stored set.
+
+    It says all that the trials went by, as fold or precision, but for hyperparameters, which the recipe has, and how
+    the stored set was made.
+    """
+    told = plan.train_options
+    elsewhere = {field.name for field in fields(PreprocessOptions)} - {"seed"} | {"recipe", "resume"}
+    said = {
+        field.name: getattr(told, field.name)
+        for field in fields(told)
+        if field.name not in elsewhere and getattr(told, field.name) != field.default
+    }
+    return next_command("train", recipe=run_id, data=data, **said)
 
 
 def _train_best(plan: Plan, stored: StoredSet, run: Run, *, trial: int) -> None:

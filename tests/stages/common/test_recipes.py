@@ -60,7 +60,13 @@ def test_what_is_no_recipe_is_refused_in_one_line(tmp_path, text, expected):
 def test_a_file_or_a_run_that_is_not_there_is_refused(workspace):
     with pytest.raises(OptionError, match=r"nowhere.json can't be read"):
         chosen_hyperparameters(TrainOptions(recipe="nowhere.json"))
-    with pytest.raises(OptionError, match=r"neither recipe.json nor hyperparameters"):
+    with pytest.raises(
+        OptionError, match=r"run 0{32} is not in sqlite:.*take the id of a tune or a train run"
+    ):
         chosen_hyperparameters(TrainOptions(recipe="0" * 32))
+    with mlflow.start_run() as run:
+        pass
+    with pytest.raises(OptionError, match=r"neither recipe.json nor hyperparameters"):
+        chosen_hyperparameters(TrainOptions(recipe=run.info.run_id))
     with pytest.raises(OptionError, match=r"expected auto, model-1, .* or the id of a tune or train run"):
         TrainOptions(recipe="model-9")

@@ -26,6 +26,7 @@ from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from tests.conftest import LABELS
 from tests.factories import ArraySource, write_ctich, write_dicom
+from tests.printed import check_printed_commands
 from tests.sources.cq500_tree import SUBDURAL, read_row, write_reads, write_series
 
 
@@ -135,6 +136,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(evaluated):
         *SUBTYPES,
     ):
         assert said in html
+    assert len(check_printed_commands(unescape(html))) == 1
 
 
 def test_the_checklist_answers_or_hands_on_every_item_of_claim(evaluated):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.printed import check_printed_commands
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -66,6 +68,7 @@ def test_the_bare_command_runs_without_conda_and_says_so_in_one_line(done):
 def test_it_ends_with_the_commands_that_look_and_serve(done):
     assert "mlflow ui" in done.stdout
     assert "mlflow models serve -m models:/ich-4class@champion -p 5001 --env-manager local" in done.stdout
+    assert len(check_printed_commands(done.stdout)) == 2
 
 
 def test_the_stages_are_children_of_one_parent_in_the_projects_experiment(done, project):

@@ -30,6 +30,7 @@ from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.training.initial_weights import start_backbone
 from ich_mlflow.training.pretraining_batches import windowed
 from tests.factories import TINY_PYRAMID, pretraining_process
+from tests.printed import check_printed_commands
 
 EPOCHS = 3
 OPTIONS = {
@@ -113,6 +114,7 @@ def test_after_kill_9_the_same_command_goes_on_in_the_same_run_and_ends_the_same
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     assert f"goes on with run {folder.name}" in output
+    assert [words[4] for words in check_printed_commands(output)] == ["train"]
     client = mlflow.MlflowClient()
     assert client.get_run(folder.name).info.status == "FINISHED"
     for metric in ("epoch/loss", "epoch/val_loss"):
@@ -140,6 +142,7 @@ def test_a_demonstration_model_answers_as_the_pretrained_network(shipped, num_cl
     name, version_number = uri.removeprefix("models:/").split("/")
     assert name == f"ich-{num_classes}class-phantom-demo"
     assert f"mlflow models serve -m {uri} -p 5001 --env-manager local" in said
+    assert len(check_printed_commands(said)) == 1
     assert "not for patients" in said
     classifier = load_classifier(uri)
     labels = class_scheme(num_classes).labels

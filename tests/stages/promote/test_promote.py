@@ -24,8 +24,9 @@ from ich_mlflow.stages.promote.promote import history_text, promote, promote_can
 from ich_mlflow.tracking import lock as lock_module
 from ich_mlflow.tracking.audit import history
 from ich_mlflow.tracking.lock import registry_lock
-from ich_mlflow.tracking.registry import training_run
-from ich_mlflow.tracking.versions import alias_version, state_of
+from ich_mlflow.tracking.registry import alias_version, training_run
+from ich_mlflow.tracking.versions import state_of
+from tests.printed import check_printed_commands
 from tests.stages.promote.contenders import make_set, quick, train_contender
 
 NAME = "ich-5class"
@@ -343,8 +344,9 @@ def test_options_out_of_range_are_refused(said, expected):
 
 
 def test_what_is_not_there_is_one_line(workspace, registry):
-    with pytest.raises(PromotionError, match="no finished training run with num_classes=6"):
+    with pytest.raises(PromotionError, match="no finished training run with num_classes=6") as refusal:
         promote_candidate(PromoteOptions(num_classes="6"))
+    assert len(check_printed_commands(str(refusal.value))) == 1
     with pytest.raises(PromotionError, match="not in"):
         promote_candidate(PromoteOptions(run="0123"))
     with pytest.raises(PromotionError, match="ich-6class has no champion"):

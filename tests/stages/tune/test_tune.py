@@ -20,9 +20,10 @@ from ich_mlflow.stages.tune import trial as trial_module
 from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.trial import Trials
-from ich_mlflow.stages.tune.tune import _told, tune
+from ich_mlflow.stages.tune.tune import _told, train_command, tune
 from ich_mlflow.tuning.search import Pruned, Search
 from ich_mlflow.tuning.storage import open_storage
+from tests.printed import check_printed_commands
 
 #: A spawned worker imports this file again, so that it has the tiny network too.
 SCRIPT = """
@@ -55,6 +56,17 @@ def options(stored_set, tmp_path):
         "trials": 3,
         "pruner": "none",
     }
+
+
+def test_the_command_that_trains_the_best_says_all_that_the_trials_went_by():
+    told = {
+        "fold": "1", "missing_labels": "allow", "epidural_only": "keep", "precision": "mixed_bfloat16", "seed": 3,
+        "weights": "random", "calibration": "none", "operating_point": "youden", "folds": 5, "exams": 9,
+    }  # fmt: skip
+    plan = Plan(TuneOptions(**told, workers=3, dropout="0.1"))
+    (words,) = check_printed_commands(train_command(plan, run_id="0" * 32, data=Path("/d/my set")))
+    expected = {f"{name}={value}" for name, value in told.items() if name not in ("folds", "exams")}
+    assert {word for word in words if "=" in word} == {f"recipe={'0' * 32}", "data=/d/my set", *expected}
 
 
 def start(folder, options):
@@ -115,6 +127,8 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     said = second.communicate(timeout=300)[0]
     assert second.returncode == 0, said
     assert re.search(r"search s goes on after \d trials", said)
+    (command,) = check_printed_commands(said)
+    assert {"recipe=" + parent, "weights=random"} <= set(command)
     runs = children(parent)
     assert len({run.data.tags["ich.trial"] for run in runs}) == len(runs) == 4
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -249,7 +263,7 @@ def test_the_same_name_for_another_search_is_refused(workspace, tiny_backbone, o
     with pytest.raises(OptionError, match="search s is there already"):
         tune(TuneOptions(**options | {"resume": "false"}))
     search.note(options=trial_options(options), digest="0" * 64)
-    with pytest.raises(DataError, match=r"has changed since search s began \(digest 000000000000"):
+    with pytest.raises(DataError, match=r"has changed since search s began with it \(digest 000000000000"):
         tune(TuneOptions(**options))
     mlflow.delete_run(run.info.run_id)
     with pytest.raises(OptionError, match=r"can't go on, its run .* was deleted"):
