@@ -133,7 +133,7 @@ def test_options_are_checked_before_anything_heavy_is_imported(stage, arguments,
 
 def test_an_unknown_stage_is_refused_with_the_nearest(capsys):
     assert main(["trian"]) == 1
-    assert "there is no stage 'trian' (did you mean train?)" in capsys.readouterr().err
+    assert "there is no stage 'trian' (did you mean train or pretrain?)" in capsys.readouterr().err
 
 
 def test_former_names_and_auto_are_still_taken():

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ich_mlflow import options
 from ich_mlflow.cli import STAGES, options_of
 from ich_mlflow.parameters import parameters_of, text_of
 from ich_mlflow.stages import reference
+from ich_mlflow.stages.common.stored_sets import DATA_FOLDER
 from ich_mlflow.stages.predict.predict import PHANTOM_STUDIES, PREDICTIONS_FOLDER
-from ich_mlflow.stages.preprocess.preprocess import DATA_FOLDER
 from ich_mlflow.tracking.new_store import SUFFIX
 
 ROOT = Path(__file__).parents[1]
@@ -114,8 +113,8 @@ def test_git_ignores_every_folder_that_stages_write_to_by_default():
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("needs git and a clone of the repository")
     written = [
-        str(DATA_FOLDER), str(PREDICTIONS_FOLDER), str(PHANTOM_STUDIES), options.TrainOptions().checkpoints,
-        options.PretrainOptions().checkpoints, options.PretrainOptions().out, "mlruns", "mlartifacts",
+        str(DATA_FOLDER), str(PREDICTIONS_FOLDER), str(PHANTOM_STUDIES), ENTRY_POINTS["train"]().checkpoints,
+        ENTRY_POINTS["pretrain"]().checkpoints, ENTRY_POINTS["pretrain"]().out, "mlruns", "mlartifacts",
     ]  # fmt: skip
     paths = [f"{folder}/any.file" for folder in written] + [
         "mlflow.db",

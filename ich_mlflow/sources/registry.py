@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ich_mlflow.errors import DataError, OptionError, nearest
-from ich_mlflow.sources.base import Source
-from ich_mlflow.sources.folder import is_url
 
 if TYPE_CHECKING:
     from ich_mlflow.sources.base import Source

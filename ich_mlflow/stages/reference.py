@@ -11,6 +11,7 @@ from typing import Any
 from ich_mlflow.cli import STAGES, options_of
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES
 from ich_mlflow.parameters import Check, declared, parameters_of, text_of
+from ich_mlflow.system.whole import write_whole
 
 PAGE = Path("docs/reference/parameters.md")
 _HEAD = """# Parameters
@@ -90,5 +91,5 @@ def _row(*cells: str) -> str:
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
+    write_whole(PAGE, page())
     print(f"wrote {PAGE}")

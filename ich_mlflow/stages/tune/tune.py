@@ -3,7 +3,7 @@
 import shutil
 import socket
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from os import getpid
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
-from ich_mlflow.parameters import AUTO, Choice, typed
+from ich_mlflow.parameters import AUTO, Choice, parameters_of, typed
 from ich_mlflow.stages.common.recipes import RECIPE_FILE, Recipe
 from ich_mlflow.stages.common.training_data import check_labels, training_rows
 from ich_mlflow.stages.common.unfinished import differences, what_counts
@@ -177,12 +177,12 @@ def train_command(plan: Plan, *, run_id: str, data: Path) -> str:
     It says all that the trials went by, as fold or precision, but for hyperparameters, which the recipe has, and how
     the stored set was made.
     """
-    told = plan.train_options
-    elsewhere = {field.name for field in fields(PreprocessOptions)} - {"seed"} | {"recipe", "resume"}
+    told, known = plan.train_options, parameters_of(plan.train_options)
+    elsewhere = parameters_of(PreprocessOptions).keys() - {"seed"} | {"recipe", "resume"}
     said = {
-        field.name: getattr(told, field.name)
-        for field in fields(told)
-        if field.name not in elsewhere and getattr(told, field.name) != field.default
+        name: value
+        for name, value in typed(told).items()
+        if name not in elsewhere and getattr(told, name) != known[name].default
     }
     return next_command("train", recipe=run_id, data=data, **said)
 
