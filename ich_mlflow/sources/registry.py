@@ -42,6 +42,8 @@ def open_source(name: str, root: Path | str) -> "Source":
     Raises OptionError for an unknown name, DataError where `root` is missing, no folder, or empty.
     """
 
+    from ich_mlflow.sources.folder import is_url
+
     if name not in SOURCES:
         raise OptionError(
             f"source is {name!r}, expected one of {', '.join(SOURCES)}{nearest(name, SOURCES)}: pass for example "
