@@ -84,6 +84,14 @@ def test_every_requirement_is_pinned():
         )
 
 
+def test_every_python_that_the_package_allows_is_resolved_by_ci_and_named_in_the_readme():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pyproject["project"]["requires-python"] == ">=3.11,<3.14"
+    assert "for python in 3.11 3.12 3.13; do" in (ROOT / ".ci" / "resolves").read_text(encoding="utf-8")
+    assert ".ci/resolves" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert "Python 3.11, 3.12 or 3.13" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_ci_runs_the_test_command_that_the_readme_gives():
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"^python3\.11 -m venv .*$", readme, re.MULTILINE)
