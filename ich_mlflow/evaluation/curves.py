@@ -53,13 +53,23 @@ def bands(
     for weights in patient_weights(len(names), len(ranked), num_resamples, seed):
         for drawn in weights:
             slices = drawn[patient_of[order]].astype(np.float64)
-            hits = np.cumsum(slices * positive)[ends]
-            alarms = np.cumsum(slices * ~positive)[ends]
-            if hits[-1] == 0 or alarms[-1] == 0:
+            true_positives = np.cumsum(slices * positive)[ends]
+            false_positives = np.cumsum(slices * ~positive)[ends]
+            if true_positives[-1] == 0 or false_positives[-1] == 0:
                 continue
-            rocs.append(np.interp(GRID, np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]]))
-            precision = hits / np.maximum(hits + alarms, 1)
-            recalls.append(precision[np.searchsorted(hits / hits[-1], np.maximum(GRID, 1e-9) - 1e-12)])
+            rocs.append(
+                np.interp(
+                    GRID,
+                    np.r_[0, false_positives / false_positives[-1]],
+                    np.r_[0, true_positives / true_positives[-1]],
+                )
+            )
+            precision = true_positives / np.maximum(true_positives + false_positives, 1)
+            recalls.append(
+                precision[
+                    np.searchsorted(true_positives / true_positives[-1], np.maximum(GRID, 1e-9) - 1e-12)
+                ]
+            )
     enough = len(rocs) >= num_resamples / 2
     return _middle(rocs if enough else []), _middle(recalls if enough else [])
 

@@ -73,7 +73,7 @@ def choose_operating_points(
     highest sensitivity + specificity - 1 (Youden, Cancer 3, 1950).
     The threshold lies half way between the lowest probability that is decided positive and the next lower one: were it
     that probability itself, rounding in another runtime could flip the very slice that set it. Among equals
-    the lowest threshold wins: it has the higher sensitivity, and a missed bleed costs more than a false alarm.
+    the lowest threshold wins: it has the higher sensitivity, and a missed bleed costs more than a false positive.
     (It follows that a model that knows nothing about a label decides it positive everywhere.)
     A label without positives or without negatives gets 0.5, NaN for both rates and the rule `default`.
     Raises ValueError for arrays that evaluate_slices would refuse, or an unknown rule.
@@ -126,29 +126,36 @@ def _point(label: str, targets: np.ndarray, probabilities: np.ndarray, rule: str
     candidates, first = np.unique(probabilities[order], return_index=True)
     # At a candidate everything from its first place on is decided positive.
     decided = len(targets) - first
-    hits = np.cumsum(targets[order][::-1])[::-1][first]
-    alarms = decided - hits
-    best = _best(rule, hits, alarms, num_positive, num_negative)
+    true_positives = np.cumsum(targets[order][::-1])[::-1][first]
+    false_positives = decided - true_positives
+    best = _best(rule, true_positives, false_positives, num_positive, num_negative)
     return OperatingPoint(
         label=label,
         threshold=float(candidates[best] + (candidates[best - 1] if best else 0.0)) / 2,
-        sensitivity=float(hits[best] / num_positive),
-        specificity=float(1 - alarms[best] / num_negative),
+        sensitivity=float(true_positives[best] / num_positive),
+        specificity=float(1 - false_positives[best] / num_negative),
         rule=rule,
     )
 
 
-def _best(rule: str, hits: np.ndarray, alarms: np.ndarray, num_positive: int, num_negative: int) -> int:
+def _best(
+    rule: str, true_positives: np.ndarray, false_positives: np.ndarray, num_positive: int, num_negative: int
+) -> int:
     """Which candidate a rule takes. Candidates ascend, so that the first of equals has the lowest threshold."""
     if rule == SENSITIVITY_95:
-        # Sensitivity and false alarms fall from candidate to candidate.
+        # Sensitivity and false positives fall from candidate to candidate.
         wanted = math.ceil(MIN_SENSITIVITY * num_positive - 1e-9)
-        enough = np.flatnonzero(hits >= wanted)
-        return int(enough[np.argmin(alarms[enough])])
+        enough = np.flatnonzero(true_positives >= wanted)
+        return int(enough[np.argmin(false_positives[enough])])
     if rule == YOUDEN:  # times both numbers: whole, so that equals are equal
-        return int(np.argmax(hits.astype(np.int64) * num_negative - alarms.astype(np.int64) * num_positive))
+        return int(
+            np.argmax(
+                true_positives.astype(np.int64) * num_negative
+                - false_positives.astype(np.int64) * num_positive
+            )
+        )
     # Equal fractions of integers are equal floats.
-    return int(np.argmax(2 * hits / (num_positive + hits + alarms)))
+    return int(np.argmax(2 * true_positives / (num_positive + true_positives + false_positives)))
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Which series of each study is the plain head CT, and why the others are not. Pure: headers in, a plan out."""
+"""Which series of each study is the non-contrast head CT, and why the others are not. Pure: headers in, a plan out."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ from ich_mlflow.intake.survey import Image
 from ich_mlflow.series.choice import (
     MAX_TILT_DEGREES,
     Series,
-    why_no_plain_scan,
+    why_not_non_contrast,
     why_too_short,
 )
 
@@ -103,7 +103,7 @@ def plan(
     series: str = ONE,
     look: Look = lambda images: False,
 ) -> list[Study]:
-    """Choose in every study. series: `one` a study, or `all` that are plain head CT, reconstructions included."""
+    """Choose in every study. series: `one` a study, or `all` that are non-contrast head CT, other reconstructions too."""
     found = []
     for number, ((patient_id, study_uid), images) in enumerate(studies.items(), start=1):
         chosen, rows = choose(images, every=series == ALL, look=look)
@@ -143,7 +143,13 @@ def choose(
     rows = []
     for number, group in enumerate(groups):
         if number in chosen:
-            why = "plain head CT" if every else "the only one" if len(usable) == 1 else "the best of several"
+            why = (
+                "non-contrast head CT"
+                if every
+                else "the only one"
+                if len(usable) == 1
+                else "the best of several"
+            )
             why += f" ({group.short})" if group.short else " (bone kernel)" if group.bone else ""
         else:
             why = never[number] or _why_not_first(group, best)
@@ -251,7 +257,7 @@ def _why_never(group: _Group) -> str:
     if all(image.header.is_localizer for image in group.images):
         return "localizer"
     # What part of the body it is comes first: the C of C-spine is no contrast.
-    return _why_no_head(group) or why_no_plain_scan(group.series) or _why_derived(group.images)
+    return _why_no_head(group) or why_not_non_contrast(group.series) or _why_derived(group.images)
 
 
 def _why_derived(group: Sequence[Image]) -> str:

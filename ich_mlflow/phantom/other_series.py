@@ -1,6 +1,6 @@
-"""What stands beside the plain scan in a hospital's studies: other reconstructions, contrast, localizers, other parts.
+"""What stands beside the non-contrast scan in a hospital's studies: reconstructions, contrast, localizers, other parts.
 
-Pure: an exam's pixels in, other series' pixels out. Not as real as the plain scan: enough to be told from it.
+Pure: an exam's pixels in, other series' pixels out. Not as real as the non-contrast scan: enough to be told from it.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class OtherSeries:
     tags: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plain(exam: Exam) -> OtherSeries:
+def non_contrast(exam: Exam) -> OtherSeries:
     """The scan itself."""
     return _of_head(exam, exam.hu, SeriesDescription="HEAD WO 5.0", ConvolutionKernel="H31s")
 

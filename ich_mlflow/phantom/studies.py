@@ -1,4 +1,4 @@
-"""Studies as a hospital exports them: the plain head CT among other series, and files that are no images.
+"""Studies as a hospital exports them: the non-contrast head CT among other series, and files that are no images.
 
 For trying and testing predict: what it has to choose is known.
 """
@@ -19,10 +19,10 @@ from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 from ich_mlflow.phantom.other_series import OtherSeries
 from ich_mlflow.system.whole import write_whole
 
-PLAIN = "plain"
+NON_CONTRAST = "non-contrast"
 #: Of series that are written as something else than CT images.
 _SOP_KINDS = {"dose_sheet": SECONDARY_CAPTURE, "mr": MR}
-#: What studies hold beside the plain scan, in turn; the first has everything.
+#: What studies hold beside the non-contrast scan, in turn; the first has everything.
 KINDS = (
     "localizer", "bone", "thin", "contrast", "contrast_by_name", "coronal", "chest", "chest_untagged", "dose_sheet",
     "mr",
@@ -80,7 +80,7 @@ def write_study_set(folder: Path, options: StudySetOptions) -> list[WrittenSerie
     for number in tqdm(range(options.studies), desc="phantom studies", unit="study", disable=None):
         for place, (kind, series) in enumerate(_series_of(exam_options, number, options.others), start=1):
             paths, one = _write_series(folder, options.seed, number, place, kind, series)
-            images += paths if kind == PLAIN else []
+            images += paths if kind == NON_CONTRAST else []
             written.append(one)
     junk = _write_junk(folder, images, options)
     truth = {"series": [asdict(one) for one in written], "junk": junk}
@@ -98,7 +98,7 @@ def _series_of(options: ExamOptions, number: int, others: bool) -> Iterator[tupl
     if others:
         for kind in _OF_STUDY[number % 4]:
             yield kind, _made(kind, exam, rng)
-    yield PLAIN, other_series.plain(exam)
+    yield NON_CONTRAST, other_series.non_contrast(exam)
 
 
 def _made(kind: str, exam: Exam, rng: np.random.Generator) -> OtherSeries:
@@ -143,7 +143,7 @@ def _write_series(
         series_uid=tags["SeriesInstanceUID"],
         kind=kind,
         num_slices=len(paths),
-        is_right=kind == PLAIN,
+        is_right=kind == NON_CONTRAST,
     )
     return paths, written
 

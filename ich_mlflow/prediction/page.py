@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ich_mlflow.intake.plan import Study
-from ich_mlflow.prediction.verdict import FLAGGED, LOOK, NOT_FLAGGED, StudyResult
+from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, StudyResult
 from ich_mlflow.report.contents import Table
 from ich_mlflow.report.worklist import Shown, StudySection, WorklistPage, WorklistRow
 from ich_mlflow.serving.classifier import Specification
@@ -53,7 +53,7 @@ def worklist_page(
         notice=notice,
         headline=[
             ("Flagged", str(counts[FLAGGED]), f"of {len(results)} studies"),
-            ("To look at", str(counts[LOOK]), "not scored, or not to be relied on"),
+            ("For review", str(counts[REVIEW]), "not scored, or not to be relied on"),
             ("Not flagged", str(counts[NOT_FLAGGED]), "no label at its operating point"),
             ("Slices scored", f"{num_slices:,}", f"{sum(skipped.values()):,} files left out"),
         ],

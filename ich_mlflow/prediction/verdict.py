@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to imp
     from ich_mlflow.serving.response import Answerer
 
 #: In the order of the worklist: what nobody has looked at comes before what was found empty.
-FLAGGED, LOOK, NOT_FLAGGED = "flagged", "look", "not flagged"
-STATUSES = (FLAGGED, LOOK, NOT_FLAGGED)
+FLAGGED, REVIEW, NOT_FLAGGED = "flagged", "review", "not flagged"
+STATUSES = (FLAGGED, REVIEW, NOT_FLAGGED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class ScoredSlice:
 class StudyResult:
     """What is said of a study.
 
-    status   flagged: any bleed is decided positive. look: not scored, or not to be relied on, for a person to look.
+    status   flagged: any bleed is decided positive. review: not scored, or not to be relied on, for a person to see.
     said     probability and decision of each label and of any, of the exam; {} where nothing was scored
     reasons  why it is to be looked at, and other remarks
     slices   of the scored series, from the neck up
@@ -76,7 +76,7 @@ def judge(
     usable = [one for one in slices if not one.error]
     if not usable:
         why = _why_nothing(study, len(slices))
-        return StudyResult(study=study, status=LOOK, said={}, reasons=(why,), slices=slices)
+        return StudyResult(study=study, status=REVIEW, said={}, reasons=(why,), slices=slices)
     said = _together(
         [_exam(scores[one.key], answerer, asked) for one in study.series if len(scores[one.key].usable)]
     )
@@ -87,16 +87,16 @@ def judge(
         reasons.append(f"{lost} of {len(slices)} slices can't be read")
     if 2 * unlike > len(usable):
         reasons.insert(0, f"{unlike} of {len(usable)} slices are not like a head CT")
-        status = LOOK
+        status = REVIEW
     elif any(value for name, value in said.items() if name.startswith("decision_")):
         status = FLAGGED
     else:
-        status = LOOK if reasons else NOT_FLAGGED
+        status = REVIEW if reasons else NOT_FLAGGED
     return StudyResult(study=study, status=status, said=said, reasons=tuple(reasons), slices=slices)
 
 
 def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:
-    """The worklist: flagged, then those to look at, then the rest; each by the probability of any, highest first."""
+    """The worklist: flagged, then those for review, then the rest; each by the probability of any, highest first."""
     return sorted(results, key=lambda one: (STATUSES.index(one.status), -one.probability, one.study.number))
 
 
@@ -131,4 +131,4 @@ def _why_nothing(study: Study, num_slices: int) -> str:
     if num_slices:
         return f"none of the {num_slices} slices of its series can be read"
     whys = dict.fromkeys(row.why for row in study.rows)
-    return "no plain head CT in it: " + "; ".join(whys)
+    return "no non-contrast head CT in it: " + "; ".join(whys)

@@ -1,7 +1,7 @@
 """Which of the series of a study to take: axial, without contrast, not of bone, the thinnest. Pure.
 
-A study of the head may hold a localizer, the plain scan by a soft and a bone kernel, thick and thin, reformats, and
-the scan with contrast. Only the plain scan is like what a model has learned from.
+A study of the head may hold a localizer, the non-contrast scan by a soft and a bone kernel, thick and thin, reformats,
+and the scan with contrast. Only the non-contrast scan is like what a model has learned from.
 """
 
 import math
@@ -116,7 +116,9 @@ def choose_series(series: Sequence[Series]) -> tuple[Series | None, list[SeriesC
     chosen = min(left, key=lambda one: one.step_mm, default=None)
     for one in left:
         if one is chosen:
-            why[id(one)] = f"thinnest of {len(left)} plain axial series" if len(left) > 1 else "the only one"
+            why[id(one)] = (
+                f"thinnest of {len(left)} non-contrast axial series" if len(left) > 1 else "the only one"
+            )
         else:
             thicker = chosen is not None and one.step_mm > chosen.step_mm
             why[id(one)] = "there is a thinner one" if thicker else "as thin as the chosen one, later by name"
@@ -136,11 +138,11 @@ def choose_series(series: Sequence[Series]) -> tuple[Series | None, list[SeriesC
 
 def _why_not(series: Series) -> str:
     """Why a series won't do, whatever else there is; '' where it will."""
-    return why_no_plain_scan(series) or why_too_short(series)
+    return why_not_non_contrast(series) or why_too_short(series)
 
 
-def why_no_plain_scan(series: Series) -> str:
-    """Why it is no plain axial scan, by its headers; '' where nothing speaks against it."""
+def why_not_non_contrast(series: Series) -> str:
+    """Why it is no non-contrast axial scan, by its headers; '' where nothing speaks against it."""
     tilt = float(np.median([header.tilt_degrees for header in series.headers]))
     num_located = sum(math.isfinite(header.position_mm) for header in series.headers)
     num_positions = len(series.positions_mm)

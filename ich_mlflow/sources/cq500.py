@@ -185,7 +185,7 @@ def _no_series(
         file=_study_path(found),
         reason="no_series",
         tag="",
-        detail=f"none of {study}'s series is a plain axial scan of the head ({'; '.join(said)})",
+        detail=f"none of {study}'s series is a non-contrast axial scan of the head ({'; '.join(said)})",
     )
 
 

@@ -43,14 +43,14 @@ def why(one):
     return choose(one)[1][0].why
 
 
-PLAIN = series("plain")
+NON_CONTRAST = series("non-contrast")
 
 
 def test_slices_are_ordered_from_the_neck_up():
-    (one,), (row,) = choose(PLAIN)
-    assert one.sop_uids[0] == "plain-29"
+    (one,), (row,) = choose(NON_CONTRAST)
+    assert one.sop_uids[0] == "non-contrast-29"
     assert one.positions_mm[:2] == (-145.0, -140.0)
-    assert one.files[0].name == "plain/029"
+    assert one.files[0].name == "non-contrast/029"
     assert (row.num_slices, row.step_mm, row.chosen, row.why) == (30, 5.0, True, "the only one")
     assert one.remarks == ()
 
@@ -76,8 +76,8 @@ def test_slices_are_ordered_from_the_neck_up():
 )
 def test_what_is_never_scored(tags, said):
     assert why(series("other", **tags)) == said
-    assert chosen(PLAIN, series("other", **tags)) == ["plain"]
-    assert chosen(PLAIN, series("other", **tags), every=True) == ["plain"]
+    assert chosen(NON_CONTRAST, series("other", **tags)) == ["non-contrast"]
+    assert chosen(NON_CONTRAST, series("other", **tags), every=True) == ["non-contrast"]
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_what_may_be_a_head(tags):
 
 def test_of_reconstructions_the_one_nearest_to_5_mm_is_taken():
     thin, thick = series("thin", slices=120, step_mm=1.25), series("thick", slices=15, step_mm=10.0)
-    assert chosen(thin, PLAIN, thick) == ["plain"]
-    assert chosen(thin, PLAIN, every=True) == ["plain", "thin"]
+    assert chosen(thin, NON_CONTRAST, thick) == ["non-contrast"]
+    assert chosen(thin, NON_CONTRAST, every=True) == ["non-contrast", "thin"]
     # 10 mm is nearer by the ratio, and 15 slices of it are too few for a whole head
     assert chosen(thin, thick) == ["thin"]
-    _, rows = choose([*thin, *PLAIN])
+    _, rows = choose([*thin, *NON_CONTRAST])
     assert [row.why for row in rows] == [
         "another is nearer to 5 mm from slice to slice, or has more",
         "the best of several",
@@ -112,13 +112,13 @@ def test_of_reconstructions_the_one_nearest_to_5_mm_is_taken():
 
 
 def test_of_equal_ones_more_slices_win_then_the_lower_number():
-    assert chosen(PLAIN, series("longer", slices=31)) == ["longer"]
+    assert chosen(NON_CONTRAST, series("longer", slices=31)) == ["longer"]
     assert chosen(series("b", series_number=3), series("a", series_number=4)) == ["b"]
 
 
 def test_bone_and_short_ones_are_taken_only_where_there_is_nothing_better():
     bone, short = series("bone", kernel="H70h"), series("short", slices=4)
-    assert chosen(bone, PLAIN, short) == ["plain"]
+    assert chosen(bone, NON_CONTRAST, short) == ["non-contrast"]
     assert chosen(bone, short) == ["bone"]
     (one,), (row,) = choose(bone)
     assert one.remarks == ("bone kernel: there was no other",)
@@ -128,7 +128,7 @@ def test_bone_and_short_ones_are_taken_only_where_there_is_nothing_better():
 
 
 def test_a_lone_slice_is_scored_and_said_to_be_one():
-    (one,), _ = choose(PLAIN[:1])
+    (one,), _ = choose(NON_CONTRAST[:1])
     assert one.remarks[0].startswith("less than a whole head: 1 slices")
 
 
@@ -137,8 +137,10 @@ def test_a_body_is_no_head():
 
 
 def test_a_localizer_in_the_series_of_the_scan_is_left_out_of_it():
-    localizer = [replace(PLAIN[0], header=replace(PLAIN[0].header, sop_uid="l", is_localizer=True))]
-    planned, rows = choose([*localizer, *PLAIN])
+    localizer = [
+        replace(NON_CONTRAST[0], header=replace(NON_CONTRAST[0].header, sop_uid="l", is_localizer=True))
+    ]
+    planned, rows = choose([*localizer, *NON_CONTRAST])
     assert [len(one.files) for one in planned] == [30]
     assert sorted((row.num_slices, row.chosen) for row in rows) == [(1, False), (30, True)]
 
@@ -154,14 +156,20 @@ def test_without_positions_the_order_is_that_of_instance_numbers():
 def test_one_missing_position_makes_the_instance_numbers_count_for_all():
     lost = [
         replace(one, header=replace(one.header, position_mm=float("nan"))) if k == 3 else one
-        for k, one in enumerate(PLAIN)
+        for k, one in enumerate(NON_CONTRAST)
     ]
     (one,), _ = choose(lost)
-    assert one.sop_uids[:5] == ("plain-0", "plain-1", "plain-2", "plain-3", "plain-4")
+    assert one.sop_uids[:5] == (
+        "non-contrast-0",
+        "non-contrast-1",
+        "non-contrast-2",
+        "non-contrast-3",
+        "non-contrast-4",
+    )
 
 
 def test_missing_slices_are_seen_and_a_change_of_step_is_none():
-    assert choose([*PLAIN[:10], *PLAIN[13:]])[0][0].remarks == ("1 gaps between its slices",)
+    assert choose([*NON_CONTRAST[:10], *NON_CONTRAST[13:]])[0][0].remarks == ("1 gaps between its slices",)
     fossa = series("mixed", slices=12, step_mm=2.5)
     vertex = [
         replace(one, header=replace(one.header, sop_uid=f"v{k}", position_mm=5.0 * (k + 1)))
@@ -181,14 +189,14 @@ def test_another_scan_of_the_head_is_not_passed_over_in_silence():
         replace(one, header=replace(one.header, position_mm=one.header.position_mm - 160))
         for one in series("fossa", slices=10, step_mm=3)
     ]
-    (one,), _ = choose([*PLAIN, *below])
+    (one,), _ = choose([*NON_CONTRAST, *below])
     assert one.remarks == (said,)
     both, _ = choose([*first, *repeat], every=True)
     assert [one.remarks for one in both] == [(), ()]
 
 
 def test_with_all_series_a_bone_kernel_beside_a_soft_one_is_no_remark():
-    both, _ = choose([*PLAIN, *series("bone", kernel="H70h"), *series("short", slices=4)], every=True)
+    both, _ = choose([*NON_CONTRAST, *series("bone", kernel="H70h"), *series("short", slices=4)], every=True)
     assert [one.remarks for one in both] == [()] * 3
 
 
@@ -212,20 +220,20 @@ def test_enhanced_ct_keeps_its_place_among_the_series():
 
 
 def test_two_series_at_the_same_positions_are_two_phases():
-    phases = [*PLAIN, *series("plain", slices=30)]
+    phases = [*NON_CONTRAST, *series("non-contrast", slices=30)]
     phases = [replace(one, header=replace(one.header, sop_uid=f"{k}")) for k, one in enumerate(phases)]
     assert choose(phases)[1][0].why == "several images at one position: 60 at 30"
 
 
 def test_the_key_changes_with_the_files():
-    keys = {choose(PLAIN)[0][0].key, choose(PLAIN[1:])[0][0].key}
-    changed = [replace(PLAIN[0], file=replace(PLAIN[0].file, num_bytes=99)), *PLAIN[1:]]
+    keys = {choose(NON_CONTRAST)[0][0].key, choose(NON_CONTRAST[1:])[0][0].key}
+    changed = [replace(NON_CONTRAST[0], file=replace(NON_CONTRAST[0].file, num_bytes=99)), *NON_CONTRAST[1:]]
     assert len(keys | {choose(changed)[0][0].key}) == 3
-    assert choose(list(reversed(PLAIN)))[0][0].key in keys
+    assert choose(list(reversed(NON_CONTRAST)))[0][0].key in keys
 
 
 def test_a_plan_has_every_study_also_those_without_a_head():
-    studies = plan({("p", "s"): PLAIN, ("q", "t"): series("chest", body_part="CHEST", description="")})
+    studies = plan({("p", "s"): NON_CONTRAST, ("q", "t"): series("chest", body_part="CHEST", description="")})
     assert [(one.number, one.patient_id, len(one.series), len(one.rows)) for one in studies] == [
         (1, "p", 1, 1), (2, "q", 0, 1),
     ]  # fmt: skip
@@ -239,8 +247,8 @@ def test_what_does_not_say_head_is_looked_at():
         asked.append(images[0].header.series_uid)
         return True
 
-    planned, rows = choose([*unsaid, *PLAIN], look=look)
-    assert ([one.series_uid for one in planned], asked) == (["plain"], ["unsaid"])
+    planned, rows = choose([*unsaid, *NON_CONTRAST], look=look)
+    assert ([one.series_uid for one in planned], asked) == (["non-contrast"], ["unsaid"])
     assert rows[0].why == "another part of the body, by its pixels: there are lungs"
     assert choose(unsaid, look=look)[0] == []
     assert asked == ["unsaid"] * 2

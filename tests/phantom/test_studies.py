@@ -31,7 +31,7 @@ def files_of(folder, one):
 
 def test_every_kind_is_there_and_one_series_of_each_study_with_a_head_is_right(written):
     _, series = written
-    assert {one.kind for one in series} == {*KINDS, "plain"}
+    assert {one.kind for one in series} == {*KINDS, "non-contrast"}
     right = [one.study_uid for one in series if one.is_right]
     assert len(right) == len(set(right)) == 3
     assert len({one.study_uid for one in series}) == 4
@@ -70,7 +70,7 @@ def test_chests_have_lungs_and_one_says_nothing_of_itself(written):
 
 def test_thin_slices_lie_between_the_scans(written):
     folder, series = written
-    thin, plain = (next(one for one in series if one.kind == kind) for kind in ("thin", "plain"))
+    thin, plain = (next(one for one in series if one.kind == kind) for kind in ("thin", "non-contrast"))
     steps = np.diff(sorted(read_image_header(path).position_mm for path in files_of(folder, thin)))
     tilt = read_image_header(files_of(folder, plain)[0]).tilt_degrees
     assert steps == pytest.approx(1.25 * np.cos(np.deg2rad(tilt)), abs=0.01)

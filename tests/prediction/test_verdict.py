@@ -35,27 +35,27 @@ def test_an_exam_below_its_operating_points_is_not_flagged_though_a_slice_is_pos
 
 def test_a_slice_that_cannot_be_read_makes_the_rest_unsure_but_never_hides_a_bleed():
     result = judged(LOW, (), LOW)
-    assert (result.status, result.reasons) == ("look", ("1 of 3 slices can't be read",))
+    assert (result.status, result.reasons) == ("review", ("1 of 3 slices can't be read",))
     assert [bool(one.said) for one in result.slices] == [True, False, True]
     assert judged(HIGH, ()).status == "flagged"
 
 
 def test_a_part_of_a_head_without_a_bleed_is_to_be_looked_at():
-    assert judged(LOW, remarks=("less than a whole head",)).status == "look"
+    assert judged(LOW, remarks=("less than a whole head",)).status == "review"
     assert judged(HIGH, remarks=("less than a whole head",)).status == "flagged"
 
 
 def test_what_is_not_like_a_head_is_not_flagged_whatever_the_network_says():
     chest = ("not like a head CT: 33 % of the body is air, as where there are lungs",)
     result = judged(HIGH, HIGH, HIGH, warnings=[chest, chest, ()])
-    assert (result.status, result.reasons) == ("look", ("2 of 3 slices are not like a head CT",))
+    assert (result.status, result.reasons) == ("review", ("2 of 3 slices are not like a head CT",))
     assert judged(HIGH, LOW, warnings=[chest, ()]).status == "flagged"  # half of them: a mastoid, a mouth
 
 
 def test_a_study_without_anything_to_score_says_why():
     empty = judge(study(why="contrast, by its name"), {}, ANSWERER, ASKED)
     assert (empty.status, empty.said, empty.reasons) == (
-        "look", {}, ("no plain head CT in it: contrast, by its name",),
+        "review", {}, ("no non-contrast head CT in it: contrast, by its name",),
     )  # fmt: skip
     unreadable = judged((), ())
     assert unreadable.reasons == ("none of the 2 slices of its series can be read",)

@@ -168,7 +168,7 @@ def _predict(job: _Job, path: Path) -> dict[str, Any]:
     studies = plan(found.studies, series=job.options.series, look=has_lungs)
     chosen = [series for study in studies for series in study.series]
     num_series = sum(len(study.rows) for study in studies)
-    print(f"{num_series:,} series: {len(chosen):,} plain head CT to score{_why_not(studies)}")
+    print(f"{num_series:,} series: {len(chosen):,} non-contrast head CT to score{_why_not(studies)}")
     with Workers(job.model.classifier, job.workers) as workers:
         _score(job, chosen, workers)
         scored_after = time.monotonic() - started
@@ -310,7 +310,7 @@ def _log(run: Run, summary: dict[str, Any]) -> None:
 def _say(out: OutFolder, summary: dict[str, Any]) -> None:
     counts = summary["counts"]
     print(
-        f"{counts['studies']:,} studies: {counts['flagged']:,} flagged, {counts['look']:,} to look at, "
+        f"{counts['studies']:,} studies: {counts['flagged']:,} flagged, {counts['review']:,} for review, "
         f"{counts['not_flagged']:,} not flagged ({counts['slices']:,} slices, {counts['slices_unusable']:,} unusable)\n"
         f"{out.path / PAGE}\n{NOTICE}"
     )

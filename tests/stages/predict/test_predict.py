@@ -104,8 +104,8 @@ def test_the_worklist_has_every_study_and_the_one_without_a_head_is_to_be_looked
     assert worklist["rank"].tolist() == [1, 2, 3, 4]
     assert set(worklist["study_uid"]) == {one.study_uid for one in studies[1]}
     chest = worklist.iloc[3]
-    assert (chest["status"], chest["slices"]) == ("look", 0)
-    assert chest["remarks"] == "no plain head CT in it: another part of the body, by BodyPartExamined"
+    assert (chest["status"], chest["slices"]) == ("review", 0)
+    assert chest["remarks"] == "no non-contrast head CT in it: another part of the body, by BodyPartExamined"
     flagged = worklist[worklist["status"] == "flagged"]
     assert len(flagged)  # a bleed in every second exam of each subtype
     assert flagged["probability_any"].is_monotonic_decreasing
