@@ -25,7 +25,7 @@ from ich_mlflow.dicom.jpeg import decode_jpeg
 
 def phantom_values(side: int) -> np.ndarray:
     """Stored values uint16 [side, side] of a phantom slice, from 0."""
-    from ich_mlflow.workflows.examine import (
+    from ich_mlflow.stages.promote.examination import (
         phantom_dicom,
     )  # loads TensorFlow, which the tests of the rest don't need
 

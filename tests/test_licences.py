@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-#: Under the LGPL, which asks nothing of a program that imports them.
+#: Under the LGPL: whoever hands these on must keep its conditions for them, but not for programs that import them.
 LGPL = {"psycopg", "psycopg-binary"}
 
 

@@ -103,7 +103,7 @@ def plan(
     series: str = ONE,
     look: Look = lambda images: False,
 ) -> list[Study]:
-    """Choose in every study. series: `one` a study, or `all` that are non-contrast head CT, other reconstructions too."""
+    """Choose in every study. series: `one` a study, or `all` that are non-contrast head CT, not the best alone."""
     found = []
     for number, ((patient_id, study_uid), images) in enumerate(studies.items(), start=1):
         chosen, rows = choose(images, every=series == ALL, look=look)
