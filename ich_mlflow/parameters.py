@@ -8,6 +8,7 @@ what was typed.
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +17,13 @@ from ich_mlflow.errors import OptionError, nearest
 #: Not said: the help of a parameter with this default says what happens then.
 AUTO = "auto"
 Taken = TypeVar("Taken")
+#: What values of a type are instances of, and the type in words.
+_TYPES: dict[type, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}
 
 
 class Check(Protocol):
@@ -203,7 +211,10 @@ def check_fields(options: Any) -> None:
 
 
 def check_value(one: "Field[Any]", value: Any) -> None:
-    """Raise OptionError where the field's check does not allow the value."""
+    """Raise OptionError where the value is not of the field's type, or its check does not allow it."""
+    wanted, said = _TYPES[_kind(one)]
+    is_flag = isinstance(value, bool)
+    expect(one.name, value, isinstance(value, wanted) and is_flag == (wanted is bool), said)
     check = declared(one).check
     if check is not None and not check.allows(value):
         known = check.values if isinstance(check, OneOf) else ()
@@ -231,8 +242,7 @@ def from_text(one: "Field[Any]", text: str) -> Any:
     try:
         return kind(text)
     except ValueError:
-        article = "a whole number" if kind is int else "a number"
-        raise OptionError(f"{name} is {text!r}, expected {article}: pass -P {name}=…") from None
+        raise OptionError(f"{name} is {text!r}, expected {_TYPES[kind][1]}: pass -P {name}=…") from None
 
 
 def is_dimension(text: str) -> bool:

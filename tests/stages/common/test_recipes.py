@@ -45,7 +45,18 @@ def test_a_training_run_is_a_recipe_too(trained):
         (json.dumps({"name": "a"}), "is no recipe"),
         (json.dumps({"name": "a", "hyperparameters": {"dropouts": 1}}), "dropouts"),
         (json.dumps({"name": "a", "hyperparameters": {"dropout": 2}}), "dropout is 2, expected 0 or more"),
-        (json.dumps({"name": "a", "hyperparameters": {"dropout": "much"}}), "is no recipe"),
+        (
+            json.dumps({"name": "a", "hyperparameters": {"dropout": "much"}}),
+            "dropout is 'much', expected a number",
+        ),
+        (
+            json.dumps({"name": "a", "hyperparameters": {"epochs": 2.5}}),
+            "epochs is 2.5, expected a whole number",
+        ),
+        (
+            json.dumps({"name": "a", "hyperparameters": {"warmup_epochs": 1, "warmup_augment": "no"}}),
+            "frozen_augment is",
+        ),
     ],
 )
 def test_what_is_no_recipe_is_refused_in_one_line(tmp_path, text, expected):

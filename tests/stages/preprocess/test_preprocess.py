@@ -198,7 +198,7 @@ def test_a_quirky_cohort_is_another_cohort(workspace):
     [
         ({"folds": 1}, "folds is 1, expected 0, or 2 to 100"),
         ({"quarantine_limit": 1.5}, "quarantine_limit is 1.5, expected 0 to 1"),
-        ({"engine": "dask"}, "engine is 'dask', expected one of local, spark"),
+        ({"engine": "dask"}, "engine is 'dask', expected local or spark"),
         ({"strict": "maybe"}, "strict is 'maybe', expected true or false"),
         ({"compress": "zip"}, "compress is 'zip', expected true or false"),
         ({"external": "yes"}, "external is 'yes', expected true or false"),
