@@ -95,6 +95,11 @@ class _Starter:
             ) from None
 
     def _imagenet(self) -> Start:
+        if not BACKBONES[self.name].file:
+            raise ModelError(
+                f"weights=imagenet: there are none for {self.title}, expected auto, random or a file: pass -P weights= "
+                "accordingly, or another -P backbone="
+            )
         with _connect_timeout(CONNECT_TIMEOUT_S):
             backbone = self.build(weights="imagenet")
         return Start(backbone=backbone, name="imagenet", said=f"weights: {self.title} starts from ImageNet")
