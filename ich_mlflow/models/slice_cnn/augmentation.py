@@ -113,9 +113,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         num_draws=2,
         is_scaled=True,
     ),
-    "flip": Augmentation(
-        default=True, text="true flips left and right at random", move=_flip, num_draws=1
-    ),
+    "flip": Augmentation(default=True, text="true flips left and right at random", move=_flip, num_draws=1),
 }
 
 

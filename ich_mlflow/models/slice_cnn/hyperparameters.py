@@ -54,7 +54,7 @@ class Hyperparameters(_Augmentations):
     )
     backbone: str = parameter(
         "efficientnet-b0",
-        "the network below the head",
+        f"the network below the head: {OneOf(*BACKBONES)}",
         OneOf(*BACKBONES),
         search=Choice(tuple(name for name, one in BACKBONES.items() if one.searched)),
     )
