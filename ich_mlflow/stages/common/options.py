@@ -22,7 +22,7 @@ from ich_mlflow.parameters import (
     parameter,
     text_of,
 )
-from ich_mlflow.sources.registry import TRAINABLE
+from ich_mlflow.sources.registry import PHANTOM, TRAINABLE
 
 #: Seeds of the cohorts that pretraining sees, so that no phantom of another command is one of them; the shipped
 #: weights' own seed.
@@ -246,7 +246,7 @@ def recipe_name(options: Any) -> str:
     """The recipe that was said; else `demo` for the phantom cohort made here, and `reference` for other data."""
     if options.recipe != AUTO:
         return str(options.recipe)
-    own_data = options.data != AUTO or getattr(options, "source", AUTO) not in (AUTO, "phantom")
+    own_data = options.data != AUTO or getattr(options, "source", AUTO) not in (AUTO, PHANTOM)
     return "reference" if own_data else "demo"
 
 
