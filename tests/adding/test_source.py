@@ -8,36 +8,22 @@ from tests.adding.page import python, walked
 # Five patients with two slices each; of patient p4 one file is cut short, one slice has no labels, one label no file.
 ROWS = [f"p{patient}_{number},{int(number == 2)},0,0,0,0" for patient in range(5) for number in (1, 2)]
 CODE = """
-import json
+import contextlib, json, os, sys
 from pathlib import Path
+os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path('mlflow.db').resolve()}"
 import numpy as np
 import pandas as pd
-from ich_mlflow.cli import parse
-from ich_mlflow.dataset.build import BuildOptions, build_stored_set
-from ich_mlflow.errors import IchError
+from ich_mlflow.cli import main, parse
+from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.sources.registry import open_source
 from ich_mlflow.stages import reference
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
-from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.train.options import TrainOptions
 
-def refused(make):
-    try:
-        make()
-    except IchError as error:
-        return str(error)
-
 told = ["--source", "arrays", "--data", "data"]
-options = parse(PreprocessOptions, [*told, "--quarantine_limit", "0.5", "--seed", "1"])
-source = open_source(options.source, options.data)
-stored = build_stored_set(
-    source,
-    Path("set"),
-    BuildOptions(
-        seed=options.seed, fractions=options.fractions, quarantine_limit=options.quarantine_limit, workers=1
-    ),
-    progress=False,
-)
+with contextlib.redirect_stdout(sys.stderr):
+    assert main(["preprocess", *told, "--out", "set", "--quarantine_limit", "0.5", "--workers", "1"]) == 0
+source, stored = open_source("arrays", "data"), StoredSet.open(Path("set"))
 table = stored.table.set_index("sop_uid").sort_index()
 row = stored.table.index[stored.table["sop_uid"] == "p3_2"]
 quarantine = pd.read_csv("set/quarantine.csv", keep_default_na=False)
