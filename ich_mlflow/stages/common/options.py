@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
+from ich_mlflow.evaluation.calibration import METHODS
 from ich_mlflow.evaluation.operating_point import MAX_F1, RULES
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, resolve
 from ich_mlflow.parameters import (
@@ -203,9 +204,8 @@ class TrainingParameters(_Hyperparameters):
     )
     calibration: str = parameter(
         AUTO,
-        "of probabilities on the validation split: none, temperature, platt or isotonic; auto: as much as its slices "
-        "allow",
-        OneOf(AUTO, "none", "temperature", "platt", "isotonic"),
+        f"of probabilities on the validation split: {OneOf(*METHODS)}; auto: as much as its slices allow",
+        OneOf(AUTO, *METHODS),
     )
     operating_point: str = parameter(
         MAX_F1,
