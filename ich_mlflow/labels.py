@@ -25,10 +25,11 @@ ANY = "any"
 class ClassScheme:
     """Which labels a model predicts, in order.
 
-    num_classes: 4 (no epidural), 5 (the subtypes), 6 (the subtypes and any).
+    title: the same in words.
     """
 
     num_classes: int
+    title: str
     labels: tuple[str, ...]
 
     @property
@@ -58,21 +59,26 @@ class ClassScheme:
 
 
 SCHEMES: dict[int, ClassScheme] = {
-    4: ClassScheme(num_classes=4, labels=SUBTYPES[1:]),
-    5: ClassScheme(num_classes=5, labels=SUBTYPES),
-    6: ClassScheme(num_classes=6, labels=(*SUBTYPES, ANY)),
+    4: ClassScheme(num_classes=4, title="no epidural", labels=SUBTYPES[1:]),
+    5: ClassScheme(num_classes=5, title="the subtypes", labels=SUBTYPES),
+    6: ClassScheme(num_classes=6, title="the subtypes and any", labels=(*SUBTYPES, ANY)),
 }
 
 
 def class_scheme(num_classes: int) -> ClassScheme:
-    """The scheme of that many classes. Raises OptionError for any but 4, 5, 6."""
+    """The scheme of that many classes. Raises OptionError where there is none."""
     try:
         return SCHEMES[num_classes]
     except KeyError:
         raise OptionError(
-            f"num_classes is {num_classes!r}, expected 4 (no epidural), 5 (the subtypes) or 6 (the subtypes "
-            "and any): pass -P num_classes=5"
+            f"num_classes is {num_classes!r}, expected {schemes_text()}: pass -P num_classes=5"
         ) from None
+
+
+def schemes_text() -> str:
+    """`4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any)`."""
+    *others, last = [f"{number} ({scheme.title})" for number, scheme in SCHEMES.items()]
+    return f"{', '.join(others)} or {last}"
 
 
 def scheme_of_labels(labels: Sequence[str]) -> ClassScheme:

@@ -10,12 +10,42 @@ import numpy as np
 from ich_mlflow.evaluation.checks import checked_arrays
 
 MAX_F1, SENSITIVITY_95, YOUDEN = "max_f1", "sensitivity_95", "youden"
-RULES = (MAX_F1, SENSITIVITY_95, YOUDEN)
 #: What sensitivity_95 keeps at least.
 MIN_SENSITIVITY = 0.95
 #: The rule of a label that the validation split can't tell anything about.
 DEFAULT = "default"
 DEFAULT_THRESHOLD = 0.5
+
+
+def _max_f1(
+    true_positives: np.ndarray, false_positives: np.ndarray, num_positive: int, num_negative: int
+) -> np.intp:
+    # Equal fractions of integers are equal floats.
+    return np.argmax(2 * true_positives / (num_positive + true_positives + false_positives))
+
+
+def _sensitivity_95(
+    true_positives: np.ndarray, false_positives: np.ndarray, num_positive: int, num_negative: int
+) -> np.intp:
+    # Sensitivity and false positives fall from candidate to candidate.
+    wanted = math.ceil(MIN_SENSITIVITY * num_positive - 1e-9)
+    enough = np.flatnonzero(true_positives >= wanted)
+    return enough[np.argmin(false_positives[enough])]
+
+
+def _youden(
+    true_positives: np.ndarray, false_positives: np.ndarray, num_positive: int, num_negative: int
+) -> np.intp:
+    # Times both numbers: whole, so that equals are equal.
+    return np.argmax(
+        true_positives.astype(np.int64) * num_negative - false_positives.astype(np.int64) * num_positive
+    )
+
+
+#: Which candidate a rule takes, of their true_positives and false positives [C], and the numbers of positives and negatives.
+#: Candidates ascend, so that the first of equals has the lowest threshold.
+_BEST = {MAX_F1: _max_f1, SENSITIVITY_95: _sensitivity_95, YOUDEN: _youden}
+RULES = tuple(_BEST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +158,7 @@ def _point(label: str, targets: np.ndarray, probabilities: np.ndarray, rule: str
     decided = len(targets) - first
     true_positives = np.cumsum(targets[order][::-1])[::-1][first]
     false_positives = decided - true_positives
-    best = _best(rule, true_positives, false_positives, num_positive, num_negative)
+    best = int(_BEST[rule](true_positives, false_positives, num_positive, num_negative))
     return OperatingPoint(
         label=label,
         threshold=float(candidates[best] + (candidates[best - 1] if best else 0.0)) / 2,
@@ -136,26 +166,6 @@ def _point(label: str, targets: np.ndarray, probabilities: np.ndarray, rule: str
         specificity=float(1 - false_positives[best] / num_negative),
         rule=rule,
     )
-
-
-def _best(
-    rule: str, true_positives: np.ndarray, false_positives: np.ndarray, num_positive: int, num_negative: int
-) -> int:
-    """Which candidate a rule takes. Candidates ascend, so that the first of equals has the lowest threshold."""
-    if rule == SENSITIVITY_95:
-        # Sensitivity and false positives fall from candidate to candidate.
-        wanted = math.ceil(MIN_SENSITIVITY * num_positive - 1e-9)
-        enough = np.flatnonzero(true_positives >= wanted)
-        return int(enough[np.argmin(false_positives[enough])])
-    if rule == YOUDEN:  # times both numbers: whole, so that equals are equal
-        return int(
-            np.argmax(
-                true_positives.astype(np.int64) * num_negative
-                - false_positives.astype(np.int64) * num_positive
-            )
-        )
-    # Equal fractions of integers are equal floats.
-    return int(np.argmax(2 * true_positives / (num_positive + true_positives + false_positives)))
 
 
 def _number(value: float | None) -> float:

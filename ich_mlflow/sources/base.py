@@ -48,7 +48,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that selects it: one of registry.SOURCE_NAMES."""
+        """The name that selects it, in registry.SOURCES."""
 
     @property
     def label_level(self) -> LabelLevel:

@@ -54,13 +54,9 @@ class Cq500Source(ListedSource):
     header of every file of every exam with labels.
     """
 
+    name: ClassVar[str] = "cq500"
     label_level: ClassVar[LabelLevel] = "study"
     overlap: ClassVar[str] = "independent of RSNA 2019 (Centre for Advanced Research in Imaging, New Delhi)"
-
-    @property
-    def name(self) -> str:
-        """The name that selects this source: cq500."""
-        return "cq500"
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError where it can't be used, or is not the one that was listed."""

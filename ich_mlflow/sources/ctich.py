@@ -36,12 +36,8 @@ class CtIchSource(ListedSource):
     Pixel spacing isn't recorded; slices are 5 mm apart. Volumes hold Hounsfield units and their geometry.
     """
 
+    name: ClassVar[str] = "ctich"
     overlap: ClassVar[str] = "independent of RSNA 2019 (Al Hilla Teaching Hospital, Iraq)"
-
-    @property
-    def name(self) -> str:
-        """The name that selects this source: ctich."""
-        return "ctich"
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice from its volume or its two JPEGs. Raises SliceError, naming the file that can't be used."""

@@ -51,6 +51,7 @@ class ListedSource(ABC):
     """
 
     root: str
+    name: ClassVar[str]
     label_level: ClassVar[LabelLevel] = "slice"
     overlap: ClassVar[str]
 

@@ -10,9 +10,5 @@ from ich_mlflow.sources.rsna import RsnaSource
 class PhantomSource(RsnaSource):
     """A folder that phantom.cohort.write_cohort made."""
 
+    name: ClassVar[str] = "phantom"
     overlap: ClassVar[str] = "made by this project, no patient"
-
-    @property
-    def name(self) -> str:
-        """The name that selects this source: phantom."""
-        return "phantom"

@@ -17,16 +17,24 @@ class SourceRecord:
 
     home         module and class, as `ich_mlflow.sources.rsna:RsnaSource`, which is made with the folder of its files
     label_level  what its labels are of, the same as the class says: slice, study or none
+    caveat       a sentence that every report and model card of its figures begins its limits with; '' for none
     """
 
     home: str
     label_level: Literal["slice", "study", "none"]
+    caveat: str = ""
 
 
+#: The one source whose files the project makes itself, where no folder is named.
+PHANTOM = "phantom"
 SOURCES: dict[str, SourceRecord] = {
     "rsna": SourceRecord("ich_mlflow.sources.rsna:RsnaSource", "slice"),
     "ctich": SourceRecord("ich_mlflow.sources.ctich:CtIchSource", "slice"),
-    "phantom": SourceRecord("ich_mlflow.sources.phantom:PhantomSource", "slice"),
+    PHANTOM: SourceRecord(
+        "ich_mlflow.sources.phantom:PhantomSource",
+        "slice",
+        caveat="Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients.",
+    ),
     "cq500": SourceRecord("ich_mlflow.sources.cq500:Cq500Source", "study"),
     "rsna-test": SourceRecord("ich_mlflow.sources.rsna:RsnaTestSource", "none"),
 }

@@ -28,14 +28,10 @@ _UID_LENGTH = len("ID_") + 9
 class RsnaSource(ListedSource):
     """The labelled training slices below `root` (stage_2_train.csv, stage_2_train/*.dcm)."""
 
+    name: ClassVar[str] = "rsna"
     table: ClassVar[str] = "stage_2_train.csv"
     images: ClassVar[str] = "stage_2_train"
     overlap: ClassVar[str] = "is RSNA 2019"
-
-    @property
-    def name(self) -> str:
-        """The name that selects this source: rsna."""
-        return "rsna"
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError where it can't be used, or is not the slice its name says."""
@@ -74,15 +70,11 @@ class RsnaTestSource(RsnaSource):
     The table is the sample submission; what stands in its Label column is not looked at.
     """
 
+    name: ClassVar[str] = "rsna-test"
     table: ClassVar[str] = "stage_2_sample_submission.csv"
     images: ClassVar[str] = "stage_2_test"
     label_level: ClassVar[LabelLevel] = "none"
     overlap: ClassVar[str] = "is the stage 2 test set of RSNA 2019 itself, without labels"
-
-    @property
-    def name(self) -> str:
-        """The name that selects this source: rsna-test."""
-        return "rsna-test"
 
 
 def _read_labels(folder: Folder, path: str, *, labelled: bool) -> Labels:

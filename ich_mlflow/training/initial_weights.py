@@ -88,13 +88,16 @@ class _Starter:
         except ModelError:  # of a file that comes with the package: nothing to fetch
             raise
         except Exception as error:  # as above
+            file = BACKBONES[self.name].file
+            put = f"put {file} into ~/.keras/models, or " if file else ""
             raise ModelError(
-                f"weights=imagenet can't be had ({first_line(error)}): put {BACKBONES[self.name].file} into "
-                "~/.keras/models, or pass -P backbone=efficientnet-lite0, whose ImageNet weights come with the "
-                "package, -P weights=phantom, or -P weights=<path>"
+                f"weights=imagenet can't be had ({first_line(error)}): {put}pass -P backbone=efficientnet-lite0, "
+                "whose ImageNet weights come with the package, -P weights=phantom, or -P weights=<path>"
             ) from None
 
     def _imagenet(self) -> Start:
+        if not BACKBONES[self.name].file:
+            raise LookupError(f"there are none of {self.title}")
         with _connect_timeout(CONNECT_TIMEOUT_S):
             backbone = self.build(weights="imagenet")
         return Start(backbone=backbone, name="imagenet", said=f"weights: {self.title} starts from ImageNet")

@@ -1,6 +1,5 @@
 """The loop: frozen epochs of the head, fine-tuning of everything, one validation and one checkpoint an epoch."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.dataset.batches import FeatureBatches, OrderedBatches, SliceBatches
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.classifier import backbone_of, features_of, frozen_of, head_of
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.training.checkpoint import TrainingState
@@ -255,8 +255,7 @@ class _Training:
         _print_epoch(epoch, self.num_epochs, figures)
 
     def _keep_if_best(self, epoch: int, figures: dict[str, float], probabilities: np.ndarray) -> None:
-        by_auc = self.hyperparameters.monitor == "val_auc"
-        value = figures.get("val/auc/macro", -math.inf) if by_auc else -figures["val_loss"]
+        value = MONITORS[self.hyperparameters.monitor].goodness(figures)
         state = self.state
         if value > state.best_value or not state.best_weights:
             state.best_value, state.best_epoch = value, epoch

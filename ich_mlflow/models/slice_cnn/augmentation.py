@@ -3,6 +3,7 @@
 Each way to augment is a record of AUGMENTATIONS; its strength is a hyperparameter of the same name.
 """
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,18 +49,19 @@ class Augmentation:
     """One way to augment.
 
     default, text, check   of its strength, the hyperparameter; 0 or false: none of it
-    num_draws   random numbers in [0, 1) that each slice brings to it
     move        (draws [B, num_draws], strength, motion): changes the motion in place
-    alter       (hu float32 [B, H, W, C], draws [B, num_draws], strength) -> hu of the same shape, after the warp
+    num_draws   random numbers in [0, 1) that each slice brings to `move`
+    alter       (hu float32 [H, W, C], generator, strength) -> hu of the same shape, after the warp, slice by slice;
+                its randomness is of the slice and of this augmentation alone
     is_scaled   whether the factor `augmentation` of a search scales the strength
     """
 
     default: Any
     text: str
     check: Check | None = None
-    num_draws: int = 1
     move: Callable[[np.ndarray, Any, Motion], None] | None = None
-    alter: Callable[[np.ndarray, np.ndarray, Any], np.ndarray] | None = None
+    num_draws: int = 0
+    alter: Callable[[np.ndarray, np.random.Generator, Any], np.ndarray] | None = None
     is_scaled: bool = False
 
 
@@ -84,13 +86,15 @@ def _signed(draws: np.ndarray) -> np.ndarray:
     return 2 * draws - 1
 
 
-#: In the order in which they take their draws: another order, or a record amid them, changes every training's pixels.
+#: In the order in which they take their draws: a record that has some, or another order, changes every training's
+#: pixels. One that only alters has none, and changes nothing else.
 AUGMENTATIONS: dict[str, Augmentation] = {
     "rotation_degrees": Augmentation(
         default=10.0,
         text="largest rotation by augmentation, in degrees, to either side",
         check=Between(0, 180),
         move=_rotate,
+        num_draws=1,
         is_scaled=True,
     ),
     "zoom": Augmentation(
@@ -98,17 +102,18 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         text="largest zoom in or out by augmentation, as a share",
         check=Between(0, 0.9, without=(0.9,)),
         move=_zoom,
+        num_draws=1,
         is_scaled=True,
     ),
     "shift": Augmentation(
         default=0.05,
         text="largest shift by augmentation, as a share of the image",
         check=Between(0, 0.5, without=(0.5,), unit="of the image"),
-        num_draws=2,
         move=_shift,
+        num_draws=2,
         is_scaled=True,
     ),
-    "flip": Augmentation(default=True, text="true flips left and right at random", move=_flip),
+    "flip": Augmentation(default=True, text="true flips left and right at random", move=_flip, num_draws=1),
 }
 
 
@@ -120,8 +125,8 @@ def num_draws() -> int:
 def augment_slices(hu: np.ndarray, draws: np.ndarray, strengths: Any) -> np.ndarray:
     """Augment each slice of hu [B, H, W, C]; float32 [B, H, W, C], air outside.
 
-    draws: [B, num_draws()] in [0, 1). strengths: an attribute for each name of AUGMENTATIONS. A slice's channels are
-    augmented alike.
+    draws: [B, num_draws()] in [0, 1). strengths: an attribute for each name of AUGMENTATIONS. A slice's channels move
+    alike. The same draws give the same slice, whatever the batch.
     """
     import cv2  # where used: --help reads the table
 
@@ -138,10 +143,18 @@ def augment_slices(hu: np.ndarray, draws: np.ndarray, strengths: Any) -> np.ndar
             borderValue=(float(AIR_HU),) * 4,
         )
         out[...] = result.reshape(out.shape)
-    for one, own, strength in _each(draws, strengths):
+    for name, one in AUGMENTATIONS.items():
+        strength = getattr(strengths, name)
         if one.alter is not None and strength:
-            warped = one.alter(warped, own, strength).astype(np.float32, copy=False)
+            for out, row in zip(warped, draws, strict=True):
+                out[...] = one.alter(out, _generator(row, name), strength)
     return warped
+
+
+def _generator(row: np.ndarray, name: str) -> np.random.Generator:
+    """Of one slice, whose draws tell it from others, and one augmentation."""
+    words = np.ascontiguousarray(row, np.float64).view(np.uint64)
+    return np.random.default_rng([*words.tolist(), zlib.crc32(name.encode())])
 
 
 def affine_matrices(draws: np.ndarray, shape: tuple[int, ...], strengths: Any) -> np.ndarray:

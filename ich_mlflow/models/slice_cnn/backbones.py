@@ -9,14 +9,14 @@ from typing import Any
 class Backbone:
     """A kind of backbone.
 
-    build: of keras.applications, or called like it. title: as people write it. file: that of its ImageNet weights.
-    taps: layers whose maps are 1/4, 1/8, 1/16 and 1/32 of the image, for pretraining; empty where it takes none.
-    searched: whether a search that says nothing of backbones tries it.
+    build: of keras.applications, or called like it. title: as people write it. file: that of its ImageNet weights; ''
+    where there are none. taps: layers whose maps are 1/4, 1/8, 1/16 and 1/32 of the image, for pretraining; empty where
+    it takes none. searched: whether a search that says nothing of backbones tries it.
     """
 
     build: Callable[..., Any]
     title: str
-    file: str
+    file: str = ""
     taps: tuple[str, ...] = ()
     searched: bool = False
 

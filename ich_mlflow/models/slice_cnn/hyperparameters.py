@@ -9,7 +9,8 @@ from typing import Any
 
 from ich_mlflow.ct.window import Window, parse_windows
 from ich_mlflow.errors import OptionError, nearest
-from ich_mlflow.labels import SCHEMES
+from ich_mlflow.labels import SCHEMES, schemes_text
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.parameters import (
@@ -49,12 +50,10 @@ class Hyperparameters(_Augmentations):
     Raises OptionError for a value out of range, or one that means nothing beside the others.
     """
 
-    num_classes: int = parameter(
-        5, "4 (no epidural), 5 (the subtypes) or 6 (the subtypes and any)", OneOf(*SCHEMES)
-    )
+    num_classes: int = parameter(5, schemes_text(), OneOf(*SCHEMES))
     backbone: str = parameter(
         "efficientnet-b0",
-        "the network below the head",
+        f"the network below the head: {OneOf(*BACKBONES)}",
         OneOf(*BACKBONES),
         search=Choice(tuple(name for name, one in BACKBONES.items() if one.searched)),
     )
@@ -81,7 +80,7 @@ class Hyperparameters(_Augmentations):
     monitor: str = parameter(
         "val_loss",
         "what early stopping goes by: val_loss, or val_auc (mean over labels)",
-        OneOf("val_loss", "val_auc"),
+        OneOf(*MONITORS),
     )
     batch_size: int = parameter(32, "slices a step, of all GPUs together", Between(1, 4096), log=True)
     learning_rate: float = parameter(

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
+from ich_mlflow.evaluation.calibration import METHODS
 from ich_mlflow.evaluation.operating_point import MAX_F1, RULES
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, resolve
 from ich_mlflow.parameters import (
@@ -22,7 +23,7 @@ from ich_mlflow.parameters import (
     parameter,
     text_of,
 )
-from ich_mlflow.sources.registry import TRAINABLE
+from ich_mlflow.sources.registry import PHANTOM, TRAINABLE
 
 #: Seeds of the cohorts that pretraining sees, so that no phantom of another command is one of them; the shipped
 #: weights' own seed.
@@ -203,9 +204,8 @@ class TrainingParameters(_Hyperparameters):
     )
     calibration: str = parameter(
         AUTO,
-        "of probabilities on the validation split: none, temperature, platt or isotonic; auto: as much as its slices "
-        "allow",
-        OneOf(AUTO, "none", "temperature", "platt", "isotonic"),
+        f"of probabilities on the validation split: {OneOf(*METHODS)}; auto: as much as its slices allow",
+        OneOf(AUTO, *METHODS),
     )
     operating_point: str = parameter(
         MAX_F1,
@@ -246,7 +246,7 @@ def recipe_name(options: Any) -> str:
     """The recipe that was said; else `demo` for the phantom cohort made here, and `reference` for other data."""
     if options.recipe != AUTO:
         return str(options.recipe)
-    own_data = options.data != AUTO or getattr(options, "source", AUTO) not in (AUTO, "phantom")
+    own_data = options.data != AUTO or getattr(options, "source", AUTO) not in (AUTO, PHANTOM)
     return "reference" if own_data else "demo"
 
 

@@ -13,7 +13,7 @@ class DemonstrateOptions:
     Its weights come with the package: nothing is trained, and no data is needed.
     """
 
-    num_classes: int = parameter(5, "the class scheme: 4, 5 or 6", OneOf(*SCHEMES))
+    num_classes: int = parameter(5, f"the class scheme: {OneOf(*SCHEMES)}", OneOf(*SCHEMES))
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -7,6 +7,7 @@ import numpy as np
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom.lesions import has_lesions, read_lesions
+from ich_mlflow.sources.registry import PHANTOM
 from ich_mlflow.stages.common.scoring import Scored
 
 
@@ -14,7 +15,7 @@ def lesion_folder(scored: Scored) -> Path | None:
     """The cohort's folder; None where the set is of another source, or the cohort is gone or has no masks."""
     manifest = scored.stored.manifest
     path = manifest.get("source_path", "")
-    if manifest["source"] != "phantom" or not path or not has_lesions(Path(path)):
+    if manifest["source"] != PHANTOM or not path or not has_lesions(Path(path)):
         return None
     return Path(path)
 

@@ -7,6 +7,7 @@ from ich_mlflow.evaluation.scores import EXAMS, SLICES
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.report.contents import Card, Table
+from ich_mlflow.sources.registry import SOURCES
 from ich_mlflow.stages.common.evaluation import Evaluated
 from ich_mlflow.stages.common.stored_sets import describe
 from ich_mlflow.tracking.run import NOTICE
@@ -91,13 +92,9 @@ def _subgroup_lines(evaluated: Evaluated) -> list[str]:
 
 def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
     """What a reader must know before believing a figure."""
-    source = evaluated.scored.stored.manifest["source"]
+    source = SOURCES.get(evaluated.scored.stored.manifest["source"])
     assessment = evaluated.slices or evaluated.exams
-    found = []
-    if source == "phantom":
-        found.append(
-            "Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients."
-        )
+    found = [source.caveat] if source and source.caveat else []
     if model.get("weights.start") == "random":
         found.append(
             "The backbone started at random, without pretraining: this is far below what the method can do."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ich_mlflow.parameters import AUTO, OneOf, expect, parameter
-from ich_mlflow.sources.registry import SOURCES, UNLABELLED
+from ich_mlflow.sources.registry import PHANTOM, SOURCES, UNLABELLED
 from ich_mlflow.stages.common.options import ANY_PATH, StoredSetParameters
 
 
@@ -12,7 +12,7 @@ class PreprocessOptions(StoredSetParameters):
     """Turn labelled slices of any source into the stored data set: int16 HU at 256x256, split by patient."""
 
     source: str = parameter(
-        "phantom", f"where slices and labels come from: {', '.join(SOURCES)}", OneOf(*SOURCES)
+        PHANTOM, f"where slices and labels come from: {', '.join(SOURCES)}", OneOf(*SOURCES)
     )
     data: str = parameter(
         AUTO,

@@ -20,7 +20,7 @@ from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
-from ich_mlflow.sources.registry import open_source
+from ich_mlflow.sources.registry import PHANTOM, open_source
 from ich_mlflow.stages.common.options import PRETRAINING_SEEDS
 from ich_mlflow.stages.common.stored_sets import (
     DATA_FOLDER,
@@ -88,7 +88,7 @@ def source_folder(options: PreprocessOptions) -> Path | str:
     """The folder of the source's files; for a phantom source without one, a cohort that is made once."""
     if options.data != AUTO:
         return options.data
-    if options.source != "phantom":
+    if options.source != PHANTOM:
         raise OptionError(
             f"source={options.source} needs the folder of its files: pass -P data=<folder> (only the phantom "
             "source makes its own)"

@@ -20,7 +20,7 @@ class PromoteOptions:
 
     num_classes: str = parameter(
         AUTO,
-        "the class scheme: 4, 5 or 6; auto: the run's, else 5; with history=true all of them",
+        f"the class scheme: {OneOf(*SCHEMES)}; auto: the run's, else 5; with history=true all of them",
         OneOf(AUTO, *map(str, SCHEMES)),
     )
     run: str = parameter(AUTO, "id of the training run; auto: the finished one with the best metric")

@@ -12,6 +12,7 @@ from ich_mlflow.errors import DataError, TrainingError
 from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.parameters import AUTO, taken_from
 from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.sources.registry import PHANTOM
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
 from ich_mlflow.stages.common.results import log_confusion, log_metrics
 from ich_mlflow.stages.common.specification import FromValidation, from_validation
@@ -83,7 +84,7 @@ def open_stored_set(options: TrainOptions) -> StoredSet:
                 "the folder holds with -P source=rsna or -P source=ctich"
             )
         return StoredSet.open(Path(options.data))
-    source = "phantom" if options.source == AUTO else options.source
+    source = PHANTOM if options.source == AUTO else options.source
     return preprocess(taken_from(options, PreprocessOptions, source=source), nested=True)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS
 from ich_mlflow.parameters import (
     AUTO,
@@ -69,7 +70,7 @@ class TuneOptions(CohortParameters, TrainingParameters):
     train_best: bool = parameter(False, "true trains the best setting in full at the end, as train does")
     monitor: str = parameter(
         AUTO,
-        "what trials are compared by, and early stopping goes by: val_auc or val_loss",
+        f"what trials are compared by, and early stopping goes by: {OneOf(*MONITORS)}",
         default_said="val_auc",
     )
     resume: bool = parameter(True, "true goes on with the search of these options; false begins another")

@@ -11,6 +11,7 @@ from typing import Any
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.hyperparameters import (
     FIXED_BY_RECIPE,
     HYPERPARAMETER_NAMES,
@@ -23,7 +24,6 @@ from ich_mlflow.stages.common.training_data import reachable_sampling, training_
 from ich_mlflow.stages.common.unfinished import what_counts
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.tune.options import AUGMENTATION_FACTOR, TuneOptions
-from ich_mlflow.stages.tune.trial import MONITORED
 from ich_mlflow.tuning.search import SearchOptions
 from ich_mlflow.tuning.space import AUGMENTATION, Space
 
@@ -131,7 +131,7 @@ class Plan:
         frozen = max((base.frozen_epochs, *(int(end) for end in self._ends("frozen_epochs"))))
         return SearchOptions(
             name=self.name,
-            direction=MONITORED[base.monitor][1],  # type: ignore[arg-type]
+            direction=MONITORS[base.monitor].direction,
             sampler=options.sampler,
             pruner=options.pruner,
             num_trials=options.trials,

@@ -11,9 +11,9 @@ from ich_mlflow.figures.search import (
     slice_figure,
     timeline_figure,
 )
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.parameters import Range
 from ich_mlflow.stages.common.stored_sets import data_note
-from ich_mlflow.stages.tune.trial import MONITORED
 from ich_mlflow.tracking.run import Run
 from ich_mlflow.tuning.search import Search, first_number
 from ich_mlflow.tuning.space import Space
@@ -23,7 +23,8 @@ TABLE = "tables/trials.json"
 
 def log_found(run: Run, search: Search, space: Space, *, monitor: str, stored: StoredSet) -> None:
     """Log the trials that have ended: five pictures, the table, and how many there are of each kind."""
-    _, direction, said = MONITORED[monitor]
+    goes_by = MONITORS[monitor]
+    said, higher = goes_by.title, goes_by.direction == "maximize"
     dimensions = list(space.dimensions)
     trials = search.table(dimensions)
     log = [
@@ -31,7 +32,6 @@ def log_found(run: Run, search: Search, space: Space, *, monitor: str, stored: S
     ]
     best = search.best
     note = f"search {search.options.name}, {len(trials)} trials; validation split, {data_note(stored)}"
-    higher = direction == "maximize"
     run.figure(history_figure(trials, said=said, higher_is_better=higher, note=note), "figures/history.png")
     run.figure(
         importance_figure(

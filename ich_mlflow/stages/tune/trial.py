@@ -13,6 +13,7 @@ import keras
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import IchError, TrainingError
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.common.training_job import Job, log_history
@@ -27,11 +28,6 @@ from ich_mlflow.tuning.space import Space
 from ich_mlflow.tuning.storage import open_storage
 
 TRIAL_TAG, STATE_TAG = "ich.trial", "ich.trial_state"
-#: What early stopping goes by -> the figure of an epoch, its direction, and what a reader calls it.
-MONITORED = {
-    "val_auc": ("val/auc/macro", "maximize", "mean validation AUC"),
-    "val_loss": ("val_loss", "minimize", "validation cross-entropy"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +134,7 @@ class Trials:
         fitted = job.fit(self._stored)
         log_history(job, fitted, self._stored)
         value = value_of(fitted.result, job.hyperparameters)
-        name = MONITORED[job.hyperparameters.monitor][0]
+        name = MONITORS[job.hyperparameters.monitor].figure
         best = fitted.result.history.iloc[fitted.result.best_epoch]
         job.run.metrics({"value": value, "val/loss": best["val_loss"], **{name: value}})
         return value
@@ -146,11 +142,11 @@ class Trials:
 
 def value_of(result: FitResult, hyperparameters: Hyperparameters) -> float:
     """The monitored figure of the best epoch."""
-    return float(result.history[MONITORED[hyperparameters.monitor][0]].iloc[result.best_epoch])
+    return float(result.history[MONITORS[hyperparameters.monitor].figure].iloc[result.best_epoch])
 
 
 def _watch(trial: Any, hyperparameters: Hyperparameters) -> Any:
-    name = MONITORED[hyperparameters.monitor][0]
+    name = MONITORS[hyperparameters.monitor].figure
 
     def after_epoch(epoch: int, figures: dict[str, float]) -> None:
         trial.report(figures[name], epoch)

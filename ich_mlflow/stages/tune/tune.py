@@ -12,6 +12,7 @@ from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.parameters import AUTO, Choice, parameters_of, typed
 from ich_mlflow.stages.common.recipes import RECIPE_FILE, Recipe
 from ich_mlflow.stages.common.training_data import check_labels, training_rows
@@ -21,7 +22,7 @@ from ich_mlflow.stages.train.train import open_stored_set, train
 from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.results import log_found
-from ich_mlflow.stages.tune.trial import MONITORED, WorkerOptions
+from ich_mlflow.stages.tune.trial import WorkerOptions
 from ich_mlflow.stages.tune.workers import Workers
 from ich_mlflow.system.processes import locked
 from ich_mlflow.system.quiet import native_stderr_muted
@@ -162,7 +163,7 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
     run.file(plan.folder / RECIPE_FILE)
     run.tags({"ich.best_trial": first_number(best)})
     print(
-        f"best: trial {first_number(best)}, {MONITORED[plan.base.monitor][2]} {best.value:.4f}\n"
+        f"best: trial {first_number(best)}, {MONITORS[plan.base.monitor].title} {best.value:.4f}\n"
         f"recipe: {plan.folder / RECIPE_FILE}\n"
         f"train it:  {train_command(plan, run_id=run.run_id, data=stored.path)}"
     )

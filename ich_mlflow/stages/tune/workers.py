@@ -11,7 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.stages.tune.trial import MONITORED, WorkerOptions, work
+from ich_mlflow.models.monitors import MONITORS
+from ich_mlflow.stages.tune.trial import WorkerOptions, work
 from ich_mlflow.system.processes import interrupts_ignored
 from ich_mlflow.system.quiet import printing_to
 from ich_mlflow.tracking.run import Run
@@ -101,7 +102,8 @@ class _Progress:
 
     def __init__(self, search: Search, run: Run, told: WorkerOptions) -> None:
         self._search, self._run = search, run
-        _, self._direction, self._said = MONITORED[told.space.base.monitor]
+        monitor = MONITORS[told.space.base.monitor]
+        self._direction, self._said = monitor.direction, monitor.title
         self._name = f"best/{told.space.base.monitor}"
         self._seen = {trial.number for trial in search.ended()}
         self._bar: Any = tqdm(

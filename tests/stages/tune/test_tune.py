@@ -16,7 +16,6 @@ from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
 from ich_mlflow.stages.common.training_job import Job
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
-from ich_mlflow.stages.tune import trial as trial_module
 from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.trial import Trials
@@ -29,6 +28,7 @@ from tests.printed import check_printed_commands
 SCRIPT = """
 import json, sys
 import mlflow
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.stages.tune.options import TuneOptions
 from tests.factories import TINY
@@ -331,5 +331,5 @@ def test_the_name_of_a_search_follows_what_counts(options):
 
 def test_monitored_figures_are_those_of_an_epoch(trained):
     metrics = mlflow.get_run(trained.run_id).data.metrics
-    for name, _, _ in trial_module.MONITORED.values():
-        assert f"epoch/{name}" in metrics
+    for monitor in MONITORS.values():
+        assert f"epoch/{monitor.figure}" in metrics
