@@ -42,7 +42,7 @@ def _youden(
     )
 
 
-#: Which candidate a rule takes, of their true_positives and false positives [C], and the numbers of positives and negatives.
+#: Which candidate a rule takes, of their true and false positives [C], and the numbers of positives and negatives.
 #: Candidates ascend, so that the first of equals has the lowest threshold.
 _BEST = {MAX_F1: _max_f1, SENSITIVITY_95: _sensitivity_95, YOUDEN: _youden}
 RULES = tuple(_BEST)
