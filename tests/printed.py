@@ -11,7 +11,7 @@ import pytest
 
 from ich_mlflow import cli
 
-_WORD = r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
+_WORD = r"""(?:'[^']*'|"[^"]*"|[^\s'"<])+"""
 _COMMAND = re.compile(
     rf"mlflow (?:run \.(?: -e \w+)?(?: -P {_WORD})*|(?:models serve|ui)(?: --?\w[\w-]* {_WORD})*)"
 )

@@ -131,10 +131,7 @@ class Job:
         )
         self.run.params(versions(), prefix="version")
         self.run.params(
-            {
-                name: getattr(options, name)
-                for name in ("precision", "jit", "deterministic", "missing_labels")
-            },
+            {name: typed(options)[name] for name in ("precision", "jit", "deterministic", "missing_labels")},
             prefix="train",
         )
         self.run.tags({"ich.git_commit": git_commit()})

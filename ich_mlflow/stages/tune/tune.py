@@ -50,7 +50,7 @@ def tune(options: TuneOptions) -> Recipe:
                 run.params({**typed(options), "storage": without_password(options.storage)}, prefix="tune")
                 run.tags({"ich.search": plan.name})
                 search.begin({"run_id": run.run_id, "options": what_counts(options)})
-            stored = open_stored_set(options)
+            stored = open_stored_set(plan.train_options)
             space = _checked(plan, stored, search)
             run.params(space.describe(), prefix="dimension")
             print("\n".join(f"  {name:<18}{text}" for name, text in space.describe().items()))

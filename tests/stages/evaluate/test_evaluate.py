@@ -345,7 +345,7 @@ def test_a_submission_has_the_rows_of_the_sample_in_their_order(trained, tmp_pat
     sample.write_text("ID,Label\n" + "".join(f"{name},0.5\n" for name in names))
     told = {
         "model": trained.serving_uri, "source": "rsna", "data": str(tmp_path), "out": str(tmp_path / "set"),
-        "submission": "true",
+        "submission": True,
     }  # fmt: skip
     assert evaluate(EvaluateOptions(**told)) is None
     run = mlflow.search_runs(
@@ -385,8 +385,8 @@ def test_a_submission_needs_all_five_subtypes(four_classes, tmp_path):
         ({"operating_point": "best"}, "operating_point is 'best'"),
         ({"resamples": 5}, "resamples is 5, expected 100"),
         ({"heat_maps": 17}, "heat_maps is 17"),
-        ({"submission": "true"}, "without source=rsna"),
-        ({"submission": "true", "source": "rsna", "data": "x", "baseline": "y"}, "baseline is 'y'"),
+        ({"submission": True}, "without source=rsna"),
+        ({"submission": True, "source": "rsna", "data": "x", "baseline": "y"}, "baseline is 'y'"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(options, said):

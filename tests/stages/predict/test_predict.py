@@ -229,7 +229,7 @@ def test_spark_says_what_local_says(model, studies, predicted, tmp_path):
     shutil.copytree(studies[0], broken)
     name = sorted(broken.rglob("PHANTOM-0001/ST0001/SE0004/*"))[3]
     name.write_bytes(name.read_bytes()[:-1000])  # its header is whole
-    options = {"input": str(broken), "model": model, "pictures": 0, "dicom": "false"}
+    options = {"input": str(broken), "model": model, "pictures": 0, "dicom": False}
     local = table(predict(PredictOptions(**options, out=str(tmp_path / "local"))))
     spark = table(
         predict(

@@ -78,14 +78,14 @@ def test_every_setting_has_a_folder_of_its_own(tmp_path):
             {"exams": 9},
             {"test_fraction": 0.2},
             {"folds": 5},
-            {"compress": "true"},
-            {"quirks": "true"},
-            {"external": "true"},
+            {"compress": True},
+            {"quirks": True},
+            {"external": True},
             {"source": "rsna", "data": "x"},
         )
     }
     assert len(folders) == 9
-    same = ({}, {"workers": 1}, {"engine": "spark"}, {"strict": "true"}, {"quarantine_limit": 0.5})
+    same = ({}, {"workers": 1}, {"engine": "spark"}, {"strict": True}, {"quarantine_limit": 0.5})
     assert len({stored_set_folder(PreprocessOptions(**changed)) for changed in same}) == 1
 
 
@@ -202,7 +202,7 @@ def test_a_quirky_cohort_is_another_cohort(workspace):
         ({"strict": "maybe"}, "strict is 'maybe', expected true or false"),
         ({"compress": "zip"}, "compress is 'zip', expected true or false"),
         ({"external": "yes"}, "external is 'yes', expected true or false"),
-        ({"external": "true", "folds": 5}, "folds is 5, expected 0 with external=true"),
+        ({"external": True, "folds": 5}, "folds is 5, expected 0 with external=true"),
         ({"quirks": "2"}, "quirks is '2', expected true or false"),
     ],
 )

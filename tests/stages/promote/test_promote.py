@@ -65,7 +65,7 @@ def promoted(run, **said):
     """Promote with an evaluation made once a run, and without a server unless asked for."""
     if run not in _evaluated:
         _evaluated[run] = evaluate(EvaluateOptions(model=training_run(run).model_uri, resamples=200))
-    options = PromoteOptions(**{"run": run, "smoke": "false", "resamples": 200, **said})
+    options = PromoteOptions(**{"run": run, "smoke": False, "resamples": 200, **said})
     return promote_candidate(options, evaluated=_evaluated[run])
 
 
@@ -235,7 +235,7 @@ def test_a_server_that_does_not_start_is_said_with_its_last_line(workspace):
 
 
 def start(folder, run, **told):
-    options = {"run": run, "smoke": "false", "resamples": 100}
+    options = {"run": run, "smoke": False, "resamples": 100}
     about = {"tracking_uri": mlflow.get_tracking_uri(), "options": options, **told}
     root = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -334,7 +334,7 @@ def test_the_command_refuses_with_an_exit_code_of_its_own(runs, monkeypatch, cap
         ({"max_size_mb": 0.0}, "max_size_mb is 0.0, expected above 0"),
         ({"metric": "a b"}, "metric is 'a b'"),
         ({"resamples": 1}, "resamples is 1"),
-        ({"rollback": "true", "run": "0" * 32}, "rollback is 'true', expected false with run="),
+        ({"rollback": True, "run": "0" * 32}, "rollback is true, expected false with run="),
         ({"smoke": "maybe"}, "smoke is 'maybe'"),
     ],
 )

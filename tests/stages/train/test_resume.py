@@ -58,7 +58,7 @@ def test_after_kill_9_the_same_run_goes_on_and_ends_as_an_uninterrupted_one(
     made = mlflow.MlflowClient().create_run("1").info.run_id
     os.environ["MLFLOW_RUN_ID"] = made
     try:
-        output, run_id = _finish(training_process(workspace, uri, {**options, "resume": "true"}))
+        output, run_id = _finish(training_process(workspace, uri, {**options, "resume": True}))
     finally:
         del os.environ["MLFLOW_RUN_ID"]
     assert f"goes on with run {folder.name}" in output
@@ -91,7 +91,7 @@ def test_without_something_to_resume_a_training_begins_and_says_in_what_the_othe
     (other / "training.json").write_text(json.dumps(note))
     (tmp_path / "checkpoints" / "damaged").mkdir()
     (tmp_path / "checkpoints" / "damaged" / "training.json").write_text("{")
-    trained = train(TrainOptions(**{**options, "epochs": "1", "resume": "true"}))
+    trained = train(TrainOptions(**{**options, "epochs": "1", "resume": True}))
     assert "(run abc differs in epochs (9, here 1)), so one begins" in capsys.readouterr().out
     assert trained.run_id != "abc"
     assert other.is_dir()  # it is not ours to remove
@@ -106,7 +106,7 @@ def test_a_training_that_is_still_running_is_not_resumed(workspace, tiny_backbon
                 break
         (first,) = (path.name for path in (tmp_path / "checkpoints").iterdir())
         second = training_process(
-            workspace, uri, {**options, "epochs": "1000", "patience": "1000", "resume": "true"}
+            workspace, uri, {**options, "epochs": "1000", "patience": "1000", "resume": True}
         )
         said = next(line for line in second.stdout if line.startswith("resume:"))
         second.kill()
@@ -178,7 +178,7 @@ def test_a_run_that_nothing_can_go_on_in_is_passed_over_with_its_reason(
     if gone == "finished":
         client.set_terminated(run_id)
     _killed_before_its_first_epoch(options, tmp_path, "f" * 32 if gone == "elsewhere" else run_id)
-    trained = train(TrainOptions(**{**options, "resume": "true"}))
+    trained = train(TrainOptions(**{**options, "resume": True}))
     assert trained.run_id != run_id
     said = {
         "deleted": "was deleted", "elsewhere": "is not in sqlite", "finished": "is finished",
@@ -192,7 +192,7 @@ def test_a_training_that_was_cut_off_before_its_first_epoch_gets_all_that_a_run_
 ):
     run_id = mlflow.MlflowClient().create_run("1").info.run_id
     _killed_before_its_first_epoch(options, tmp_path, run_id)
-    trained = train(TrainOptions(**{**options, "epochs": options["epochs"], "resume": "true"}))
+    trained = train(TrainOptions(**{**options, "epochs": options["epochs"], "resume": True}))
     assert trained.run_id == run_id
     run = mlflow.get_run(run_id)
     assert run.data.params["hp.epochs"] == str(EPOCHS)
@@ -207,7 +207,7 @@ def test_a_training_that_another_process_holds_is_neither_resumed_nor_harmed(
     run_id = mlflow.MlflowClient().create_run("1").info.run_id
     folder = _killed_before_its_first_epoch(options, tmp_path, run_id)
     with locked(folder, "lock"):
-        trained = train(TrainOptions(**{**options, "resume": "true"}))
+        trained = train(TrainOptions(**{**options, "resume": True}))
     assert trained.run_id != run_id
     assert (folder / "training.json").exists()
     assert mlflow.get_run(run_id).info.status == "RUNNING"
@@ -224,7 +224,7 @@ def test_a_checkpoint_that_cannot_be_read_is_said_and_no_weights_are_claimed(
     )
     (folder / "state.npz").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="can't be read") as refusal:
-        train(TrainOptions(**{**options, "resume": "true"}))
+        train(TrainOptions(**{**options, "resume": True}))
     assert "kept" not in str(refusal.value)
     assert not (folder / "best.keras").exists()
 
@@ -237,4 +237,4 @@ def test_another_start_than_the_first_attempts_is_refused(workspace, tiny_backbo
         json.dumps({**note, "start": {"name": "imagenet", "said": "from ImageNet"}})
     )
     with pytest.raises(ModelError, match="began with weights imagenet, now it would be"):
-        train(TrainOptions(**{**options, "resume": "true"}))
+        train(TrainOptions(**{**options, "resume": True}))

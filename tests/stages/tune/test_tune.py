@@ -62,11 +62,11 @@ def options(stored_set, tmp_path):
 def test_the_command_that_trains_the_best_says_all_that_the_trials_went_by():
     told = {
         "fold": "1", "missing_labels": "allow", "epidural_only": "keep", "precision": "mixed_bfloat16", "seed": 3,
-        "weights": "random", "calibration": "none", "operating_point": "youden", "folds": 5, "exams": 9,
+        "weights": "random", "calibration": "none", "operating_point": "youden", "exams": 9,
     }  # fmt: skip
     plan = Plan(TuneOptions(**told, workers=3, dropout="0.1"))
     (words,) = check_printed_commands(train_command(plan, run_id="0" * 32, data=Path("/d/my set")))
-    expected = {f"{name}={value}" for name, value in told.items() if name not in ("folds", "exams")}
+    expected = {f"{name}={value}" for name, value in told.items() if name != "exams"}
     assert {word for word in words if "=" in word} == {f"recipe={'0' * 32}", "data=/d/my set", *expected}
 
 
@@ -124,7 +124,7 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     begun = {run.info.run_id for run in children(parent)}
     assert {run.info.status for run in children(parent)} >= {"FINISHED", "RUNNING"}
 
-    second = start(tmp_path, options | {"train_best": "true"})
+    second = start(tmp_path, options | {"train_best": True})
     said = second.communicate(timeout=300)[0]
     assert second.returncode == 0, said
     assert re.search(r"search s goes on after \d trials", said)
@@ -262,7 +262,7 @@ def test_the_same_name_for_another_search_is_refused(workspace, tiny_backbone, o
     with pytest.raises(OptionError, match=r"begun with another dropout \(0.1, here auto\)"):
         tune(TuneOptions(**options))
     with pytest.raises(OptionError, match="search s is there already"):
-        tune(TuneOptions(**options | {"resume": "false"}))
+        tune(TuneOptions(**options | {"resume": False}))
     search.note(options=trial_options(options), digest="0" * 64)
     with pytest.raises(DataError, match=r"has changed since search s began with it \(digest 000000000000"):
         tune(TuneOptions(**options))
@@ -325,9 +325,9 @@ def test_trials_may_be_shorter_than_the_training_that_follows(options):
 def test_the_name_of_a_search_follows_what_counts(options):
     options |= {"search": "auto"}
     name = Plan(TuneOptions(**options)).name
-    assert Plan(TuneOptions(**options | {"trials": 9, "workers": 4, "train_best": "true"})).name == name
+    assert Plan(TuneOptions(**options | {"trials": 9, "workers": 4, "train_best": True})).name == name
     assert Plan(TuneOptions(**options | {"dropout": "0.1"})).name != name
-    assert Plan(TuneOptions(**options | {"resume": "false"})).name.startswith(f"{name}-")
+    assert Plan(TuneOptions(**options | {"resume": False})).name.startswith(f"{name}-")
 
 
 def test_monitored_figures_are_those_of_an_epoch(trained):
