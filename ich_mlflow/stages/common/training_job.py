@@ -21,6 +21,7 @@ from ich_mlflow.models.slice_cnn.classifier import (
     synchronize_batch_norms,
 )
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
+from ich_mlflow.parameters import typed
 from ich_mlflow.stages.common.stored_sets import data_note, describe
 from ich_mlflow.stages.common.training_data import (
     check_labels,
