@@ -89,6 +89,8 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
             options_of(stage), arguments, program=program or f"python -m entrypoints.{stage}"
         )
         expect_inputs(options)
+        if hasattr(options, "expect_ready"):
+            options.expect_ready()
         with native_stderr_muted():
             run: Any = getattr(importlib.import_module(f"{home}.{stage}"), stage)
         run(options)

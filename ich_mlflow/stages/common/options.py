@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
+from ich_mlflow.errors import OptionError
 from ich_mlflow.evaluation.calibration import METHODS
 from ich_mlflow.evaluation.operating_point import MAX_F1, RULES
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, resolve
@@ -100,6 +101,22 @@ class StoredSetParameters(CohortParameters):
         held_out = self.validation_fraction + self.test_fraction
         expect("test_fraction", self.test_fraction, held_out < 1, "less than 1 with validation_fraction")
         expect("folds", self.folds, not self.external or self.folds == 0, "0 with external=true")
+
+    def expect_ready(self) -> None:
+        """Raise OptionError where the data can't be had as the options stand: seen before anything begins."""
+        source, data = getattr(self, "source", AUTO), getattr(self, "data", AUTO)
+        if data != AUTO:
+            return
+        if source not in (AUTO, PHANTOM):
+            raise OptionError(
+                f"source={source} needs the folder of its files: pass -P data=<folder> (only the phantom source makes "
+                "its own)"
+            )
+        if self.seed in PRETRAINING_SEEDS:
+            raise OptionError(
+                f"seed is {self.seed}: seeds from {PRETRAINING_SEEDS.start} up are those of phantoms that pretraining "
+                "sees; pass -P seed= with a lower one"
+            )
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -217,6 +234,15 @@ class TrainingParameters(_Hyperparameters):
         check_fields(self)
         both = self.jit and self.deterministic
         expect("jit", self.jit, not both, "false with deterministic=true: XLA promises no equal bits")
+
+
+def check_fold(options: Any) -> None:
+    """Raise OptionError for a fold of a set that is made here without it. What a stored set has is seen when opened."""
+    is_stored = options.data != AUTO and getattr(options, "source", AUTO) == AUTO
+    folds = getattr(options, "folds", 0)
+    if options.fold != AUTO and not is_stored:
+        has = f"has {folds} folds, counted from 0" if folds else "has no folds"
+        expect("fold", options.fold, int(options.fold) < folds, f"auto: the set that is made here {has}")
 
 
 def hyperparameters_said(options: Any) -> dict[str, str]:

@@ -13,15 +13,14 @@ from ich_mlflow.dataset.plan import partial_folder
 from ich_mlflow.dataset.quarantine import QUARANTINE
 from ich_mlflow.dataset.split import FOLD, assert_disjoint, split_counts
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.errors import OptionError, QuarantineError
+from ich_mlflow.errors import QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.sources.base import Source
 from ich_mlflow.sources.folder import is_url
-from ich_mlflow.sources.registry import PHANTOM, open_source
-from ich_mlflow.stages.common.options import PRETRAINING_SEEDS
+from ich_mlflow.sources.registry import open_source
 from ich_mlflow.stages.common.stored_sets import (
     DATA_FOLDER,
     counts_text,
@@ -88,16 +87,7 @@ def source_folder(options: PreprocessOptions) -> Path | str:
     """The folder of the source's files; for a phantom source without one, a cohort that is made once."""
     if options.data != AUTO:
         return options.data
-    if options.source != PHANTOM:
-        raise OptionError(
-            f"source={options.source} needs the folder of its files: pass -P data=<folder> (only the phantom "
-            "source makes its own)"
-        )
-    if options.seed in PRETRAINING_SEEDS:
-        raise OptionError(
-            f"seed is {options.seed}: seeds from {PRETRAINING_SEEDS.start} up are those of phantoms that pretraining "
-            "sees; pass -P seed= with a lower one"
-        )
+    options.expect_ready()
     from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 
     cohort = CohortOptions(

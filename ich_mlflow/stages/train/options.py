@@ -6,6 +6,7 @@ from ich_mlflow.parameters import parameter
 from ich_mlflow.stages.common.options import (
     TrainingParameters,
     TrainingSetParameters,
+    check_fold,
     check_hyperparameters,
 )
 
@@ -24,4 +25,5 @@ class TrainOptions(TrainingSetParameters, TrainingParameters):
     def __post_init__(self) -> None:
         TrainingSetParameters.__post_init__(self)
         TrainingParameters.__post_init__(self)
+        check_fold(self)
         check_hyperparameters(self)

@@ -20,6 +20,7 @@ from ich_mlflow.stages.common.options import (
     ANY_PATH,
     CohortParameters,
     TrainingParameters,
+    check_fold,
     check_hyperparameters,
     hyperparameters_said,
 )
@@ -77,6 +78,7 @@ class TuneOptions(CohortParameters, TrainingParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_fold(self)
         check_hyperparameters(self)
         for name, text in hyperparameters_said(self).items():
             if is_dimension(text):

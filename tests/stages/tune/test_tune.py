@@ -64,7 +64,7 @@ def test_the_command_that_trains_the_best_says_all_that_the_trials_went_by():
         "fold": "1", "missing_labels": "allow", "epidural_only": "keep", "precision": "mixed_bfloat16", "seed": 3,
         "weights": "random", "calibration": "none", "operating_point": "youden", "exams": 9,
     }  # fmt: skip
-    plan = Plan(TuneOptions(**told, workers=3, dropout="0.1"))
+    plan = Plan(TuneOptions(**told, data="set", workers=3, dropout="0.1"))
     (words,) = check_printed_commands(train_command(plan, run_id="0" * 32, data=Path("/d/my set")))
     expected = {f"{name}={value}" for name, value in told.items() if name != "exams"}
     assert {word for word in words if "=" in word} == {f"recipe={'0' * 32}", "data=/d/my set", *expected}
