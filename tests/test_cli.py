@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,8 @@ def test_an_unknown_stage_is_refused_with_the_nearest(capsys):
 def test_former_names_and_auto_are_still_taken():
     options = parse(TrainOptions, ["--warmup_epochs", "2", "--epochs", "auto"])
     assert (options.frozen_epochs, options.epochs) == ("2", "auto")
+
+
+def test_an_installed_package_has_the_command():
+    (command,) = entry_points(group="console_scripts", name="ich-mlflow")
+    assert command.load() is main
