@@ -19,7 +19,7 @@ CONNECT_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class InitialWeights:
     """A backbone and where its weights come from: said is one line.
 
     name: imagenet, phantom, random or file:<name>.
@@ -30,9 +30,9 @@ class Start:
     said: str
 
 
-def start_backbone(
+def initial_backbone(
     weights: str, *, image_size: int | None, name: str = "efficientnet-b0", num_slices: int = 1
-) -> Start:
+) -> InitialWeights:
     """Build the backbone of that name and load its weights; with several slices those of the stem are inflated.
 
     weights: `imagenet`; `phantom`, which come with the package; `random`; the path of a .keras, .weights.h5 or .npz
@@ -69,10 +69,10 @@ class _Starter:
             num_slices=num_slices or self.num_slices,
         )
 
-    def random(self, said: str) -> Start:
-        return Start(backbone=self.build(), name="random", said=said)
+    def random(self, said: str) -> InitialWeights:
+        return InitialWeights(backbone=self.build(), name="random", said=said)
 
-    def auto(self) -> Start:
+    def auto(self) -> InitialWeights:
         """ImageNet, else phantom, else random; why not ImageNet is said."""
         try:
             return self._imagenet()
@@ -82,7 +82,7 @@ class _Starter:
             return self.random(f"{reason} {self.title} starts at random; expect little from a small data set")
         return self.phantom(f"{reason} {self.title} starts from this project's phantoms")
 
-    def imagenet(self) -> Start:
+    def imagenet(self) -> InitialWeights:
         try:
             return self._imagenet()
         except ModelError:  # of a file that comes with the package: nothing to fetch
@@ -95,31 +95,33 @@ class _Starter:
                 "whose ImageNet weights come with the package, -P weights=phantom, or -P weights=<path>"
             ) from None
 
-    def _imagenet(self) -> Start:
+    def _imagenet(self) -> InitialWeights:
         if not BACKBONES[self.name].file:
             raise LookupError(f"there are none of {self.title}")
         with _connect_timeout(CONNECT_TIMEOUT_S):
             backbone = self.build(weights="imagenet")
-        return Start(backbone=backbone, name="imagenet", said=f"weights: {self.title} starts from ImageNet")
+        return InitialWeights(
+            backbone=backbone, name="imagenet", said=f"weights: {self.title} starts from ImageNet"
+        )
 
     @property
     def _phantom_path(self) -> Path:
         return shipped_path(f"{self.name}-phantom")
 
-    def phantom(self, said: str = "") -> Start:
+    def phantom(self, said: str = "") -> InitialWeights:
         if not self._phantom_path.exists():
             having = [BACKBONES[name].title for name in BACKBONES if shipped_path(f"{name}-phantom").exists()]
             raise ModelError(
                 f"weights=phantom come with the package for {' and '.join(having) or 'no backbone'}, not for "
                 f"{self.title}: pass -P backbone= accordingly, or -P weights=imagenet"
             )
-        return Start(
+        return InitialWeights(
             backbone=self._read_npz(self._phantom_path),
             name="phantom",
             said=said or f"weights: {self.title} starts from this project's phantoms",
         )
 
-    def from_file(self, path: Path) -> Start:
+    def from_file(self, path: Path) -> InitialWeights:
         if not path.is_file():
             raise ModelError(
                 f"weights file {path} does not exist, expected auto, imagenet, phantom, random, or a .keras, "
@@ -133,7 +135,7 @@ class _Starter:
                 "classifier or backbone that Keras saved as .keras, its weights as .weights.h5, or what pretrain wrote "
                 "as .npz"
             ) from None
-        return Start(
+        return InitialWeights(
             backbone=backbone, name=f"file:{path.name}", said=f"weights: {self.title} starts from {path}"
         )
 

@@ -18,7 +18,7 @@ from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.tune.options import TuneOptions
 from ich_mlflow.stages import reference
-from ich_mlflow.training.initial_weights import start_backbone
+from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.tuning.space import Space
 from ich_mlflow.parameters import parse_dimension
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS
@@ -42,7 +42,7 @@ hu = np.random.default_rng(0).integers(-1000, 1000, size=(2, 256, 256, 3)).astyp
 starts, shapes, maps, seconds = [], [], [], []
 for context in (0, 1):
     began = time.perf_counter()
-    start = start_backbone("auto", image_size=32, name=NAME, num_slices=1 + 2 * context)
+    start = initial_backbone("auto", image_size=32, name=NAME, num_slices=1 + 2 * context)
     model = build_classifier(
         num_labels=5, image_size=32, windows=(BRAIN,), context=context, backbone=start.backbone
     )
@@ -56,7 +56,7 @@ for context in (0, 1):
 dimension = parse_dimension(HYPERPARAMETERS["backbone"], f"efficientnet-b0|{NAME}")
 print(json.dumps({
     "starts": starts, "said": start.said, "shapes": shapes, "maps": maps, "seconds": min(seconds),
-    "imagenet": refused(ModelError, lambda: start_backbone("imagenet", image_size=32, name=NAME)),
+    "imagenet": refused(ModelError, lambda: initial_backbone("imagenet", image_size=32, name=NAME)),
     "unknown": refused(OptionError, lambda: parse(TrainOptions, ["--backbone", "three-convolution"])),
     "pretrain": refused(OptionError, lambda: parse(PretrainOptions, ["--backbone", NAME])),
     "pretrain_help": help_of(PretrainOptions), "train_help": help_of(TrainOptions),

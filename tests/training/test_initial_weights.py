@@ -10,7 +10,7 @@ from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
 from ich_mlflow.models.weights import read_weights, shipped_path, write_weights
 from ich_mlflow.training import initial_weights as weights
-from ich_mlflow.training.initial_weights import start_backbone
+from ich_mlflow.training.initial_weights import initial_backbone
 
 SIZE = 32
 
@@ -28,7 +28,7 @@ def unreachable(monkeypatch):
 
 
 def test_auto_asks_for_the_file_that_keras_publishes(unreachable):
-    start_backbone("auto", image_size=SIZE)
+    initial_backbone("auto", image_size=SIZE)
     assert unreachable == ["https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5"]
 
 
@@ -44,7 +44,7 @@ def phantom_weights(tmp_path, monkeypatch):
 
 
 def test_auto_starts_from_phantoms_where_imagenet_cannot_be_had_and_says_so(unreachable, phantom_weights):
-    start = start_backbone("auto", image_size=SIZE)
+    start = initial_backbone("auto", image_size=SIZE)
     assert start.name == "phantom"
     assert "starts from this project's phantoms" in start.said
     assert "no internet" in start.said
@@ -54,27 +54,27 @@ def test_auto_starts_from_phantoms_where_imagenet_cannot_be_had_and_says_so(unre
 
 def test_auto_starts_at_random_where_there_are_neither(unreachable, phantom_weights):
     (phantom_weights / "efficientnet-b0-phantom.npz").unlink()
-    start = start_backbone("auto", image_size=SIZE)
+    start = initial_backbone("auto", image_size=SIZE)
     assert start.name == "random"
     assert "starts at random" in start.said
     assert "no internet" in start.said
     with pytest.raises(ModelError, match="come with the package for no backbone, not for EfficientNet-B0"):
-        start_backbone("phantom", image_size=SIZE)
+        initial_backbone("phantom", image_size=SIZE)
 
 
 def test_phantom_weights_are_inflated_for_three_slices(phantom_weights):
-    stem = start_backbone("phantom", image_size=SIZE, num_slices=3).backbone.get_layer("stem_conv")
+    stem = initial_backbone("phantom", image_size=SIZE, num_slices=3).backbone.get_layer("stem_conv")
     np.testing.assert_allclose(stem.get_weights()[0], np.full((3, 3, 9, 32), 0.25 / 3), rtol=1e-6)
 
 
 def test_phantom_weights_are_refused_for_a_backbone_that_has_none(phantom_weights):
     with pytest.raises(ModelError, match="for EfficientNet-B0, not for ConvNeXt-Tiny"):
-        start_backbone("phantom", image_size=SIZE, name="convnext-tiny")
+        initial_backbone("phantom", image_size=SIZE, name="convnext-tiny")
 
 
 def test_lite0_has_its_imagenet_weights_without_a_download(unreachable):
     for asked in ("auto", "imagenet"):
-        start = start_backbone(asked, image_size=SIZE, name="efficientnet-lite0")
+        start = initial_backbone(asked, image_size=SIZE, name="efficientnet-lite0")
         assert start.name == "imagenet"
     assert unreachable == []
     shipped = read_weights(shipped_path("efficientnet-lite0-imagenet")).arrays
@@ -84,26 +84,26 @@ def test_lite0_has_its_imagenet_weights_without_a_download(unreachable):
 
 def test_a_file_that_pretrain_wrote_is_a_start(phantom_weights):
     path = phantom_weights / "efficientnet-b0-phantom.npz"
-    start = start_backbone(str(path), image_size=SIZE)
+    start = initial_backbone(str(path), image_size=SIZE)
     assert start.name == "file:efficientnet-b0-phantom.npz"
     assert (start.backbone.get_layer("stem_conv").get_weights()[0] == 0.25).all()
     with pytest.raises(ModelError, match="does not fit ConvNeXt-Tiny"):
-        start_backbone(str(path), image_size=SIZE, name="convnext-tiny")
+        initial_backbone(str(path), image_size=SIZE, name="convnext-tiny")
 
 
 def test_weights_of_b0_are_refused_for_lite0_whose_layers_are_among_b0s(tmp_path):
     path = tmp_path / "b0.npz"
     write_weights(path, build_backbone(image_size=SIZE), {"backbone": "efficientnet-b0"}, half=True)
-    assert start_backbone(str(path), image_size=SIZE).name == "file:b0.npz"
+    assert initial_backbone(str(path), image_size=SIZE).name == "file:b0.npz"
     with pytest.raises(
         ModelError, match="holds weights of efficientnet-b0: pass -P backbone=efficientnet-b0"
     ):
-        start_backbone(str(path), image_size=SIZE, name="efficientnet-lite0")
+        initial_backbone(str(path), image_size=SIZE, name="efficientnet-lite0")
 
 
 def test_a_missing_file_of_the_package_is_not_to_be_fetched_for_keras(phantom_weights):
     with pytest.raises(ModelError, match=r"^.*lite0-imagenet.npz is missing: install ich_mlflow again$"):
-        start_backbone("imagenet", image_size=SIZE, name="efficientnet-lite0")
+        initial_backbone("imagenet", image_size=SIZE, name="efficientnet-lite0")
 
 
 def test_auto_takes_imagenet_where_keras_has_it(monkeypatch):
@@ -114,20 +114,20 @@ def test_auto_takes_imagenet_where_keras_has_it(monkeypatch):
         return build_backbone(**which)
 
     monkeypatch.setattr(weights, "build_backbone", build)
-    assert start_backbone("auto", image_size=SIZE).name == "imagenet"
+    assert initial_backbone("auto", image_size=SIZE).name == "imagenet"
     assert asked == ["imagenet"]
 
 
 def test_imagenet_by_name_fails_where_it_cannot_be_had(unreachable):
     with pytest.raises(ModelError, match="weights=imagenet can't be had"):
-        start_backbone("imagenet", image_size=SIZE)
+        initial_backbone("imagenet", image_size=SIZE)
 
 
 def test_a_classifiers_file_gives_its_backbone(tmp_path):
     keras.utils.set_random_seed(1)
     classifier = build_classifier(num_labels=5, image_size=SIZE, windows=parse_windows("brain"))
     classifier.save(tmp_path / "old.keras")
-    start = start_backbone(str(tmp_path / "old.keras"), image_size=SIZE)
+    start = initial_backbone(str(tmp_path / "old.keras"), image_size=SIZE)
     assert start.name == "file:old.keras"
     for new, old in zip(start.backbone.get_weights(), classifier.layers[3].get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)
@@ -136,16 +136,16 @@ def test_a_classifiers_file_gives_its_backbone(tmp_path):
 def test_a_weights_file_gives_its_backbone(tmp_path):
     backbone = build_backbone(image_size=SIZE)
     backbone.save_weights(tmp_path / "backbone.weights.h5")
-    start = start_backbone(str(tmp_path / "backbone.weights.h5"), image_size=SIZE)
+    start = initial_backbone(str(tmp_path / "backbone.weights.h5"), image_size=SIZE)
     np.testing.assert_array_equal(start.backbone.get_weights()[5], backbone.get_weights()[5])
 
 
 def test_a_missing_or_foreign_file_is_refused_in_one_line(tmp_path):
     with pytest.raises(ModelError, match="does not exist"):
-        start_backbone(str(tmp_path / "none.keras"), image_size=SIZE)
+        initial_backbone(str(tmp_path / "none.keras"), image_size=SIZE)
     (tmp_path / "text.weights.h5").write_text("not weights")
     with pytest.raises(ModelError, match="does not fit") as refusal:
-        start_backbone(str(tmp_path / "text.weights.h5"), image_size=SIZE)
+        initial_backbone(str(tmp_path / "text.weights.h5"), image_size=SIZE)
     assert "\n" not in str(refusal.value)
 
 
@@ -159,7 +159,7 @@ def test_another_backbone_asks_for_its_own_file(monkeypatch):
     for module in ("efficientnet_v2", "convnext"):
         monkeypatch.setattr(f"keras.src.applications.{module}.file_utils.get_file", get_file)
     for name in ("efficientnetv2-b0", "convnext-tiny"):
-        start = start_backbone("auto", image_size=SIZE, name=name)
+        start = initial_backbone("auto", image_size=SIZE, name=name)
         assert start.name == "random"
     assert asked == [BACKBONES[name].file for name in ("efficientnetv2-b0", "convnext-tiny")]
 
@@ -169,7 +169,7 @@ def test_weights_of_one_slice_start_a_backbone_with_context_inflated(tiny_backbo
     alone = build_backbone(image_size=SIZE)
     path = tmp_path / f"alone{suffix}"
     alone.save(path) if suffix == ".keras" else alone.save_weights(path)
-    start = start_backbone(str(path), image_size=SIZE, num_slices=3)
+    start = initial_backbone(str(path), image_size=SIZE, num_slices=3)
     pixels = np.random.default_rng(0).uniform(0, 255, size=(2, SIZE, SIZE, 3)).astype(np.float32)
     np.testing.assert_allclose(
         np.asarray(start.backbone(np.tile(pixels, (1, 1, 1, 3)))), np.asarray(alone(pixels)), atol=1e-4
@@ -179,8 +179,8 @@ def test_weights_of_one_slice_start_a_backbone_with_context_inflated(tiny_backbo
 def test_weights_of_a_classifier_with_context_start_another(tiny_backbone, tmp_path):
     classifier = build_classifier(num_labels=5, image_size=SIZE, windows=parse_windows("brain"), context=1)
     classifier.save(tmp_path / "context.keras")
-    start = start_backbone(str(tmp_path / "context.keras"), image_size=SIZE, num_slices=3)
+    start = initial_backbone(str(tmp_path / "context.keras"), image_size=SIZE, num_slices=3)
     for new, old in zip(start.backbone.get_weights(), classifier.layers[3].get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)
     with pytest.raises(ModelError, match="does not fit"):  # three slices' weights do not fit one
-        start_backbone(str(tmp_path / "context.keras"), image_size=SIZE)
+        initial_backbone(str(tmp_path / "context.keras"), image_size=SIZE)

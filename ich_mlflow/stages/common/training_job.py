@@ -1,4 +1,4 @@
-"""What every training does, in its own run or as a trial of a search: data, start, network, fit."""
+"""What every training does, in its own run or as a trial of a search: data, initial weights, network, fit."""
 
 from dataclasses import asdict, dataclass
 
@@ -43,7 +43,7 @@ from ich_mlflow.training.compute import (
     device_names,
     peak_memory_gib,
 )
-from ich_mlflow.training.initial_weights import Start, start_backbone
+from ich_mlflow.training.initial_weights import InitialWeights, initial_backbone
 from ich_mlflow.training.loop import FitResult, OnEpoch, fit
 from ich_mlflow.training.progress import predict
 
@@ -52,13 +52,13 @@ BEST_FILE = "best.keras"
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a training job leaves: the model as it is served, its start, the fit, and its validation figures.
+    """What a training job leaves: the model as it is served, its initial weights, the fit, and its validation figures.
 
     probabilities: float32 [N, L] of the validation slices, by the model as it is served.
     """
 
     model: keras.Model
-    start: Start
+    initial: InitialWeights
     result: FitResult
     probabilities: np.ndarray
 
@@ -111,8 +111,8 @@ class Job:
         )
         validation = validation_batches(stored, scheme, self.hyperparameters)
         with distribution.scope(), computing_in(options.precision):
-            start = self._start()
-            model = self._model = self._build(start.backbone, batches)
+            initial = self._initial_weights()
+            model = self._model = self._build(initial.backbone, batches)
             if distribution.num_replicas > 1:
                 synchronize_batch_norms(model)
             result = self._fit(model, batches, validation, stored.table["patient_id"].to_numpy()[rows])
@@ -123,7 +123,7 @@ class Job:
             probabilities = predict(model, validation, said="validation in float32")
         # The same network without its optimiser, whose moments are twice its size.
         bare = keras.Model(model.input, model.output, name=model.name)
-        return Fitted(model=bare, start=start, result=result, probabilities=probabilities)
+        return Fitted(model=bare, initial=initial, result=result, probabilities=probabilities)
 
     def _log_told(self) -> None:
         options = self.options
@@ -157,10 +157,10 @@ class Job:
         )
         self.unfinished.note(digest=stored.digest)
 
-    def _start(self) -> Start:
-        """The backbone with its start weights; where a checkpoint brings weights, nothing is fetched."""
+    def _initial_weights(self) -> InitialWeights:
+        """The backbone with its initial weights; where a checkpoint brings weights, nothing is fetched."""
         goes_on = self.unfinished.state_path.exists()
-        start = start_backbone(
+        initial = initial_backbone(
             "random" if goes_on else self.options.weights,
             name=self.hyperparameters.backbone,
             image_size=self.hyperparameters.image_size,
@@ -168,17 +168,17 @@ class Job:
         )
         if goes_on:
             noted = self.unfinished.notes["start"]
-            start = Start(backbone=start.backbone, name=noted["name"], said=noted["said"])
-        print(start.said)
-        began_with = self.unfinished.notes.get("start", {}).get("name", start.name)
-        if began_with != start.name:
+            initial = InitialWeights(backbone=initial.backbone, name=noted["name"], said=noted["said"])
+        print(initial.said)
+        began_with = self.unfinished.notes.get("start", {}).get("name", initial.name)
+        if began_with != initial.name:
             raise ModelError(
-                f"run {self.run.run_id} began with weights {began_with}, now it would be: {start.said}; expected the "
-                "same start: leave out -P resume=true to begin anew"
+                f"run {self.run.run_id} began with weights {began_with}, now it would be: {initial.said}; expected the "
+                "same: leave out -P resume=true to begin anew"
             )
-        self.unfinished.note(start={"name": start.name, "said": start.said})
-        self.run.params({"start": start.name, "said": start.said[:500]}, prefix="weights")
-        return start
+        self.unfinished.note(start={"name": initial.name, "said": initial.said})
+        self.run.params({"start": initial.name, "said": initial.said[:500]}, prefix="weights")
+        return initial
 
     def _build(self, backbone: keras.Model, batches: SliceBatches | None = None) -> keras.Model:
         hyperparameters = self.hyperparameters

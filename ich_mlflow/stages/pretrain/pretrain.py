@@ -26,7 +26,7 @@ from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.pretrain.results import Pretrained, label_aucs
 from ich_mlflow.system.provenance import git_commit, versions
 from ich_mlflow.tracking.run import Run, start_run
-from ich_mlflow.training.initial_weights import start_backbone
+from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.training.pretrain import PretrainSettings
 from ich_mlflow.training.pretrain import pretrain as fit_pretraining
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
@@ -160,7 +160,7 @@ def _network(options: PretrainOptions, *, goes_on: bool) -> tuple[keras.Model, s
         put_weights(backbone, weights.arrays, partly=True)
         said = "weights: starts from the convolutions of EfficientNet-Lite0, of ImageNet"
     else:
-        start = start_backbone(options.weights, name=name, image_size=None)
+        start = initial_backbone(options.weights, name=name, image_size=None)
         backbone, said = start.backbone, start.said
     return build_pretraining(name=name, backbone=backbone), said
 

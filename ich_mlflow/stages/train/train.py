@@ -89,7 +89,7 @@ def open_stored_set(options: TrainOptions) -> StoredSet:
 
 
 def _log_model(job: Job, fitted: Fitted, stored: StoredSet) -> TrainedModel:
-    run, scheme, start = job.run, job.scheme, fitted.start
+    run, scheme, initial = job.run, job.scheme, fitted.initial
     rows = stored.rows("validation")
     chosen = from_validation(
         stored,
@@ -101,7 +101,7 @@ def _log_model(job: Job, fitted: Fitted, stored: StoredSet) -> TrainedModel:
     specification = chosen.specification(
         stored,
         run_id=run.run_id,
-        weights=start.name,
+        weights=initial.name,
         recipe=job.recipe,
         decides_by=job.options.operating_point,
         context=job.hyperparameters.context,
@@ -120,7 +120,7 @@ def _log_model(job: Job, fitted: Fitted, stored: StoredSet) -> TrainedModel:
     run.tags({MODEL_URI_TAG: serving_uri, "ich.keras_model_uri": keras_uri})
     print(results.table().to_string(index=False))
     print(f"run {run.run_id}: serving model {serving_uri}, Keras model {keras_uri}")
-    if start.name == "random":
+    if initial.name == "random":
         print(
             "note: the backbone started at random, so these figures say that the pipeline works, not how well "
             "haemorrhage can be found; pass -P weights=auto, imagenet, phantom or a path"

@@ -28,7 +28,7 @@ from ich_mlflow.system.processes import locked
 from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import tracking_uri
 from ich_mlflow.tracking.run import Run, start_run, why_not_resumable
-from ich_mlflow.training.initial_weights import start_backbone
+from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.tuning.search import Search, first_number
 from ich_mlflow.tuning.space import Space
 from ich_mlflow.tuning.storage import open_storage, without_password
@@ -110,7 +110,7 @@ def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
     dimension = plan.space.dimensions.get("backbone")
     for name in dimension.values if isinstance(dimension, Choice) else (plan.base.backbone,):
         with native_stderr_muted():
-            start = start_backbone(options.weights, name=name, image_size=plan.base.image_size)
+            start = initial_backbone(options.weights, name=name, image_size=plan.base.image_size)
         print(start.said)
     return plan.allowed_by(data)
 

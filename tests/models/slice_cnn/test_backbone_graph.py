@@ -9,7 +9,7 @@ from ich_mlflow.errors import ModelError
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone, inflate, set_weights
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import build_classifier, features_of, frozen_of, head_of
-from ich_mlflow.training.initial_weights import start_backbone
+from ich_mlflow.training.initial_weights import initial_backbone
 
 SIZE = 32
 BUILD = keras.applications.EfficientNetB0
@@ -92,14 +92,14 @@ def test_a_file_of_keras_own_network_starts_ours_and_one_with_other_pixels_is_re
     imagenet, pixels, tmp_path
 ):
     imagenet.save(tmp_path / "keras.keras")
-    start = start_backbone(str(tmp_path / "keras.keras"), image_size=SIZE)
+    start = initial_backbone(str(tmp_path / "keras.keras"), image_size=SIZE)
     expected = np.asarray(imagenet(pixels))
     np.testing.assert_allclose(
         np.asarray(start.backbone(pixels)), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
     )
     BUILD(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3)).save(tmp_path / "other.keras")
     with pytest.raises(ModelError, match="normalises pixels otherwise"):
-        start_backbone(str(tmp_path / "other.keras"), image_size=SIZE)
+        initial_backbone(str(tmp_path / "other.keras"), image_size=SIZE)
 
 
 def test_a_third_of_each_stem_weight_goes_to_each_slice(tiny_backbone):

@@ -27,7 +27,7 @@ from ich_mlflow.stages.pretrain import pretrain as pretrain_module
 from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.pretrain.pretrain import pretrain, pretraining_set
 from ich_mlflow.stages.train.options import TrainOptions
-from ich_mlflow.training.initial_weights import start_backbone
+from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.training.pretraining_batches import windowed
 from tests.factories import TINY_PYRAMID, pretraining_process
 from tests.printed import check_printed_commands
@@ -74,7 +74,7 @@ def test_the_file_says_how_it_was_made_and_starts_a_backbone(pretrained):
     # the lesion head is dropped
     layers = {name.split("/")[0] for name in weights.arrays}
     assert layers == {"stem_conv", *TINY_PYRAMID.taps, "dense", "probabilities"}
-    start = start_backbone(str(path), image_size=32)
+    start = initial_backbone(str(path), image_size=32)
     np.testing.assert_array_equal(start.backbone.get_layer("last").get_weights()[0], weights.arrays["last/0"])
 
 
