@@ -13,6 +13,7 @@ import mlflow
 import pytest
 
 from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
+from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.stages.common.training_job import Job
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
@@ -27,7 +28,6 @@ from ich_mlflow.tuning.storage import open_storage
 SCRIPT = """
 import json, sys
 import mlflow
-from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.stages.tune.options import TuneOptions
 from tests.factories import TINY
