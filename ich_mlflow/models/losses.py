@@ -1,56 +1,87 @@
-"""Losses over labels: probabilities and targets [B, L] to one number. No files, no MLflow."""
+"""Losses, a record each: probabilities and targets [B, L] to one number. Keras is imported where one is made."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-from keras import ops
 
 from ich_mlflow.labels import ANY
 
+if TYPE_CHECKING:
+    import keras
+
 #: Where a label is so rare that its balancing weight would be larger, one slice must not outweigh a batch.
 MAX_POSITIVE_WEIGHT = 20.0
-_EPSILON = 1e-7
 
 
-@keras.saving.register_keras_serializable(package="ich_mlflow")
-class WeightedBinaryCrossentropy(keras.losses.Loss):
-    """Binary cross-entropy, each label weighted, and its positive slices once more.
+@dataclass(frozen=True, kw_only=True)
+class LossData:
+    """What a loss is made for: the labels, the training slices' targets [N, L], and two hyperparameters."""
 
-    sum over labels of label_weight * -(positive_weight * y log p + (1 - y) log(1 - p)), divided by the sum of the
-    label weights; mean over slices. label_smoothing: targets y become y (1 - s) + s / 2.
+    labels: Sequence[str]
+    targets: np.ndarray
+    label_smoothing: float
+    focal_gamma: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """One loss.
+
+    make      for some data, the Keras loss. text: what it is, for --help; '' where the name says it
+    searched  whether a search that says nothing of losses tries it. needs_any: only with the label `any`
     """
 
-    def __init__(
-        self,
-        *,
-        positive_weights: Sequence[float],
-        label_weights: Sequence[float],
-        label_smoothing: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.positive_weights = [float(weight) for weight in positive_weights]
-        self.label_weights = [float(weight) for weight in label_weights]
-        self.label_smoothing = label_smoothing
+    make: "Callable[[LossData], keras.losses.Loss]"
+    text: str = ""
+    searched: bool = True
+    needs_any: bool = False
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        targets = ops.cast(y_true, y_pred.dtype)
-        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
-        p = ops.clip(y_pred, _EPSILON, 1 - _EPSILON)
-        positive = ops.convert_to_tensor(self.positive_weights, dtype=y_pred.dtype)
-        label = ops.convert_to_tensor(self.label_weights, dtype=y_pred.dtype)
-        entropy = -(positive * targets * ops.log(p) + (1 - targets) * ops.log(1 - p))
-        return ops.sum(label * entropy, axis=-1) / sum(self.label_weights)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "positive_weights": self.positive_weights,
-            "label_weights": self.label_weights,
-            "label_smoothing": self.label_smoothing,
-        }
+def _bce(data: LossData) -> "keras.losses.Loss":
+    import keras
+
+    return keras.losses.BinaryCrossentropy(label_smoothing=data.label_smoothing)
+
+
+def _focal(data: LossData) -> "keras.losses.Loss":
+    import keras
+
+    return keras.losses.BinaryFocalCrossentropy(gamma=data.focal_gamma, label_smoothing=data.label_smoothing)
+
+
+def _weighted_bce(data: LossData) -> "keras.losses.Loss":
+    return _weighted(data, positives=positive_weights(data.targets).tolist(), labels=[1.0] * len(data.labels))
+
+
+def _log_loss_rsna(data: LossData) -> "keras.losses.Loss":
+    weights = [2.0 if label == ANY else 1.0 for label in data.labels]
+    return _weighted(data, positives=[1.0] * len(data.labels), labels=weights)
+
+
+def _weighted(data: LossData, *, positives: list[float], labels: list[float]) -> "keras.losses.Loss":
+    from ich_mlflow.models.weighted_crossentropy import WeightedBinaryCrossentropy
+
+    return WeightedBinaryCrossentropy(
+        positive_weights=positives, label_weights=labels, label_smoothing=data.label_smoothing
+    )
+
+
+#: focal: Lin et al., ICCV 2017. log_loss_rsna: RSNA 2019's metric, `any` weighs 2, each subtype 1.
+LOSSES: dict[str, Loss] = {
+    "bce": Loss(make=_bce),
+    "weighted_bce": Loss(make=_weighted_bce, text="positives of a label weigh as its negatives"),
+    "focal": Loss(make=_focal),
+    "log_loss_rsna": Loss(
+        make=_log_loss_rsna, text="any weighs 2; 6 classes", searched=False, needs_any=True
+    ),
+}
+
+
+def losses_text() -> str:
+    """Each loss's name, with what it is in parentheses."""
+    return ", ".join(f"{name} ({one.text})" if one.text else name for name, one in LOSSES.items())
 
 
 def make_loss(
@@ -60,31 +91,16 @@ def make_loss(
     targets: np.ndarray,
     label_smoothing: float = 0.0,
     focal_gamma: float = 2.0,
-) -> keras.losses.Loss:
-    """The loss of that name: bce, weighted_bce, focal or log_loss_rsna.
+) -> "keras.losses.Loss":
+    """The loss of that name in LOSSES.
 
     targets: of the training slices [N, L], 0 or 1; weighted_bce takes its weights from them. focal_gamma: of focal,
-    0 or more (Lin et al., ICCV 2017).
-    log_loss_rsna is RSNA 2019's metric: `any` weighs 2, each subtype 1. Raises ValueError for another name.
+    0 or more. Raises ValueError for another name.
     """
-    ones = [1.0] * len(labels)
-    if name == "bce":
-        return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-    if name == "focal":
-        return keras.losses.BinaryFocalCrossentropy(gamma=focal_gamma, label_smoothing=label_smoothing)
-    if name == "weighted_bce":
-        return WeightedBinaryCrossentropy(
-            positive_weights=positive_weights(targets).tolist(),
-            label_weights=ones,
-            label_smoothing=label_smoothing,
-        )
-    if name == "log_loss_rsna":
-        return WeightedBinaryCrossentropy(
-            positive_weights=ones,
-            label_weights=[2.0 if label == ANY else 1.0 for label in labels],
-            label_smoothing=label_smoothing,
-        )
-    raise ValueError(f"loss is {name!r}, expected bce, weighted_bce, focal or log_loss_rsna")
+    if name not in LOSSES:
+        raise ValueError(f"loss is {name!r}, expected one of {', '.join(LOSSES)}")
+    data = LossData(labels=labels, targets=targets, label_smoothing=label_smoothing, focal_gamma=focal_gamma)
+    return LOSSES[name].make(data)
 
 
 def positive_weights(targets: np.ndarray) -> np.ndarray:

@@ -89,7 +89,7 @@ def test_prior_logits_by_hand():
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="'hinge', expected bce"):
+    with pytest.raises(ValueError, match="'hinge', expected one of bce, weighted_bce"):
         make_loss("hinge", labels=LABELS, targets=TARGETS)
 
 

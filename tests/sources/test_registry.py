@@ -32,6 +32,12 @@ def test_the_table_says_what_the_sources_say_of_their_names_and_labels(tmp_path,
     assert source.overlap
 
 
+def test_phantoms_alone_come_with_a_caveat():
+    caveats = {name: record.caveat for name, record in SOURCES.items() if record.caveat}
+    assert list(caveats) == ["phantom"]
+    assert caveats["phantom"].endswith("Nothing here holds for patients.")
+
+
 def test_only_labels_of_slices_can_be_trained_on():
     assert {"rsna", "ctich", "phantom"} <= set(TRAINABLE)
     assert not {"cq500", "rsna-test"} & set(TRAINABLE)

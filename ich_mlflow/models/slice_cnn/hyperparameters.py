@@ -9,7 +9,8 @@ from typing import Any
 
 from ich_mlflow.ct.window import Window, parse_windows
 from ich_mlflow.errors import OptionError, nearest
-from ich_mlflow.labels import SCHEMES, schemes_text
+from ich_mlflow.labels import ANY, SCHEMES, schemes_text
+from ich_mlflow.models.losses import LOSSES, losses_text
 from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
@@ -129,10 +130,9 @@ class Hyperparameters(_Augmentations):
     )
     loss: str = parameter(
         "bce",
-        "bce, weighted_bce (positives of a label weigh as its negatives), focal, or log_loss_rsna (any weighs 2; 6 "
-        "classes); val_loss is plain cross-entropy whatever the loss",
-        OneOf("bce", "weighted_bce", "focal", "log_loss_rsna"),
-        search=Choice(("bce", "weighted_bce", "focal")),
+        f"{losses_text()}; val_loss is plain cross-entropy whatever the loss",
+        OneOf(*LOSSES),
+        search=Choice(tuple(name for name, one in LOSSES.items() if one.searched)),
     )
     # Below 1 its slope is not finite where a probability is exactly right. Default: Lin et al., ICCV 2017.
     focal_gamma: float = parameter(
@@ -176,7 +176,7 @@ class Hyperparameters(_Augmentations):
     def __post_init__(self) -> None:
         check_fields(self)
         parse_windows(self.windows)
-        fits = self.loss != "log_loss_rsna" or self.num_classes == 6
+        fits = not LOSSES[self.loss].needs_any or ANY in SCHEMES[self.num_classes].labels
         expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
 
     @property

@@ -29,7 +29,6 @@ from tests.printed import check_printed_commands
 SCRIPT = """
 import json, sys
 import mlflow
-from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.stages.tune.options import TuneOptions
 from tests.factories import TINY
