@@ -20,10 +20,10 @@ from ich_mlflow.models.weights import put_weights, read_weights
 from ich_mlflow.options import DemonstrateOptions, PretrainOptions, TrainOptions
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import load_classifier
-from ich_mlflow.stages.demonstrate import demonstrate as demonstrate_module
-from ich_mlflow.stages.pretrain import pretrain as pretrain_module
 from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.demonstrate import demonstrate as demonstrate_module
 from ich_mlflow.stages.demonstrate.demonstrate import demonstrate
+from ich_mlflow.stages.pretrain import pretrain as pretrain_module
 from ich_mlflow.stages.pretrain.pretrain import pretrain_weights, pretraining_set
 from ich_mlflow.training.initial_weights import start_backbone
 from ich_mlflow.training.pretraining_batches import windowed

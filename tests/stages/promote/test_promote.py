@@ -16,9 +16,9 @@ from ich_mlflow.errors import ModelError, OptionError, PromotionError, Promotion
 from ich_mlflow.evaluation.assess import assess
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.options import EvaluateOptions, PromoteOptions
-from ich_mlflow.stages.promote import promote as module
 from ich_mlflow.stages.common.scoring import load_model, score
 from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.promote import promote as module
 from ich_mlflow.stages.promote.promote import command, history_text, promote, rollback
 from ich_mlflow.tracking import lock as lock_module
 from ich_mlflow.tracking.audit import history

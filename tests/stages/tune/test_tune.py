@@ -14,9 +14,9 @@ import pytest
 
 from ich_mlflow.errors import DataError, ModelError, OptionError, TrainingError
 from ich_mlflow.options import TrainOptions, TuneOptions
-from ich_mlflow.stages.tune import trial as trial_module
 from ich_mlflow.stages.common.training_job import Job
 from ich_mlflow.stages.train.train import train
+from ich_mlflow.stages.tune import trial as trial_module
 from ich_mlflow.stages.tune.plan import Plan
 from ich_mlflow.stages.tune.trial import Trials
 from ich_mlflow.stages.tune.tune import _told, tune
