@@ -1,0 +1,7 @@
+"""Two test processes share two cores: a thread each, said before TensorFlow and BLAS are imported."""
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")

@@ -1,4 +1,4 @@
-"""One workspace a session: making MLflow's database and training a network cost seconds each."""
+"""One workspace a test process: making MLflow's database and training a network cost seconds each."""
 
 import os
 import shutil
@@ -21,6 +21,31 @@ from tests.factories import TINY, ArraySource
 
 #: 18 patients; every subtype has three, so that every split gets one of each.
 LABELS = [[int(patient % 6 == subtype) for subtype in range(5)] for patient in range(18)]
+
+#: Files that last longest, longest first. Test processes take files in this order, so that none is left alone with
+#: a long one at the end.
+LONGEST = (
+    "stages/main/test_main.py",
+    "stages/train/test_train.py",
+    "stages/tune/test_tune.py",
+    "stages/promote/test_promote.py",
+    "stages/predict/test_predict.py",
+    "stages/evaluate/test_evaluate.py",
+    "stages/pretrain/test_pretrain.py",
+    "stages/train/test_resume.py",
+    "training/test_initial_weights.py",
+    "training/test_loop_phases.py",
+    "phantom/test_quirks.py",
+    "dataset/test_spark.py",
+    "models/slice_cnn/test_backbone_graph.py",
+    "public_surface/test_runs.py",
+    "public_surface/test_model_of_0_1.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +70,14 @@ def stored_set(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(workspace, stored_set):
-    """The smallest real training run: 32 pixels, two epochs."""
-    return train(
-        TrainOptions(data=str(stored_set.path), image_size="32", epochs="2", batch_size="8", weights="random")
-    )
+    """The smallest training run: a network of two layers, 32 pixels, two epochs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "efficientnet-b0", TINY)
+        return train(
+            TrainOptions(
+                data=str(stored_set.path), image_size="32", epochs="2", batch_size="8", weights="random"
+            )
+        )
 
 
 @pytest.fixture

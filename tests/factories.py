@@ -241,7 +241,7 @@ def tiny_pyramid(*, include_top, weights, input_shape):
 
 _TAPS = ("quarter", "eighth", "sixteenth", "last")
 TINY_PYRAMID = replace(BACKBONES["efficientnet-b0"], build=tiny_pyramid, taps=_TAPS)
-#: A training of the tiny network in a process of its own: options as JSON, then prints the run's id.
+#: Trainings of the tiny network in a process of its own: options as JSON, how often; prints each run's id.
 TRAIN_SCRIPT = """
 import json, sys
 import mlflow
@@ -252,19 +252,24 @@ from tests.factories import TINY
 BACKBONES["efficientnet-b0"] = TINY
 mlflow.set_tracking_uri(sys.argv[1])
 mlflow.set_experiment("tests")
-print("RUN", train(TrainOptions(**json.loads(sys.argv[2]))).run_id, flush=True)
+for _ in range(int(sys.argv[3])):
+    print("RUN", train(TrainOptions(**json.loads(sys.argv[2]))).run_id, flush=True)
 """
 
 
-def training_process(folder: Path, tracking_uri: str, options: dict[str, str]) -> subprocess.Popen[str]:
+def training_process(
+    folder: Path, tracking_uri: str, options: dict[str, str], *, times: int = 1
+) -> subprocess.Popen[str]:
     """Start TRAIN_SCRIPT in that folder; its output comes through stdout."""
-    return _process(TRAIN_SCRIPT, folder, tracking_uri, options)
+    return _process(TRAIN_SCRIPT, folder, tracking_uri, options, str(times))
 
 
-def _process(script: str, folder: Path, tracking_uri: str, options: dict[str, Any]) -> subprocess.Popen[str]:
+def _process(
+    script: str, folder: Path, tracking_uri: str, options: dict[str, Any], *more: str
+) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
-        [sys.executable, "-c", script, tracking_uri, json.dumps(options)],
+        [sys.executable, "-c", script, tracking_uri, json.dumps(options), *more],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from ich_mlflow.stages import reference
 from ich_mlflow.stages.common.stored_sets import DATA_FOLDER
 from ich_mlflow.stages.predict.predict import PHANTOM_STUDIES, PREDICTIONS_FOLDER
 from ich_mlflow.tracking.new_store import SUFFIX
+from tests.conftest import LONGEST
 
 ROOT = Path(__file__).parents[1]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -147,3 +148,7 @@ def test_nothing_is_cited_that_a_reader_of_the_repository_does_not_have():
 
 def test_readme_says_that_this_is_no_medical_device():
     assert "not a medical device" in (ROOT / "README.md").read_text()
+
+
+def test_the_files_that_are_begun_first_are_there():
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []

@@ -35,8 +35,13 @@ def test_a_model_fits_where_requests_and_answers_of_the_champions_do(signatures,
     assert signature_fault(model, replaced) == said
 
 
-def test_the_signature_and_size_are_the_logged_models_own(trained):
+def test_the_signature_is_the_logged_models_own(trained):
     assert signature_fault(trained.serving_uri, trained.serving_uri) == ""
     assert "expected a column dicom" in signature_fault(trained.keras_uri, None)
-    # EfficientNet-B0 twice, as .keras and as .tflite: 4 million weights of 4 bytes each
-    assert 30 < size_mb(trained.serving_uri) < 60
+
+
+def test_the_size_is_that_of_all_files_of_the_model(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "model.tflite").write_bytes(bytes(1_500_000))
+    (tmp_path / "code" / "model.py").write_bytes(bytes(250_000))
+    assert size_mb(tmp_path.as_uri()) == 1.75

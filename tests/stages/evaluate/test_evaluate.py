@@ -18,6 +18,7 @@ from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.report.claim import CLAIM_ITEMS
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common.scoring import score_rows
+from ich_mlflow.stages.evaluate import evaluate as evaluate_module
 from ich_mlflow.stages.evaluate.evaluate import evaluate
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.promote.options import PromoteOptions
@@ -157,7 +158,13 @@ def registry(workspace):
             client.delete_registered_model(model.name)
 
 
-def test_the_card_becomes_the_description_of_the_registered_version(trained, evaluated, registry):
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For evaluations of which no figure is looked at: drawing them is most of their time."""
+    monkeypatch.setattr(evaluate_module, "log_figures", lambda *told, **more: None)
+
+
+def test_the_card_becomes_the_description_of_the_registered_version(trained, evaluated, registry, no_figures):
     card = _artifact(evaluated.run_id, "model_card.md")
     promote_candidate(PromoteOptions(run=trained.run_id, replace=True, smoke=False), evaluated=evaluated)
     version = mlflow.MlflowClient().get_model_version_by_alias("ich-5class", "champion")
@@ -173,7 +180,7 @@ def test_the_card_becomes_the_description_of_the_registered_version(trained, eva
     assert tags["ich.model_uri"] == f"models:/ich-5class/{version.version}"
 
 
-def test_another_operating_point_decides_otherwise_and_ranks_alike(trained, evaluated):
+def test_another_operating_point_decides_otherwise_and_ranks_alike(trained, evaluated, no_figures):
     other = evaluate(
         EvaluateOptions(
             model=trained.serving_uri, operating_point="sensitivity_95", resamples=100, heat_maps=0
@@ -208,7 +215,7 @@ def four_classes(workspace, stored_set):
         )
 
 
-def test_a_baseline_of_another_class_scheme_is_compared_on_shared_labels(trained, four_classes):
+def test_a_baseline_of_another_class_scheme_is_compared_on_shared_labels(trained, four_classes, no_figures):
     found = evaluate(
         EvaluateOptions(
             model=trained.serving_uri, baseline=four_classes.serving_uri, resamples=100, heat_maps=0
@@ -320,13 +327,14 @@ def test_on_phantoms_the_heat_maps_are_scored_against_the_lesions(trained, tmp_p
     positive = dict(zip(SUBTYPES, stored.subtypes.sum(axis=0), strict=True))
     assert dict(zip(table["label"], table["slices"], strict=True)) == {k: v for k, v in positive.items() if v}
     assert table["rate"].between(0, 1).all()
-    # 32 pixels make one place: nearly every point of the head is within half of it
-    assert found.pointing.tolerance == 128
-    assert table["chance"].between(0.5, 1).all()
+    # the network's 8 x 8 places are 32 of the 256 pixels wide: a point within half of one is a hit
+    assert found.pointing.tolerance == 16
+    assert table["chance"].between(0, 0.5).all()
     assert "area of the bleed, third" in set(found.subgroups["grouping"])
     assert "Pointing game" in _artifact(found.run_id, "report.html")
     # the surest are shown beside the choice that the game is played on, and don't count
     monkeypatch.setattr("ich_mlflow.stages.evaluate.heat_maps.MAX_POINTED", 1)
+    monkeypatch.setattr(evaluate_module, "log_figures", lambda *told, **more: None)
     told = {"model": trained.serving_uri, "data": str(tmp_path / "set"), "resamples": 100}
     found = evaluate(EvaluateOptions(**told, heat_maps=16))
     assert (found.pointing.table["slices"] == 1).all()

@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -21,11 +23,12 @@ from ich_mlflow.labels import class_scheme
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.stages.evaluate import evaluate as evaluate_module
+from ich_mlflow.stages.promote import examination
 from ich_mlflow.stages.promote import promote as promote_module
 from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
 from ich_mlflow.tracking.run import start_run
-from tests.factories import ArraySource
+from tests.factories import ArraySource, write_dicom
 
 _BANDS = 8
 #: Half the size of the noise's band among those of the labels.
@@ -97,12 +100,21 @@ def _network(scheme, quality: float) -> keras.Model:
 
 
 def quick(monkeypatch=None) -> None:
-    """Evaluate without pictures: the network has no feature maps, and none is looked at here."""
+    """Evaluate without pictures: the network has no feature maps, and none is looked at here.
+
+    Candidates are tried with a made-up slice: a phantom, of which a whole exam is made first, takes seconds.
+    """
+    change = monkeypatch.setattr if monkeypatch else setattr
     for name in ("log_heat_maps", "log_figures"):
-        if monkeypatch:
-            monkeypatch.setattr(evaluate_module, name, lambda *args, **kwargs: None)
-        else:
-            setattr(evaluate_module, name, lambda *args, **kwargs: None)
+        change(evaluate_module, name, lambda *args, **kwargs: None)
+    change(examination, "phantom_dicom", _made_up_dicom)
+
+
+@cache
+def _made_up_dicom() -> bytes:
+    values = np.random.default_rng(0).integers(0, 1100, size=(512, 512))
+    with tempfile.TemporaryDirectory() as folder:
+        return write_dicom(Path(folder) / "slice.dcm", values).read_bytes()
 
 
 def _dies_after(module, name: str) -> None:

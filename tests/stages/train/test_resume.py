@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import ExitStack
 
 import mlflow
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 from ich_mlflow.errors import DataError, ModelError, TrainingError
 from ich_mlflow.stages.common import training_job as job_module
-from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.common.unfinished import to_resume, what_counts
+from ich_mlflow.stages.train import train as train_module
 from ich_mlflow.stages.train.options import TrainOptions
-from ich_mlflow.stages.train.train import train
+from ich_mlflow.stages.train.train import TrainedModel, train
 from ich_mlflow.system.processes import locked
 from tests.factories import training_process
 
@@ -83,7 +85,7 @@ def test_after_kill_9_the_same_run_goes_on_and_ends_as_an_uninterrupted_one(
 
 
 def test_without_something_to_resume_a_training_begins_and_says_in_what_the_other_differs(
-    workspace, tiny_backbone, options, tmp_path, capsys
+    workspace, training_skipped, options, tmp_path, capsys
 ):
     other = tmp_path / "checkpoints" / "abc"
     other.mkdir(parents=True)
@@ -97,31 +99,34 @@ def test_without_something_to_resume_a_training_begins_and_says_in_what_the_othe
     assert other.is_dir()  # it is not ours to remove
 
 
-def test_a_training_that_is_still_running_is_not_resumed(workspace, tiny_backbone, options, tmp_path):
-    uri = mlflow.get_tracking_uri()
-    running = training_process(workspace, uri, {**options, "epochs": "1000", "patience": "1000"})
-    try:
-        for line in running.stdout:
-            if line.startswith("epoch 1/1000  loss"):
-                break
-        (first,) = (path.name for path in (tmp_path / "checkpoints").iterdir())
-        second = training_process(
-            workspace, uri, {**options, "epochs": "1000", "patience": "1000", "resume": True}
-        )
-        said = next(line for line in second.stdout if line.startswith("resume:"))
-        second.kill()
-        second.wait()
-    finally:
-        running.kill()
-        running.wait()
+def test_a_training_that_is_still_running_is_not_resumed(
+    workspace, tiny_backbone, options, tmp_path, monkeypatch, capsys
+):
+    """Asked for in the middle of it: a lock on a file keeps out this process as it does another."""
+    whole_fit, found = job_module.fit, []
+
+    def fit(*args, on_epoch, **kwargs):
+        def then(epoch, figures):
+            on_epoch(epoch, figures)
+            if epoch == 1:  # after the first checkpoint
+                assert list((tmp_path / "checkpoints").glob("*/state.npz"))
+                with ExitStack() as locks:
+                    found.append(to_resume(TrainOptions(**options, resume=True), locks))
+
+        return whole_fit(*args, on_epoch=then, **kwargs)
+
+    monkeypatch.setattr(job_module, "fit", fit)
+    running = train(TrainOptions(**options))
+    assert found == [None]
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("resume:"))
     assert "so one begins" in said
-    assert first not in said
+    assert running.run_id not in said
 
 
 def test_changed_data_are_not_gone_on_with(workspace, tiny_backbone, options, tmp_path):
-    killed = training_process(workspace, mlflow.get_tracking_uri(), options)
-    _kill_after_epoch(killed, 1)
-    (folder,) = (tmp_path / "checkpoints").iterdir()
+    run_id = mlflow.MlflowClient().create_run("1").info.run_id
+    folder = _killed_before_its_first_epoch(options, tmp_path, run_id)
+    (folder / "state.npz").write_bytes(b"never read")
     note = json.loads((folder / "training.json").read_text())
     (folder / "training.json").write_text(json.dumps({**note, "digest": "0" * 64}))
     with pytest.raises(DataError, match="has changed since run"):
@@ -166,9 +171,21 @@ def _killed_before_its_first_epoch(options, tmp_path, run_id):
     return folder
 
 
+@pytest.fixture
+def training_skipped(monkeypatch):
+    """train() finds or begins its run, and does not train in it: for tests of which run that is."""
+
+    def at_once(job, stored):
+        return TrainedModel(
+            run_id=job.run.run_id, keras_uri="", serving_uri="", stored_path=stored.path, num_classes=5
+        )
+
+    monkeypatch.setattr(train_module, "_train", at_once)
+
+
 @pytest.mark.parametrize("gone", ["deleted", "elsewhere", "finished", "other experiment"])
 def test_a_run_that_nothing_can_go_on_in_is_passed_over_with_its_reason(
-    workspace, tiny_backbone, options, tmp_path, capsys, gone
+    workspace, training_skipped, options, tmp_path, capsys, gone
 ):
     client = mlflow.MlflowClient()
     experiment = client.create_experiment(f"other {tmp_path}") if gone == "other experiment" else "1"
@@ -202,7 +219,7 @@ def test_a_training_that_was_cut_off_before_its_first_epoch_gets_all_that_a_run_
 
 
 def test_a_training_that_another_process_holds_is_neither_resumed_nor_harmed(
-    workspace, tiny_backbone, options, tmp_path
+    workspace, training_skipped, options, tmp_path
 ):
     run_id = mlflow.MlflowClient().create_run("1").info.run_id
     folder = _killed_before_its_first_epoch(options, tmp_path, run_id)
