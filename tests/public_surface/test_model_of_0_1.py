@@ -46,7 +46,7 @@ def moved_model(old_model):
     (keras_file,) = old_model.rglob("classifier.keras")
     with zipfile.ZipFile(keras_file) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    assert b'"module": "ich_mlflow.models.slice_cnn.layers"' in parts["config.json"]
+    assert b'"module": "ich_mlflow.model.layers"' in parts["config.json"]
     parts["config.json"] = parts["config.json"].replace(b'"ich_mlflow.', b'"ich_mlflow.gone.')
     with zipfile.ZipFile(keras_file, "w") as archive:
         for name, part in parts.items():

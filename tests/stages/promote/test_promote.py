@@ -56,6 +56,9 @@ def registry(workspace, monkeypatch):
     yield client
     assert not [model.name for model in client.search_registered_models() if model.name.endswith(".lock")]
     assert len(history()) >= since
+    # tests that come after these in the same process have no champion to be compared with
+    for model in client.search_registered_models():
+        client.delete_registered_model(model.name)
 
 
 _evaluated: dict = {}

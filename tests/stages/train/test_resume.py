@@ -89,7 +89,7 @@ def test_without_something_to_resume_a_training_begins_and_says_in_what_the_othe
 ):
     other = tmp_path / "checkpoints" / "abc"
     other.mkdir(parents=True)
-    note = {"run_id": "abc", "options": {**TrainOptions(**options).__dict__, "epochs": "9"}}
+    note = {"run_id": "abc", "options": {**what_counts(TrainOptions(**options)), "epochs": "9"}}
     (other / "training.json").write_text(json.dumps(note))
     (tmp_path / "checkpoints" / "damaged").mkdir()
     (tmp_path / "checkpoints" / "damaged" / "training.json").write_text("{")
