@@ -1,1 +1,1 @@
-"""Entry points: flags in, one workflow call out."""
+"""Entry points: flags in, one stage run."""

@@ -130,3 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return launch(stage, arguments[1:], program=f"ich-mlflow {stage}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

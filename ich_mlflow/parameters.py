@@ -217,9 +217,15 @@ def check_value(one: "Field[Any]", value: Any) -> None:
     expect(one.name, value, isinstance(value, wanted) and is_flag == (wanted is bool), said)
     check = declared(one).check
     if check is not None and not check.allows(value):
-        known = check.values if isinstance(check, OneOf) else ()
-        suggestion = nearest(str(value), [text_of(other) for other in known])
+        suggestion = nearest(str(value), _names(check))
         expect(one.name, value, False, f"{check}{suggestion}")
+
+
+def _names(check: Check) -> list[str]:
+    """The values that a check names, as text."""
+    if isinstance(check, Either):
+        return [name for one in check.checks for name in _names(one)]
+    return [text_of(value) for value in check.values] if isinstance(check, OneOf) else []
 
 
 def expect(name: str, value: Any, valid: bool, expected: str) -> None:

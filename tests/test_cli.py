@@ -125,6 +125,21 @@ def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
             ["--fold", "5", "--folds", "5"],
             "expected auto: the set that is made here has 5 folds, counted from",
         ),
+        ("train", ["--data", "tests"], "tests is no stored set: make one with mlflow run . -e preprocess"),
+        (
+            "evaluate",
+            ["--data", "MLproject"],
+            "data is 'MLproject', expected the folder of a stored set, not a file",
+        ),
+        ("train", ["--data", "x", "--folds", "3"], "folds is 3, expected 0 beside a stored set (data=x)"),
+        ("tune", ["--data", "x", "--exams", "9"], "exams is 9, expected 60 beside a stored set"),
+        (
+            "train",
+            ["--weights", "nosuch"],
+            "weights is 'nosuch', expected auto, imagenet, phantom or random, or a .keras",
+        ),
+        ("train", ["--dropout", "0.1..0.3"], "expected one value (a range and alternatives are for tune)"),
+        ("train", ["--recipe", "modle-1"], "(did you mean model-1"),
         ("train", ["--source", "rsna"], "source=rsna needs the folder of its files: pass -P data=<folder>"),
         ("preprocess", ["--seed", "4000000000"], "those of phantoms that pretraining sees"),
         ("tune", ["--fold", "1"], "fold is '1', expected auto"),
@@ -134,6 +149,7 @@ def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
     ],
 )
 def test_options_are_checked_before_anything_heavy_is_imported(stage, arguments, said, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     monkeypatch.setitem(sys.modules, f"ich_mlflow.stages.{stage}.{stage}", None)
     assert main([stage, *arguments]) == 1
     error = capsys.readouterr().err

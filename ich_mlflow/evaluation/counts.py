@@ -50,15 +50,15 @@ class LabelRows(Counts):
 
     @classmethod
     def of(cls, targets: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray) -> "LabelRows":
-        """The rows with their counts."""
+        """The rows with their counts, as floats: a product of four counts of a large set is no integer of NumPy's."""
         return cls(
             targets=targets,
             probabilities=probabilities,
             decisions=decisions,
-            num_positive=int(targets.sum()),
-            num_negative=int((~targets).sum()),
-            true_positive=int((targets & decisions).sum()),
-            false_positive=int((~targets & decisions).sum()),
+            num_positive=float(targets.sum()),
+            num_negative=float((~targets).sum()),
+            true_positive=float((targets & decisions).sum()),
+            false_positive=float((~targets & decisions).sum()),
         )
 
 

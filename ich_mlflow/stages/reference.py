@@ -16,7 +16,8 @@ from ich_mlflow.system.whole import write_whole
 PAGE = Path("docs/reference/parameters.md")
 _HEAD = """# Parameters
 
-Made by `make reference` from the code; don't edit it. Say one with `-P name=value`. `auto` means: not said.
+Made by `make reference` from the code; don't edit it. Say one with `mlflow run . -e <stage> -P name=value`, or
+`--name value` of a stage's own command. `auto` means: not said.
 
 Every stage takes the parameters of its table. Train, tune and main also take all hyperparameters.
 """
@@ -27,12 +28,16 @@ def page() -> str:
     parts = [_HEAD, _hyperparameters(), _recipes()]
     for stage in STAGES:
         options = options_of(stage)
-        own = {name: one for name, one in parameters_of(options).items() if name not in HYPERPARAMETERS}
-        if not own.keys() & {"recipe"}:
-            own = parameters_of(options)
+        known = parameters_of(options)
+        # a hyperparameter that the stage takes as all others stands in the table of them
+        own = {name: one for name, one in known.items() if not _is_the_recipes(name, one)}
         first = inspect.cleandoc(options.__doc__ or "").splitlines()[0]
         parts.append(f"## {stage}\n{first}\n\n{_table(own)}")
     return "\n".join(parts)
+
+
+def _is_the_recipes(name: str, one: "Field[Any]") -> bool:
+    return name in HYPERPARAMETERS and declared(one).default_said.startswith("the recipe's")
 
 
 def _hyperparameters() -> str:

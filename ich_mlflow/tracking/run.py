@@ -25,7 +25,7 @@ NOTICE = "Research software, not a medical device."
 
 
 class Run:
-    """What a workflow logs. Metrics that are not estimable are left out by whoever makes the mapping.
+    """What a stage logs. Metrics that are not estimable are left out by whoever makes the mapping.
 
     resumed: whether the run was there before; what it was told then stays, and tables are replaced.
     pictures: PNG of each figure logged, by path. status: what MLflow calls the run where no error ends it.

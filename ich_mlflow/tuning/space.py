@@ -7,13 +7,12 @@ from typing import Any
 import optuna
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS
+from ich_mlflow.models.slice_cnn.augmentation import SCALED
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETER_NAMES, HYPERPARAMETERS, Hyperparameters
 from ich_mlflow.parameters import Choice, Dimension, OnlyWith, Range, declared
 
 #: One dimension for several hyperparameters: a factor of the recipe's strengths of augmentation.
 AUGMENTATION = "augmentation"
-_SCALED = tuple(name for name, one in AUGMENTATIONS.items() if one.is_scaled)
 #: What a hyperparameter needs to mean anything; where it lacks that, it has its default.
 _ONLY_WITH: dict[str, OnlyWith] = {
     name: needs for name, one in HYPERPARAMETERS.items() if (needs := declared(one).only_with) is not None
@@ -60,7 +59,7 @@ class Space:
             for name, dimension in DIMENSIONS.items()
             if name not in fixed and name not in said
         }
-        if any(name in said or name in fixed for name in _SCALED):
+        if any(name in said or name in fixed for name in SCALED):
             kept.pop(AUGMENTATION, None)
         space = cls(base=base, dimensions={**kept, **said})
         idle = [name for name in space.dimensions if not space._can_count(name)]
@@ -103,7 +102,7 @@ class Space:
         """The base with those values of dimensions; what they leave without meaning gets its default."""
         values = dict(values)
         factor = values.pop(AUGMENTATION, 1.0)
-        scaled = {name: getattr(self.base, name) * factor for name in _SCALED if name not in values}
+        scaled = {name: getattr(self.base, name) * factor for name in SCALED if name not in values}
         known = {name: getattr(self.base, name) for name in HYPERPARAMETER_NAMES} | scaled | values
         for name, needs in _ONLY_WITH.items():
             if not needs.holds(known):

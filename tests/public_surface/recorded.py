@@ -28,6 +28,14 @@ def expect(name: str, now: Any) -> None:
     assert json.loads(json.dumps(now)) == read(name), f"recorded/{name}.json"
 
 
+def expect_names(name: str, now: dict[str, list[str]]) -> None:
+    """Fail where a name that was recorded is gone. What has come since, as a metric more, is no fault."""
+    if RECORDS:
+        _write(name, now)
+    gone = {kind: sorted(set(names) - set(now[kind])) for kind, names in read(name).items()}
+    assert not any(gone.values()), f"recorded/{name}.json has also {gone}"
+
+
 def expect_bits(name: str, now: dict[str, list[float]], *, tolerance: float = TOLERANCE) -> None:
     """Fail where a float differs from the recorded one: in any bit on the machine that recorded it, elsewhere by more.
 

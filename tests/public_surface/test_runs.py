@@ -6,7 +6,7 @@ import pytest
 
 from tests.factories import training_process
 from tests.public_surface.adapter import newest_run, probabilities, run_stage
-from tests.public_surface.recorded import expect, expect_bits, floats
+from tests.public_surface.recorded import expect, expect_bits, expect_names, floats
 from tests.stages.promote.contenders import make_set, quick, train_contender
 
 #: A tiny training that sets every hyperparameter that a short one can.
@@ -41,14 +41,14 @@ def names(run):
 
 
 def test_a_train_run_has_the_recorded_tags_and_metrics(trained):
-    expect("train-run", names(mlflow.get_run(trained.run_id)))
+    expect_names("train-run", names(mlflow.get_run(trained.run_id)))
 
 
 def test_an_evaluate_run_has_the_recorded_tags_and_metrics(trained, monkeypatch):
     uri = trained.serving_uri
     ended = run_stage(monkeypatch, "evaluate", model=uri, baseline=uri, resamples=100, heat_maps=1)
     assert ended == 0
-    expect("evaluate-run", names(newest_run("evaluate")))
+    expect_names("evaluate-run", names(newest_run("evaluate")))
 
 
 def test_a_promotion_ends_with_0_a_refusal_with_3_and_both_have_the_recorded_names(

@@ -117,6 +117,10 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
+#: Names of those that the factor `augmentation` of a search scales.
+SCALED = tuple(name for name, one in AUGMENTATIONS.items() if one.is_scaled)
+
+
 def num_draws() -> int:
     """Random numbers that each slice of an epoch brings to its augmentation."""
     return sum(one.num_draws for one in AUGMENTATIONS.values())

@@ -167,7 +167,7 @@ class Hyperparameters(_Augmentations):
     )
     sampling_rate: float = parameter(
         0.0,
-        "with class_balanced, share of an epoch's slices that show each subtype; 0: one part in labels and one",
+        "with class_balanced, share of an epoch's slices that show each subtype; 0: 1 / (subtypes + 1)",
         Between(0, 1, without=(1,)),
         only_with=OnlyWith("sampling", OneOf("class_balanced"), example="class_balanced"),
         search=Range(0.05, 0.3),
@@ -242,4 +242,10 @@ def resolve(
 
 def from_values(values: dict[str, Any]) -> Hyperparameters:
     """The hyperparameters of values by name, as a recipe or a run has them, names of a release before among them."""
-    return Hyperparameters(**{FORMER_NAMES.get(name, name): value for name, value in values.items()})
+    known = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    for name in known:
+        if name not in HYPERPARAMETERS:
+            raise OptionError(
+                f"there is no hyperparameter {name}{nearest(name, HYPERPARAMETERS)}: leave it out"
+            )
+    return Hyperparameters(**known)

@@ -1,10 +1,12 @@
 """Groups of parameters that several stages take. A stage composes those that it needs."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
 from typing import Any
 
-from ich_mlflow.errors import OptionError
+from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.evaluation.calibration import METHODS
 from ich_mlflow.evaluation.operating_point import MAX_F1, RULES
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, resolve
@@ -22,6 +24,7 @@ from ich_mlflow.parameters import (
     from_text,
     is_dimension,
     parameter,
+    parameters_of,
     text_of,
 )
 from ich_mlflow.sources.registry import PHANTOM, TRAINABLE
@@ -35,6 +38,7 @@ ENGINES = ("local", "spark")
 ANY_PATH = r"(?s)(?!auto$).+"
 MODEL_TEXT = "ich-5class@champion, models:/<name>/<version> or runs:/<run id>/serving"
 
+WEIGHTS_FILE = Matching(r"(?s).+\.(keras|h5|npz)", "a .keras, .weights.h5 or .npz file")
 SEED = Between(0, 2**32 - 1)
 SHARE = Between(0, 1, without=(0, 1))
 AUTO_OR_RULE = OneOf(AUTO, *RULES)
@@ -148,6 +152,14 @@ class TrainingSetParameters(StoredSetParameters):
             not self.external,
             "false: all of external data is in the test split, and nothing is left to train on (evaluate takes it)",
         )
+        if self.source == AUTO and self.data != AUTO:
+            expect_unsaid(self, parameters_of(StoredSetParameters).keys() - {"seed", "workers"})
+
+    def expect_ready(self) -> None:
+        """As StoredSetParameters, and for data that are no stored set."""
+        super().expect_ready()
+        if self.source == AUTO:
+            expect_stored_set(self.data)
 
 
 #: A hyperparameter as it is typed: its value, or for a search several; auto: the recipe's.
@@ -195,6 +207,7 @@ class TrainingParameters(_Hyperparameters):
         AUTO,
         "initial weights of the backbone: imagenet, phantom (come with the package), random, or a .keras, .weights.h5 "
         "or .npz file; auto: imagenet where it can be had, else phantom",
+        Either((OneOf(AUTO, "imagenet", "phantom", "random"), WEIGHTS_FILE)),
         reads=r"(?s).+\.(keras|h5|npz)",
     )
     epidural_only: str = parameter(
@@ -236,6 +249,30 @@ class TrainingParameters(_Hyperparameters):
         expect("jit", self.jit, not both, "false with deterministic=true: XLA promises no equal bits")
 
 
+def expect_unsaid(options: Any, names: Iterable[str]) -> None:
+    """Raise OptionError where one of those parameters, which make a stored set, was said beside one that is made."""
+    for name, one in parameters_of(options).items():
+        if name in names:
+            unsaid = getattr(options, name) == one.default
+            expect(
+                name,
+                getattr(options, name),
+                unsaid,
+                f"{text_of(one.default)} beside a stored set (data={options.data})",
+            )
+
+
+def expect_stored_set(data: str) -> None:
+    """Raise an IchError where `data`, which may be auto or a URL, is a file, or a folder of other things."""
+    from ich_mlflow.stages.common.stored_sets import no_stored_set
+
+    if data == AUTO or "://" in data:
+        return
+    expect("data", data, not Path(data).is_file(), "the folder of a stored set, not a file")
+    if Path(data).is_dir() and (why := no_stored_set(Path(data))):
+        raise DataError(why)
+
+
 def check_fold(options: Any) -> None:
     """Raise OptionError for a fold of a set that is made here without it. What a stored set has is seen when opened."""
     is_stored = options.data != AUTO and getattr(options, "source", AUTO) == AUTO
@@ -251,11 +288,16 @@ def hyperparameters_said(options: Any) -> dict[str, str]:
     return {name: text for name, text in said.items() if text != AUTO}
 
 
-def check_hyperparameters(options: Any) -> None:
+def check_hyperparameters(options: Any, *, several: bool = False) -> None:
     """Raise OptionError for a hyperparameter that is none, or that contradicts a recipe of the project's.
 
-    Of a recipe of the user's own each value is checked alone: what it holds is read later.
+    Of a recipe of the user's own each value is checked alone: what it holds is read later. several: whether a range or
+    alternatives may stand for a value, as in a search.
     """
+    for name, text in hyperparameters_said(options).items():
+        expect(
+            name, text, several or not is_dimension(text), "one value (a range and alternatives are for tune)"
+        )
     values = {
         name: from_text(HYPERPARAMETERS[name], text)
         for name, text in hyperparameters_said(options).items()

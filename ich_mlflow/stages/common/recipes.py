@@ -51,9 +51,9 @@ class Recipe:
             )
         except OptionError as error:
             raise OptionError(f"{said}: {error}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise OptionError(
-                f"{said} is no recipe ({error!r}): expected JSON with name and hyperparameters, as tune writes it"
+                f"{said} is no recipe: expected a JSON object with name and hyperparameters, as tune writes it"
             ) from None
 
 

@@ -4,13 +4,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import SPLITS
-from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.labels import ANY, SUBTYPES
 
 #: Cohorts and stored sets that the user gave no place are made here, under the current folder.
 DATA_FOLDER = Path("data")
 PREVIEW_SLICES = 24
+
+
+def no_stored_set(folder: Path) -> str:
+    """Why a folder that was named as one is no stored set, and what makes one; '' where it is."""
+    if is_stored_set(folder):
+        return ""
+    return (
+        f"{folder} is no stored set: make one with {next_command('preprocess')}, or say what the folder holds with "
+        "-P source=rsna or -P source=ctich"
+    )
 
 
 def describe(stored: StoredSet) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ich_mlflow.evaluation.operating_point import RULES
 from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, expect, parameter
 from ich_mlflow.sources.registry import LABELLED, SOURCES
-from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, MODEL_TEXT, RESAMPLES
+from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, MODEL_TEXT, RESAMPLES, expect_stored_set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +67,8 @@ class EvaluateOptions:
         expect("submission", self.submission, scored, "false without source=rsna")
         alone = not self.submission or self.baseline == AUTO
         expect("baseline", self.baseline, alone, "auto with submission=true")
+
+    def expect_ready(self) -> None:
+        """Raise where `data` is no stored set."""
+        if self.source == AUTO:
+            expect_stored_set(self.data)

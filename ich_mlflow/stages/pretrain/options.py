@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ich_mlflow.models.slice_cnn.backbones import pretrainable
-from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, expect, parameter
-from ich_mlflow.stages.common.options import PRETRAINING_SEED, PRETRAINING_SEEDS
+from ich_mlflow.parameters import Between, Either, OneOf, check_fields, expect, parameter
+from ich_mlflow.stages.common.options import PRETRAINING_SEED, PRETRAINING_SEEDS, WEIGHTS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,10 +15,12 @@ class PretrainOptions:
     """
 
     backbone: str = parameter("efficientnet-b0", " or ".join(pretrainable()), OneOf(*pretrainable()))
+    # auto and phantom are none of them: what the package comes with would be made from itself.
     weights: str = parameter(
         "lite0",
         "what pretraining itself begins with: lite0 (the convolutions of EfficientNet-Lite0, of ImageNet, which come "
         "with the package), imagenet, random, or a .keras, .weights.h5 or .npz file",
+        Either((OneOf("lite0", "imagenet", "random"), WEIGHTS_FILE)),
         reads=r"(?s).+\.(keras|h5|npz)",
     )
     exams: int = parameter(2000, "phantom exams", Between(40, 100_000))
@@ -43,9 +45,6 @@ class PretrainOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        # auto may end at the phantom weights, too: what the package comes with would be made from itself.
-        taught = self.weights in ("phantom", AUTO)
-        expect("weights", self.weights, not taught, "lite0, imagenet, random or a file")
         sizes = self.image_sizes.split(",")
         valid = all(size.isdecimal() and int(size) % 32 == 0 and 32 <= int(size) <= 512 for size in sizes)
         # Keras takes the shape of all batches from the first two.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.parameters import AUTO, Between, Matching, OneOf, check_fields, expect, parameter
-from ich_mlflow.stages.common.options import ANY_PATH, RESAMPLES
+from ich_mlflow.stages.common.options import ANY_PATH, RESAMPLES, expect_stored_set
 
 _MARGIN = Between(0, 1)
 _LIMIT = Between(0, 1e9, without=(0, 1e9))
@@ -76,3 +76,7 @@ class PromoteOptions:
         check_fields(self)
         alone = not (self.rollback and (self.history or self.run != AUTO))
         expect("rollback", self.rollback, alone, "false with run= or history=true")
+
+    def expect_ready(self) -> None:
+        """Raise where `data` is no stored set."""
+        expect_stored_set(self.data)

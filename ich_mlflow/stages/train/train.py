@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ich_mlflow.commands import next_command
-from ich_mlflow.dataset.store import StoredSet, is_stored_set
+from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, TrainingError
 from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.parameters import AUTO, taken_from
@@ -16,7 +15,7 @@ from ich_mlflow.sources.registry import PHANTOM
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
 from ich_mlflow.stages.common.results import log_confusion, log_metrics
 from ich_mlflow.stages.common.specification import FromValidation, from_validation
-from ich_mlflow.stages.common.stored_sets import data_note, preview_rows
+from ich_mlflow.stages.common.stored_sets import data_note, no_stored_set, preview_rows
 from ich_mlflow.stages.common.training_job import Fitted, Job, log_history
 from ich_mlflow.stages.common.unfinished import begin, to_resume
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
@@ -78,11 +77,8 @@ def _train(job: Job, stored: StoredSet) -> TrainedModel:
 def open_stored_set(options: TrainOptions) -> StoredSet:
     """The stored set to train on; where the options name a source, preprocess makes it in a child run."""
     if options.source == AUTO and options.data != AUTO:
-        if Path(options.data).is_dir() and not is_stored_set(Path(options.data)):
-            raise DataError(
-                f"{options.data} is no stored set: make one with {next_command('preprocess')}, or say what "
-                "the folder holds with -P source=rsna or -P source=ctich"
-            )
+        if Path(options.data).is_dir() and (why := no_stored_set(Path(options.data))):
+            raise DataError(why)
         return StoredSet.open(Path(options.data))
     source = PHANTOM if options.source == AUTO else options.source
     return preprocess(taken_from(options, PreprocessOptions, source=source), nested=True)

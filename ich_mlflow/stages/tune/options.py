@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ich_mlflow.models.monitors import MONITORS
+from ich_mlflow.models.slice_cnn.augmentation import SCALED
 from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS
 from ich_mlflow.parameters import (
     AUTO,
@@ -22,6 +23,8 @@ from ich_mlflow.stages.common.options import (
     TrainingParameters,
     check_fold,
     check_hyperparameters,
+    expect_stored_set,
+    expect_unsaid,
     hyperparameters_said,
 )
 
@@ -60,7 +63,7 @@ class TuneOptions(CohortParameters, TrainingParameters):
     )
     augmentation: str = parameter(
         AUTO,
-        "factor of the recipe's rotation, shift and zoom, as 0..2",
+        f"factor of the recipe's {', '.join(SCALED)}, as 0..2",
         default_said="0..2, unless one of them is said",
     )
     trial_epochs: str = parameter(
@@ -78,8 +81,10 @@ class TuneOptions(CohortParameters, TrainingParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.data != AUTO:
+            expect_unsaid(self, ("exams", "bleeds"))
         check_fold(self)
-        check_hyperparameters(self)
+        check_hyperparameters(self, several=True)
         for name, text in hyperparameters_said(self).items():
             if is_dimension(text):
                 for end in parse_dimension(HYPERPARAMETERS[name], text).ends:
@@ -89,6 +94,10 @@ class TuneOptions(CohortParameters, TrainingParameters):
             parse_dimension(factor, self.augmentation) if is_dimension(self.augmentation) else from_text(
                 factor, self.augmentation
             )
+
+    def expect_ready(self) -> None:
+        """Raise where `data` is no stored set."""
+        expect_stored_set(self.data)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ich_mlflow.tracking.new_store import made_by_one
+from ich_mlflow_plugin.new_store import made_by_one
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,20 +1,15 @@
 """The SQLite file that MLflow keeps runs in, made by one process: MLflow itself lets two at once break each other."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import wrapt
-from sqlalchemy.engine import make_url
-
-from ich_mlflow.errors import DataError
-from ich_mlflow.system.processes import locked
+from filelock import FileLock
 
 #: Of the lock's name, beside the file: `mlflow.db-lock` while it is made.
 SUFFIX = "-lock"
-_LOOK_S = 0.1
 
 
 @contextmanager
@@ -31,7 +26,8 @@ def made_by_one(store_uri: str) -> Iterator[None]:
     with ExitStack() as held:
         with suppress(OSError):  # a folder that can't be written: MLflow says so
             file.parent.mkdir(parents=True, exist_ok=True)
-            _wait_for(file, held)
+            # Waits for who makes it. A soft lock would outlive its process.
+            held.enter_context(FileLock(_lock_of(file), fallback_to_soft=False))
         yield
         with suppress(OSError):  # Windows removes no file that another process waits for
             _lock_of(file).unlink()
@@ -47,15 +43,6 @@ def lock_new_stores(store_module: Any) -> None:
     wrapt.wrap_function_wrapper(store_module, "SqlAlchemyStore.__init__", opened)
 
 
-def _wait_for(file: Path, held: ExitStack) -> None:
-    while True:
-        try:
-            held.enter_context(locked(file.parent, _lock_of(file).name))
-            return
-        except DataError:  # another process makes it
-            time.sleep(_LOOK_S)
-
-
 def _lock_of(file: Path) -> Path:
     return file.with_name(file.name + SUFFIX)
 
@@ -64,5 +51,7 @@ def _sqlite_file(store_uri: str) -> Path | None:
     """The file of a `sqlite:` URI; None of another, or of a database in memory."""
     if not store_uri.startswith("sqlite:"):
         return None
+    from sqlalchemy.engine import make_url  # where used: MLflow loads this module with itself
+
     name = make_url(store_uri).database
     return Path(name) if name and name != ":memory:" and not name.startswith("file:") else None

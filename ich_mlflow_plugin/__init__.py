@@ -5,7 +5,7 @@ conda.yaml is the one environment file that every env manager of MLflow can use,
 `mlflow run .` insists on conda. For this project only, where no env manager was named and no conda is to be
 found, the run goes on in the environment that mlflow itself runs in, and says so.
 
-It is no part of the package `ich_mlflow`, and imports nothing of it: MLflow loads this module in every process, also in
+It is no part of the package `ich_mlflow`, and imports nothing of it: MLflow loads it in every process, also in
 the one that serves a model version, and there `ich_mlflow` must be the version's own copy of the code, and not the one
 that is installed (docs/decisions/0012-models-of-other-versions.md).
 """
@@ -19,7 +19,7 @@ from typing import Any
 import wrapt
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
-from ich_mlflow.tracking.new_store import lock_new_stores
+from ich_mlflow_plugin.new_store import lock_new_stores
 
 PROJECT_NAME = "ich_mlflow"
 #: Opens the experiment in the UI as model training rather than as GenAI.
