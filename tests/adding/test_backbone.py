@@ -87,7 +87,7 @@ def test_without_imagenet_weights_it_starts_at_random_and_says_so(told):
 
 
 def test_the_flag_takes_it_and_help_and_reference_list_it(told):
-    assert "convnext-tiny or three-convolutions (default:" in told["train_help"]
+    assert "three-convolutions, efficientnet-b0, " in told["train_help"]
     assert told["unknown"].endswith("(did you mean three-convolutions?): pass -P backbone=…")
     row = next(line for line in told["page"].splitlines() if line.startswith("| `backbone` |"))
     assert "convnext-tiny or three-convolutions |" in row
