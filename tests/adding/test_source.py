@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_on_the_quarantine_list_with_its_reason(told):
 def test_train_and_evaluate_take_it_and_the_reference_lists_it(told):
     assert told["trained_on"] == ["arrays", "arrays"]
     assert "arrays, rsna, ctich, phantom, cq500 or rsna-test" in told["page"]
-    assert "auto, rsna, ctich, phantom or arrays (those with a label a slice)" in told["page"]
+    assert "auto, arrays, rsna, ctich or phantom (those with a label a slice)" in told["page"]
 
 
 def test_with_labels_of_studies_it_can_be_evaluated_on_but_not_trained_on(copy, told):
