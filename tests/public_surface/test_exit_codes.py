@@ -24,6 +24,6 @@ def test_ctrl_c_ends_with_130(tmp_path):
         assert time.monotonic() < deadline, "no cohort was begun"
         time.sleep(0.1)
     preprocess.send_signal(signal.SIGINT)
-    _, errors = preprocess.communicate(timeout=60)
+    _, errors = preprocess.communicate(timeout=180)
     assert preprocess.returncode == 130, errors
     assert errors.splitlines()[-1] == "stopped"

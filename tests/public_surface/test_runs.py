@@ -4,6 +4,7 @@ import mlflow
 import numpy as np
 import pytest
 
+from tests import THREADS
 from tests.factories import training_process
 from tests.public_surface.adapter import newest_run, probabilities, run_stage
 from tests.public_surface.recorded import expect, expect_bits, expect_names, floats
@@ -69,7 +70,9 @@ def test_a_promotion_ends_with_0_a_refusal_with_3_and_both_have_the_recorded_nam
     expect("promote-run", now)
 
 
-def test_a_deterministic_training_gives_the_bits_that_it_gave(workspace, bands):
+def test_a_deterministic_training_gives_the_bits_that_it_gave(workspace, bands, monkeypatch):
+    for name in THREADS:  # recorded with as many as there are cores
+        monkeypatch.delenv(name, raising=False)
     process = training_process(workspace, mlflow.get_tracking_uri(), {**SETTING, "data": str(bands.path)})
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from ich_mlflow.serving import smoke
+from ich_mlflow.serving import smoke_test as smoke
 
 PARENT = (
     "import subprocess, sys, time\n"
