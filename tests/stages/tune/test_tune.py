@@ -116,7 +116,7 @@ def test_a_search_killed_with_all_its_processes_goes_on_without_losing_or_doubli
     assert re.search(r"search s goes on after \d trials", said)
     runs = children(parent)
     assert len({run.data.tags["ich.trial"] for run in runs}) == len(runs) == 4
-    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.info.status for run in runs} == {"FINISHED"}, [run.data.tags.get("ich.error") for run in runs]
     assert begun <= {run.info.run_id for run in runs}
     assert all(sorted(epochs_of(run)) == list(range(12)) for run in runs)
     assert mlflow.get_run(parent).info.status == "FINISHED"
