@@ -50,7 +50,7 @@ def test_the_tables_labels_are_the_area_rule_on_the_masks(cohort):
 
 def test_masks_of_odd_sizes_lie_on_the_pixels_as_written(tmp_path):
     options = CohortOptions(exams=19, exam_rate=1.0, rows=64, quirks=True)
-    cohort = write_cohort(tmp_path / "cohort", options, progress=False)
+    cohort = write_cohort(tmp_path / "cohort", options, workers=1, progress=False)
     compared = set()
     for number in range(11, 19):
         exam = make_exam(options, number)

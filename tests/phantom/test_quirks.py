@@ -12,17 +12,20 @@ from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.phantom.exam import make_exam
 from ich_mlflow.sources.phantom import PhantomSource
 
-#: Every kind six times over, and one of each fault.
-OPTIONS = CohortOptions(exams=200, exam_rate=0.3, rows=64, quirks=True)
+#: Every kind twice over, and one of each fault.
+OPTIONS = CohortOptions(exams=2 * len(quirks.KINDS), exam_rate=0.3, rows=64, quirks=True)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """(cohort folder, stored set) of 200 exams with every quirk."""
+    """(cohort folder, stored set) of exams with every quirk."""
     folder = tmp_path_factory.mktemp("quirks")
-    cohort = write_cohort(folder / "cohort", OPTIONS, progress=False)
+    cohort = write_cohort(folder / "cohort", OPTIONS, workers=1, progress=False)
     return cohort, build_stored_set(
-        PhantomSource(str(cohort)), folder / "set", BuildOptions(seed=0), progress=False
+        PhantomSource(str(cohort)),
+        folder / "set",
+        BuildOptions(seed=0, workers=1, quarantine_limit=0.02),
+        progress=False,
     )
 
 
@@ -76,7 +79,7 @@ def test_repeated_positions_and_repeated_rows_are_counted(built):
 def test_labels_are_those_of_the_exams(built):
     _, stored = built
     table = stored.table.set_index("sop_uid")
-    for number in (0, 40, 199):
+    for number in (0, 40, OPTIONS.exams - 1):
         exam = make_exam(OPTIONS, number)
         for uid, subtypes in zip(exam.sop_uids, exam.subtypes, strict=True):
             if uid in table.index:
@@ -103,7 +106,7 @@ def test_odd_sizes_are_scaled_with_the_exam_and_framed_with_padding(shape, expec
 def test_nothing_but_the_list_says_what_is_wrong_with_files(tmp_path, capfd):
     """No warning of pydicom or a decoder reaches the terminal, from this process or others."""
     small = CohortOptions(exams=3, exam_rate=0.3, rows=64, quirks=True)
-    source = PhantomSource(str(write_cohort(tmp_path / "cohort", small, progress=False)))
+    source = PhantomSource(str(write_cohort(tmp_path / "cohort", small, workers=1, progress=False)))
     capfd.readouterr()
     for workers in (1, 2):
         options = BuildOptions(seed=0, quarantine_limit=1, workers=workers)

@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -32,12 +34,20 @@ def test_auto_asks_for_the_file_that_keras_publishes(unreachable):
     assert unreachable == ["https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5"]
 
 
-@pytest.fixture
-def phantom_weights(tmp_path, monkeypatch):
-    """A folder of shipped weights with those of B0, all 0.25."""
+@pytest.fixture(scope="module")
+def weights_of_b0(tmp_path_factory):
+    """A file of weights of B0, all 0.25."""
     backbone = build_backbone(image_size=SIZE)
     backbone.set_weights([np.full(weight.shape, 0.25, np.float32) for weight in backbone.get_weights()])
-    write_weights(tmp_path / "efficientnet-b0-phantom.npz", backbone, {"start": "phantom"}, half=True)
+    path = tmp_path_factory.mktemp("weights") / "b0.npz"
+    write_weights(path, backbone, {"start": "phantom"}, half=True)
+    return path
+
+
+@pytest.fixture
+def phantom_weights(weights_of_b0, tmp_path, monkeypatch):
+    """A folder of shipped weights with those of B0, all 0.25."""
+    shutil.copy(weights_of_b0, tmp_path / "efficientnet-b0-phantom.npz")
     for place in (weights, weights_module):
         monkeypatch.setattr(place, "shipped_path", lambda name: tmp_path / f"{name}.npz")
     return tmp_path
@@ -123,7 +133,7 @@ def test_imagenet_by_name_fails_where_it_cannot_be_had(unreachable):
         initial_backbone("imagenet", image_size=SIZE)
 
 
-def test_a_classifiers_file_gives_its_backbone(tmp_path):
+def test_a_classifiers_file_gives_its_backbone(tiny_backbone, tmp_path):
     keras.utils.set_random_seed(1)
     classifier = build_classifier(num_labels=5, image_size=SIZE, windows=parse_windows("brain"))
     classifier.save(tmp_path / "old.keras")
@@ -133,7 +143,7 @@ def test_a_classifiers_file_gives_its_backbone(tmp_path):
         np.testing.assert_array_equal(new, old)
 
 
-def test_a_weights_file_gives_its_backbone(tmp_path):
+def test_a_weights_file_gives_its_backbone(tiny_backbone, tmp_path):
     backbone = build_backbone(image_size=SIZE)
     backbone.save_weights(tmp_path / "backbone.weights.h5")
     start = initial_backbone(str(tmp_path / "backbone.weights.h5"), image_size=SIZE)

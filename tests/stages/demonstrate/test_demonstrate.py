@@ -20,8 +20,8 @@ from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
 
 @pytest.fixture(scope="module")
 def exams():
-    """Three exams of 512 rows, as a scanner gives them, every subtype often."""
-    return [make_exam(ExamOptions(seed=11, exam_rate=0.5), number) for number in range(3)]
+    """Three exams of 256 rows, every subtype often."""
+    return [make_exam(ExamOptions(seed=11, exam_rate=0.5, rows=256), number) for number in range(3)]
 
 
 def test_the_demonstration_model_finds_the_blood_of_unseen_phantoms(workspace, exams):

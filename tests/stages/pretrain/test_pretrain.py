@@ -29,7 +29,7 @@ from ich_mlflow.stages.pretrain.pretrain import pretrain, pretraining_set
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.training.pretraining_batches import windowed
-from tests.factories import TINY_PYRAMID, pretraining_process
+from tests.factories import SMALL_ROWS, TINY_PYRAMID, pretraining_process
 from tests.printed import check_printed_commands
 
 EPOCHS = 3
@@ -46,17 +46,16 @@ OPTIONS = {
 @pytest.fixture(autouse=True)
 def tiny_pyramid(monkeypatch):
     monkeypatch.setitem(BACKBONES, "efficientnet-b0", TINY_PYRAMID)
+    monkeypatch.setattr(pretrain_module, "ROWS", SMALL_ROWS)
 
 
 @pytest.fixture(scope="module")
 def pretrained(workspace):
-    """The file of weights of a pretraining of 40 exams, and its run."""
-    before = BACKBONES["efficientnet-b0"]
-    BACKBONES["efficientnet-b0"] = TINY_PYRAMID
-    try:
+    """The file of weights of a pretraining of 40 small exams, and its run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "efficientnet-b0", TINY_PYRAMID)
+        patch.setattr(pretrain_module, "ROWS", SMALL_ROWS)
         path = pretrain(PretrainOptions(**OPTIONS, out="pretrained", checkpoints="checkpoints-whole"))
-    finally:
-        BACKBONES["efficientnet-b0"] = before
     run = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`ich.stage` = 'pretrain'")
     return workspace / path, run.iloc[0]["run_id"]
 
