@@ -71,7 +71,7 @@ def test_a_promotion_ends_with_0_a_refusal_with_3_and_both_have_the_recorded_nam
 
 
 def test_a_deterministic_training_gives_the_bits_that_it_gave(workspace, bands, monkeypatch):
-    for name in THREADS:  # recorded with as many as there are cores
+    for name in (*THREADS, "PYTEST_XDIST_WORKER"):  # recorded with as many as there are cores
         monkeypatch.delenv(name, raising=False)
     process = training_process(workspace, mlflow.get_tracking_uri(), {**SETTING, "data": str(bands.path)})
     output, _ = process.communicate(timeout=300)

@@ -222,8 +222,8 @@ def test_masks_are_found_where_the_project_was_moved(pretrained):
     ("said", "expected"),
     [
         ({"backbone": "convnext-tiny"}, "expected efficientnet-b0 or efficientnet-lite0"),
-        ({"weights": "phantom"}, "expected lite0, imagenet, random or a file"),
-        ({"weights": "auto"}, "expected lite0, imagenet, random or a file"),
+        ({"weights": "phantom"}, "expected lite0, imagenet or random, or a .keras"),
+        ({"weights": "auto"}, "expected lite0, imagenet or random, or a .keras"),
         ({"image_sizes": "96,100"}, "multiples of 32 from 32 to 512"),
         ({"image_sizes": "96,96,128"}, "each once"),
         ({"exams": 10}, "expected 40 to 100000"),

@@ -61,11 +61,11 @@ def options(stored_set, tmp_path):
 def test_the_command_that_trains_the_best_says_all_that_the_trials_went_by():
     told = {
         "fold": "1", "missing_labels": "allow", "epidural_only": "keep", "precision": "mixed_bfloat16", "seed": 3,
-        "weights": "random", "calibration": "none", "operating_point": "youden", "exams": 9,
+        "weights": "random", "calibration": "none", "operating_point": "youden",
     }  # fmt: skip
     plan = Plan(TuneOptions(**told, data="set", workers=3, dropout="0.1"))
     (words,) = check_printed_commands(train_command(plan, run_id="0" * 32, data=Path("/d/my set")))
-    expected = {f"{name}={value}" for name, value in told.items() if name != "exams"}
+    expected = {f"{name}={value}" for name, value in told.items()}
     assert {word for word in words if "=" in word} == {f"recipe={'0' * 32}", "data=/d/my set", *expected}
 
 
