@@ -28,11 +28,13 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions, assess, difference
 from ich_mlflow.evaluation.choose import choose
+from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.evaluation.null_models import fit_null_model
 from ich_mlflow.evaluation.operating_point import default_thresholds
-from ich_mlflow.evaluation.scores import EXAMS, SliceMetrics, evaluate_slices
+from ich_mlflow.evaluation.scores import SliceMetrics, evaluate_slices
 from ich_mlflow.evaluation.text import shown, with_interval
-from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.labels import scheme_of_labels, with_any
+from ich_mlflow.stages.common.specification import columns
 from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-cross-validation"
@@ -87,7 +89,7 @@ def train_fold(arguments: argparse.Namespace, model: str, fold: int) -> None:
         rows = stored.rows(split)
         found[f"{split}_rows"] = rows
         if split != TRAIN:
-            found[f"{split}_probabilities"] = score_rows(classifier, stored, rows)
+            found[f"{split}_probabilities"] = score_rows(classifier, stored, rows).slices
     path = fold_file(arguments, model, fold)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **found)
@@ -112,22 +114,32 @@ class Pooled:
 def pool(
     arguments: argparse.Namespace, sets: list[StoredSet], model: str, *, calibrate: bool = True
 ) -> Pooled:
-    """Put the predictions of the test folds together, calibrated fold by fold or as the networks gave them."""
+    """Put the predictions of the test folds together, calibrated fold by fold or as the networks gave them.
+
+    Rankings go by them too: what different networks say themselves doesn't compare.
+    """
     parts: dict[str, list[np.ndarray]] = {}
     folds = []
     for fold, stored in enumerate(sets):
         with np.load(fold_file(arguments, model, fold)) as found:
-            labels = tuple(str(label) for label in found["labels"])
+            scheme = scheme_of_labels([str(label) for label in found["labels"]])
             rows, validation = found["test_rows"], found["validation_rows"]
-            said, chosen_on = found["test_probabilities"], found["validation_probabilities"]
-        targets = scheme_of_labels(labels).targets(stored.subtypes).astype(bool)
-        chosen = choose(targets[validation], chosen_on, labels)
+            said, chosen_on = (
+                with_any(found[f"{split}_probabilities"], scheme.labels) for split in (TEST, VALIDATION)
+            )
+        targets, labels = scheme.finding_targets(stored.subtypes), scheme.findings
+        where = columns(stored, np.arange(len(stored.table)))
+        chosen = choose(targets[validation], chosen_on, where.patients[validation], labels)
         calibrated = chosen.calibrated(said)
         probabilities = calibrated if calibrate else said
-        position = stored.table["position_fraction"].to_numpy()
-        train = stored.rows(TRAIN)
+        train, position = stored.rows(TRAIN), where.position
         null = fit_null_model(
-            targets[train], position[train], targets[validation], position[validation], labels
+            targets[train],
+            position[train],
+            targets[validation],
+            position[validation],
+            where.patients[validation],
+            labels,
         )
         folds.append(evaluate_slices(targets[rows], probabilities, default_thresholds(labels), labels))
         for name, value in {
@@ -141,8 +153,7 @@ def pool(
     whole = {name: np.concatenate(values) for name, values in parts.items()}
     order = np.argsort(whole.pop("rows"))
     whole = {name: value[order] for name, value in whole.items()}
-    table = sets[0].table
-    patients, studies = table["patient_id"].to_numpy(), table["study_uid"].to_numpy()
+    where = columns(sets[0], np.arange(len(sets[0].table)))
 
     def of(said: np.ndarray) -> Predictions:
         return Predictions(
@@ -150,10 +161,10 @@ def pool(
             targets=whole["targets"],
             probabilities=said,
             thresholds=np.full(len(labels), 0.5),
-            patients=patients,
+            patients=where.patients,
         )
 
-    exams = to_exams(whole["targets"], whole["probabilities"], studies, patients)
+    exams = to_exams(whole["targets"], whole["probabilities"], where.studies, where.patients, where.series)
     slices = of(whole["probabilities"])
     return Pooled(
         slices=slices,
@@ -161,7 +172,7 @@ def pool(
         exams=replace(
             slices,
             targets=exams.targets,
-            probabilities=exams.probabilities,
+            probabilities=exams.scores,
             patients=exams.patients,
             unit=EXAMS,
         ),

@@ -49,6 +49,8 @@ def log_served(experiment: str) -> str:
     """Log the full size model as it is served; its URI."""
     import mlflow
 
+    from ich_mlflow.models.slice_cnn.packing import network_of
+    from ich_mlflow.models.weights import WITHOUT_PATIENTS
     from ich_mlflow.phantom.exam import ExamOptions, make_exam
     from ich_mlflow.serving.packaging import log_models
 
@@ -56,7 +58,10 @@ def log_served(experiment: str) -> str:
     packed = specification()
     exam = make_exam(ExamOptions(seed=0, exam_rate=1.0, rows=256), 0)
     with mlflow.start_run():
-        return log_models(full_size_model(packed.labels), packed, sample_hu=exam.hu[::6][..., None])[1]
+        model = full_size_model(packed.labels)
+        return log_models([network_of(model, exam.hu[::6][..., None])], packed, WITHOUT_PATIENTS["phantom"])[
+            1
+        ]
 
 
 def of_dicom(data: bytes) -> bytes:

@@ -35,7 +35,7 @@ from ich_mlflow.evaluation.assess import assess, difference
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import ANY, class_scheme
 from ich_mlflow.models.weights import read_weights, shipped_path
-from ich_mlflow.stages.demonstrate.demonstrate import BACKBONE
+from ich_mlflow.stages.demonstrate.models import BACKBONE
 from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-starts"
@@ -91,7 +91,7 @@ def train_fold(arguments: argparse.Namespace, start: str, fold: int) -> None:
     _save(
         fold_file(arguments, kept_as(arguments, start), fold),
         rows,
-        {split: score_rows(classifier, stored, rows[split]) for split in (VALIDATION, TEST)},
+        {split: score_rows(classifier, stored, rows[split]).slices for split in (VALIDATION, TEST)},
         seconds=time.perf_counter() - began,
     )
 

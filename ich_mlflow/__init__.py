@@ -13,7 +13,7 @@ How the package is laid out, from the bottom up (a module imports only from what
     dicom/           the only importer of pydicom and highdicom: read, order and write slices, reports
     phantom/         the head CT that the project makes itself
     series/          what a series is, by its headers, and which of several is best
-    sources/         where slices and labels come from: rsna, ctich, cq500, phantom
+    sources/         where slices and labels come from: rsna, ctich, cq500, phantom, table
     intake/          files of any kind to the series that can be scored
     dataset/         the stored set on disk, the patient split, the batches a model reads
     tracking/        MLflow runs and registry

@@ -25,6 +25,8 @@ ANY = "any"
 class ClassScheme:
     """Which labels a model predicts, in order.
 
+    Whatever the labels, the scheme's findings have `any`: it is what a worklist acts on. Arrays of findings are
+    [..., F], of labels [..., L].
     title: the same in words.
     """
 
@@ -37,14 +39,29 @@ class ClassScheme:
         """Name in the MLflow model registry: ich-4class, ich-5class, ich-6class."""
         return f"ich-{self.num_classes}class"
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is calibrated, decided and measured: the labels, and any after them where it is none of them."""
+        return findings_of(self.labels)
+
     def targets(self, subtypes: np.ndarray) -> np.ndarray:
-        """Targets float32 [N, L] from subtype labels [N, 5] in SUBTYPES order (0 or 1)."""
+        """Targets float32 [N, L] of the labels, from subtype labels [N, 5] in SUBTYPES order (0 or 1)."""
+        return self._columns(subtypes, self.labels)
+
+    def finding_targets(self, subtypes: np.ndarray) -> np.ndarray:
+        """Targets bool [N, F] of the findings, from subtype labels [N, 5].
+
+        any is of all five subtypes, also of those that the scheme has no label for: a bleed that the model can't name
+        is a bleed that it misses.
+        """
+        return self._columns(subtypes, self.findings).astype(bool)
+
+    def _columns(self, subtypes: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         subtypes = np.asarray(subtypes)
         if subtypes.ndim != 2 or subtypes.shape[1] != len(SUBTYPES):
             raise ValueError(f"subtype labels have shape {subtypes.shape}, expected [N, {len(SUBTYPES)}]")
         columns = [
-            subtypes.any(axis=1) if label == ANY else subtypes[:, SUBTYPES.index(label)]
-            for label in self.labels
+            subtypes.any(axis=1) if label == ANY else subtypes[:, SUBTYPES.index(label)] for label in labels
         ]
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -56,6 +73,20 @@ class ClassScheme:
         subtypes = np.asarray(subtypes).astype(bool)
         kept = [SUBTYPES.index(label) for label in self.labels if label != ANY]
         return np.any(subtypes, axis=1) & ~np.any(subtypes[:, kept], axis=1)
+
+
+def findings_of(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, and any after them where it is none of them."""
+    return tuple(dict.fromkeys((*labels, ANY)))
+
+
+def with_any(outputs: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """What a network says of the findings [N, F], from its outputs [N, L] of the labels.
+
+    Where any is no label of the network it gets the highest of the outputs: what speaks most for a bleed.
+    """
+    outputs = np.asarray(outputs)
+    return outputs if ANY in labels else np.column_stack([outputs, outputs.max(axis=1)])
 
 
 SCHEMES: dict[int, ClassScheme] = {

@@ -173,6 +173,7 @@ class Parameter:
     default_said  the default in words, for --help, where the value doesn't say it
     formerly    a name that it had in a release before; it is still taken
     reads       a pattern of the values that name a file or folder, which must be there before anything begins
+    reads_several  whether they may name several, separated by commas
     """
 
     text: str
@@ -183,6 +184,7 @@ class Parameter:
     default_said: str = ""
     formerly: str = ""
     reads: str = ""
+    reads_several: bool = False
 
 
 def parameter(default: Any, text: str, check: Check | None = None, **declared: Any) -> Any:
@@ -284,7 +286,9 @@ def expect_inputs(options: Any) -> None:
             or not re.fullmatch(pattern, str(value))
         ):
             continue
-        expect(name, value, Path(value).exists(), "a file or folder that is there")
+        several = declared(one).reads_several and not Path(value).exists()
+        for path in str(value).split(",") if several else [value]:
+            expect(name, path, Path(path.strip()).exists(), "a file or folder that is there")
 
 
 def taken_from(options: Any, wanted: "type[Taken]", **changed: Any) -> "Taken":

@@ -32,7 +32,10 @@ LONGEST = (
     "stages/predict/test_predict.py",
     "stages/evaluate/test_evaluate.py",
     "stages/pretrain/test_pretrain.py",
+    "stages/train/test_exam_sequence.py",
     "stages/train/test_resume.py",
+    "stages/train/test_folds.py",
+    "adding/test_family.py",
     "training/test_initial_weights.py",
     "training/test_loop_phases.py",
     "phantom/test_quirks.py",
@@ -40,6 +43,7 @@ LONGEST = (
     "models/slice_cnn/test_backbone_graph.py",
     "public_surface/test_runs.py",
     "public_surface/test_model_of_0_1.py",
+    "models/exam_sequence/test_batches.py",
 )
 
 
@@ -75,9 +79,39 @@ def trained(workspace, stored_set):
         patch.setitem(BACKBONES, "efficientnet-b0", TINY)
         return train(
             TrainOptions(
-                data=str(stored_set.path), image_size="32", epochs="2", batch_size="8", weights="random"
+                data=str(stored_set.path),
+                image_size="32",
+                epochs="2",
+                batch_size="8",
+                weights="random",
+                # its slices all show what their patient has: a lone one would be answered with a warning
+                series_smoothing="none",
             )
         )
+
+
+@pytest.fixture(scope="session")
+def two_stage(workspace, stored_set):
+    """The same with a head of two stages and one epoch; in an experiment of its own, where promote does not look."""
+    mlflow.set_experiment("two stages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "efficientnet-b0", TINY)
+        trained = train(
+            TrainOptions(
+                data=str(stored_set.path),
+                image_size="32",
+                epochs="1",
+                batch_size="8",
+                weights="random",
+                series_smoothing="none",
+                num_classes="6",
+                head="two_stage",
+                prior_bias="true",
+                learning_rate="1e-9",  # nothing moves, so that the start is seen at the end
+            )
+        )
+    mlflow.set_experiment("tests")
+    return trained
 
 
 @pytest.fixture

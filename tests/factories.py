@@ -190,6 +190,57 @@ class ArraySource:
         return self.labels[number // self.slices_per_patient]  # type: ignore[return-value]
 
 
+class BloodSource(ArraySource):
+    """The same with masks: of a bleeding patient, slice k shows blood of `bit` on its upper 2 k rows of 512.
+
+    Of each patient's first slice, 0, it is not known where its blood is.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: Sequence[Sequence[int]],
+        *,
+        bit: int = 1,
+        shape: tuple[int, int] = (512, 512),
+        **options: Any,
+    ) -> None:
+        super().__init__(folder, labels, **options)
+        self.bit, self.shape = bit, shape
+
+    def read(self, file: LabelledFile) -> Slice:
+        place = int(file.sop_uid[1:]) % self.slices_per_patient
+        blood = np.zeros(self.shape, np.uint8)
+        if any(file.subtypes):
+            blood[: 2 * place] = self.bit
+        return replace(super().read(file), blood=blood if place else None)
+
+
+class SpotSource(ArraySource):
+    """Heads of 30 HU in air with a bright spot where a slice bleeds, a place of its own a slice; its mask is known.
+
+    Of slices of `unknown` patients it is not.
+    """
+
+    def __init__(
+        self, folder: Path, labels: Sequence[Sequence[int]], *, unknown: Sequence[int] = (), **options: Any
+    ) -> None:
+        super().__init__(folder, labels, **options)
+        self.unknown = unknown
+
+    def read(self, file: LabelledFile) -> Slice:
+        plain = super().read(file)
+        number = int(file.sop_uid[1:])
+        hu, blood = np.full((256, 256), -1000, np.int16), np.zeros((256, 256), np.uint8)
+        hu[32:224, 32:224] = 30
+        if any(file.subtypes):
+            row, column = np.random.default_rng(number).integers(48, 160, 2)
+            spot = (slice(row, row + 48), slice(column, column + 48))
+            hu[spot], blood[spot] = 75, 1 << file.subtypes.index(1)
+        known = number // self.slices_per_patient not in self.unknown
+        return replace(plain, hu=hu, blood=blood if known else None)
+
+
 def build_small_set(folder: Path, *, num_patients: int = 6, slices_per_patient: int = 4) -> StoredSet:
     """A stored set of constant slices at `folder`/set: every second patient has an epidural bleed."""
     labels = [EPIDURAL_BLEED if patient % 2 else NO_BLEED for patient in range(num_patients)]

@@ -51,7 +51,7 @@ def test_external_data_cannot_be_trained_on():
         TrainOptions(source="rsna", data="x", external=True)
 
 
-@pytest.mark.parametrize("source", ["cq500", "rsna-test"])
+@pytest.mark.parametrize("source", ["cq500", "table", "rsna-test"])
 def test_a_source_without_a_label_a_slice_cannot_be_trained_on(source):
     with pytest.raises(
         OptionError, match=r"expected auto, rsna, ctich or phantom \(those with a label a slice\)"
@@ -131,8 +131,8 @@ def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
             ["--data", "MLproject"],
             "data is 'MLproject', expected the folder of a stored set, not a file",
         ),
-        ("train", ["--data", "x", "--folds", "3"], "folds is 3, expected 0 beside a stored set (data=x)"),
-        ("tune", ["--data", "x", "--exams", "9"], "exams is 9, expected 60 beside a stored set"),
+        ("train", ["--data", "x", "--folds", "3"], "folds is '3', expected 0 beside a stored set (data=x)"),
+        ("tune", ["--data", "x", "--exams", "9"], "exams is 9, expected 120 beside a stored set"),
         (
             "train",
             ["--weights", "nosuch"],

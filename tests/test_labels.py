@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme, scheme_of_labels
+from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme, scheme_of_labels, with_any
 
 EPIDURAL_ONLY = [1, 0, 0, 0, 0]
 EPIDURAL_AND_SUBDURAL = [1, 0, 0, 0, 1]
@@ -56,3 +56,21 @@ def test_a_scheme_is_found_by_its_labels_and_by_no_others():
 
 def test_models_are_named_by_their_number_of_classes():
     assert [scheme.model_name for scheme in SCHEMES.values()] == ["ich-4class", "ich-5class", "ich-6class"]
+
+
+def test_any_is_a_finding_of_every_scheme_after_its_labels():
+    for scheme in SCHEMES.values():
+        assert scheme.findings == (*[label for label in scheme.labels if label != "any"], "any")
+
+
+def test_any_is_of_all_five_subtypes_also_where_the_scheme_has_no_label_for_one():
+    # the first slice's only bleed is epidural, which four classes can't name
+    assert class_scheme(4).finding_targets(LABELS)[:, -1].tolist() == [True, True, False]
+    assert class_scheme(5).finding_targets(LABELS).dtype == bool
+
+
+def test_any_is_what_speaks_most_for_a_bleed_unless_the_network_has_an_output_of_its_own():
+    outputs = np.array([[0.1, 0.7, 0.2, 0.0, 0.3]])
+    assert with_any(outputs, SUBTYPES).tolist() == [[0.1, 0.7, 0.2, 0.0, 0.3, 0.7]]
+    own = np.array([[0.1, 0.7, 0.2, 0.0, 0.3, 0.6]])
+    assert with_any(own, class_scheme(6).labels) is own

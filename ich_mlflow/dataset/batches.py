@@ -1,16 +1,25 @@
 """The batches a model reads: which rows of a stored set in which order, by seed and epoch alone."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import IchError
 
 #: (hu int16 [B, 256, 256, C], draws in [0, 1) [B, num_draws]) -> hu float32 [B, 256, 256, C]
 Augment = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Slices(Protocol):
+    """Where slices come from: a stored set, or a pool of several."""
+
+    def hu_with_context(self, rows: np.ndarray, context: int) -> np.ndarray: ...
+
+    def blood(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 #: Epoch number -> indices into the rows
 Order = Callable[[int], np.ndarray]
 
@@ -21,16 +30,24 @@ class OrderedBatches(keras.utils.PyDataset):
     order: indices into the examples for an epoch number; None reads them as they stand, each once.
     Each epoch must be begun by `start_epoch`: Keras ends one more epoch than it shows.
     divisor: an epoch leaves out its last slices so that every batch can be divided by this number.
+    size: how many slices an order has; None: as many as there are examples.
     error: the project's own error that ended a batch: TensorFlow hands on its text alone.
     Subclasses say what the examples at some places of the epoch are (`inputs`).
     """
 
     def __init__(
-        self, targets: np.ndarray, *, batch_size: int, order: Order | None = None, divisor: int = 1
+        self,
+        targets: np.ndarray,
+        *,
+        batch_size: int,
+        order: Order | None = None,
+        divisor: int = 1,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self._targets, self._batch_size, self.order_of = targets, batch_size, order
-        self._divisor, self._num_shown = divisor, len(targets) - len(targets) % divisor
+        self.size = len(targets) if size is None else size
+        self._divisor, self._num_shown = divisor, self.size - self.size % divisor
         self.error: IchError | None = None
         self.start_epoch(0)
 
@@ -42,10 +59,19 @@ class OrderedBatches(keras.utils.PyDataset):
     def inputs(self, places: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
+    def targets_at(self, places: np.ndarray) -> Any:
+        """What the network is taught of the examples at some places of the epoch: their targets [B, L]."""
+        return self._targets[self.order[places]]
+
     @property
     def num_slices(self) -> int:
         """Slices that an epoch shows."""
         return self._num_shown
+
+    @property
+    def batch_size(self) -> int:
+        """Slices of a batch, of the last one at most."""
+        return self._batch_size
 
     @property
     def divisor(self) -> int:
@@ -60,10 +86,10 @@ class OrderedBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-self._num_shown // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, self._num_shown))
         try:
-            return self.inputs(places), self._targets[self.order[places]]
+            return self.inputs(places), self.targets_at(places)
         except IchError as error:
             self.error = error
             raise
@@ -79,7 +105,7 @@ class SliceBatches(OrderedBatches):
 
     def __init__(
         self,
-        stored: StoredSet,
+        stored: Slices,
         rows: np.ndarray,
         targets: np.ndarray,
         *,
@@ -90,12 +116,13 @@ class SliceBatches(OrderedBatches):
         augment: Augment | None = None,
         num_draws: int = 0,
         divisor: int = 1,
+        size: int | None = None,
     ) -> None:
         if len(rows) != len(targets):
             raise ValueError(f"{len(rows)} rows but {len(targets)} targets")
         self._stored, self._rows, self._seed = stored, np.asarray(rows), seed
         self._context, self._augment, self._num_draws = context, augment, num_draws
-        super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor)
+        super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor, size=size)
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
@@ -106,6 +133,17 @@ class SliceBatches(OrderedBatches):
         """The same rows, each once, as they stand and not augmented."""
         return SliceBatches(
             self._stored, self._rows, self._targets, batch_size=self._batch_size, context=self._context
+        )
+
+    def mirrored(self) -> "SliceBatches":
+        """The same rows, each once, left and right exchanged."""
+        return SliceBatches(
+            self._stored,
+            self._rows,
+            self._targets,
+            batch_size=self._batch_size,
+            context=self._context,
+            augment=lambda hu, _: hu[:, :, ::-1],
         )
 
     def inputs(self, places: np.ndarray) -> np.ndarray:
@@ -126,9 +164,10 @@ class FeatureBatches(OrderedBatches):
         batch_size: int,
         order: Order | None = None,
         divisor: int = 1,
+        size: int | None = None,
     ) -> None:
         self._features = features
-        super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor)
+        super().__init__(targets, batch_size=batch_size, order=order, divisor=divisor, size=size)
 
     def inputs(self, places: np.ndarray) -> np.ndarray:
         return self._features[self.order[places]]

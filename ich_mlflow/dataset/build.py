@@ -39,6 +39,7 @@ class BuildOptions:
 
     seed, fractions, folds  of the split by patient; folds 0: none
     external                every patient is in the test split, whatever the fractions; takes no folds
+    training_only           every patient is in the training split; takes no folds
     compress                Zstandard instead of plain .npy shards
     quarantine_limit        share of the slices that may be unusable, 0 to 1
     strict                  refuse the first file that can't be used
@@ -50,6 +51,7 @@ class BuildOptions:
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
     folds: int = 0
     external: bool = False
+    training_only: bool = False
     compress: bool = False
     quarantine_limit: float = 0.01
     strict: bool = False
@@ -61,6 +63,10 @@ class BuildOptions:
         if self.external and self.folds:
             raise OptionError(
                 f"folds is {self.folds}, expected 0 with external=true: external data is not trained on"
+            )
+        if self.training_only and (self.folds or self.external):
+            raise OptionError(
+                f"folds is {self.folds} and external {self.external}, expected neither of data that is only trained on"
             )
 
     @property
@@ -76,6 +82,8 @@ class BuildOptions:
             "folds": self.folds,
             "external": self.external,
             "stored_size": STORED_SIZE,
+            # Sets of other sources are told by the same words as before.
+            **({"training_only": True} if self.training_only else {}),
         }
 
 
@@ -119,6 +127,7 @@ def build_stored_set(
                 folds=options.folds,
                 seed=options.seed,
                 external=options.external,
+                training_only=options.training_only,
             )
             manifest = {**wanted, **_told_by(source)}
             return finish(plan, journals, quarantine, folder, out, split=split, manifest=manifest)
@@ -233,7 +242,8 @@ def _differing_pixels(stored: StoredSet, plan: Plan, work: ShardWork) -> str:
     """
     files = [file for task in plan.tasks for file in task.files]
     rows = dict(zip(stored.table["sop_uid"], stored.table.index, strict=True))
-    for file in files[:: max(1, len(files) // _COMPARED)][:_COMPARED]:
+    step = 1 if getattr(work.source, "neighbours_share", False) else max(1, len(files) // _COMPARED)
+    for file in files[::step][:_COMPARED]:
         if file.sop_uid not in rows:
             continue
         try:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import ich_mlflow
+from ich_mlflow.dataset.blood import BLOOD, write_blood
 from ich_mlflow.dataset.codec import codec_named
 from ich_mlflow.dataset.plan import LOCK, PLAN, Plan
 from ich_mlflow.dataset.quarantine import QUARANTINE, Quarantine
@@ -22,6 +23,7 @@ from ich_mlflow.dataset.shard import JOURNAL, shard_path
 from ich_mlflow.dataset.split import (
     FOLD,
     TEST,
+    TRAIN,
     assert_disjoint,
     fold_patients,
     group_patients,
@@ -39,13 +41,15 @@ from ich_mlflow.system.whole import PART, flush_folder, write_whole
 class SplitOptions:
     """How patients are divided: fractions of SPLITS, folds of train and validation (0: none), and the seed.
 
-    external: not at all, every patient is in the test split, of which a single one is enough.
+    external: not at all, every patient is in the test split, of which a single one is enough. training_only: nor here,
+    every patient is in the training split.
     """
 
     fractions: tuple[float, float, float]
     folds: int
     seed: int
     external: bool = False
+    training_only: bool = False
 
 
 def finish(
@@ -64,9 +68,11 @@ def finish(
     """
     quarantine.write(folder / QUARANTINE)
     table = _table(journals, folder)
-    digests = table.pop("digest")
+    digests, blood = table.pop("digest"), table.pop("blood")
     _divide(table, split)
     table = table.sort_values(["patient_id", "study_uid", "series_uid", "position_mm", "sop_uid"])
+    (folder / BLOOD).unlink(missing_ok=True)  # of a start before, when there were masks
+    told = write_blood(folder, blood[table.index].tolist())
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "ich_mlflow": ich_mlflow.__version__,
@@ -75,6 +81,7 @@ def finish(
         "series": _series_counts(table),
         "quarantine": quarantine.counts(),
         "digest": _digest(table, digests),
+        **told,
     }
     whole = table[list(TABLE_COLUMNS)].reset_index(drop=True)
     write_whole(folder / TABLE, lambda file: whole.to_parquet(file, index=False))
@@ -115,8 +122,8 @@ def _table(journals: Sequence[pa.Table], folder: Path) -> pd.DataFrame:
 
 def _divide(table: pd.DataFrame, options: SplitOptions) -> None:
     """Add `split` and `fold`, and assert that no patient, study or series is torn."""
-    if options.external:
-        table["split"], table[FOLD] = TEST, np.int8(-1)
+    if options.external or options.training_only:
+        table["split"], table[FOLD] = TEST if options.external else TRAIN, np.int8(-1)
         return
     groups = group_patients(table["patient_id"], table["study_uid"], table["series_uid"])
     subtypes = table[list(SUBTYPES)].to_numpy()

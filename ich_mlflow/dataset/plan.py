@@ -165,7 +165,13 @@ def _fingerprint(files: Sequence[LabelledFile], *, times: bool) -> str:
     total = hashlib.sha256()
     for file in files:
         labels = "".join(map(str, file.subtypes))
-        row = (file.sop_uid, file.path, str(file.num_bytes), labels, str(file.modified_ns) if times else "")
+        row = [file.sop_uid, file.path, str(file.num_bytes), labels, str(file.modified_ns) if times else ""]
+        if file.patient_id:  # most sources have it in the file: theirs stay what they were
+            row.append(file.patient_id)
+        if (
+            times and file.blood is not None
+        ):  # a shard without masks is not gone on with; a whole set without is one
+            row.append(file.blood)
         # Linux allows file names that are no UTF-8.
         total.update("\x1f".join(row).encode(errors="surrogateescape") + b"\x1e")
     return total.hexdigest()

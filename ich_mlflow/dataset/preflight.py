@@ -51,7 +51,10 @@ class Preflight:
 def preflight(source: Source, plan: Plan, folder: Path, *, workers: int) -> Preflight:
     """Count, time a sample, and check the disk. Raises DataError where the set would not fit."""
     files = [file for task in plan.todo for file in task.files]
-    seconds, slice_bytes = _time_sample(source, _sample(files), plan.storage)
+    together = getattr(source, "neighbours_share", False)
+    seconds, slice_bytes = _time_sample(
+        source, files[:SAMPLE_FILES] if together else _sample(files), plan.storage
+    )
     to_write = len(files) * (slice_bytes + _EXTRA_BYTES_PER_SLICE)
     free = shutil.disk_usage(folder).free
     if to_write > free:

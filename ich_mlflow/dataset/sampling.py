@@ -20,30 +20,34 @@ def natural_order(num_rows: int, *, seed: int, epoch: int) -> np.ndarray:
 class Balanced:
     """Epochs in which every label is positive in a stated share of the slices.
 
-    Slices with the same labels make a group; a group is drawn a whole number of times, and within it every slice
-    as often as any other, to one. Made by `balanced`.
+    Slices with the same labels make a group; a group is drawn a whole number of times, and within it every patient as
+    often as any other, to one, and of a patient every slice. Made by `balanced`.
 
-    groups  indices of the slices of each group;  counts  [K] how many slices each group gives to an epoch
+    groups  of each group its patients' slices, as indices;  counts  [K] how many slices each group gives to an epoch
     """
 
-    groups: tuple[np.ndarray, ...]
+    groups: tuple[tuple[np.ndarray, ...], ...]
     counts: np.ndarray
 
     def order(self, *, seed: int, epoch: int) -> np.ndarray:
         """Indices [N] of one epoch, shuffled. The same for the same seed and epoch."""
         rng = np.random.default_rng((seed, epoch))
-        drawn = [_draw(rng, group, int(count)) for group, count in zip(self.groups, self.counts, strict=True)]
+        drawn = [
+            draw_patients(rng, group, int(count))
+            for group, count in zip(self.groups, self.counts, strict=True)
+        ]
         return rng.permutation(np.concatenate(drawn))
 
 
-def balanced(targets: np.ndarray, *, rate: float) -> Balanced:
-    """Epochs of N slices of which each label is positive in the share `rate`.
+def balanced(targets: np.ndarray, patients: np.ndarray, *, rate: float, size: int | None = None) -> Balanced:
+    """Epochs of `size` slices (None: of as many as there are) of which each label is positive in the share `rate`.
 
     Slices are whole, so a rate is off by at most K / N for K groups.
 
     Of all ways to reach that, the one nearest to the natural mixture of label combinations (least
     Kullback-Leibler divergence) by iterative proportional fitting: Deming and Stephan, Ann. Math. Stat. 1940.
-    targets: [N, L], 0 or 1; labels without a positive slice are passed over. rate: above 0, below 1.
+    targets: [N, L], 0 or 1; labels without a positive slice are passed over. patients: [N], whose slice each is. rate:
+    above 0, below 1.
     Raises DataError where no mixture of these slices has that rate for every label, with the rates that can be.
     """
     targets = np.asarray(targets).astype(bool)
@@ -58,8 +62,10 @@ def balanced(targets: np.ndarray, *, rate: float) -> Balanced:
         )
     natural = np.bincount(group_of.ravel()) / len(targets)
     shares = _fit_shares(patterns, natural, rate)
-    groups = tuple(np.flatnonzero(group_of.ravel() == number) for number in range(len(patterns)))
-    return Balanced(groups=groups, counts=_whole_counts(shares, len(targets)))
+    groups = tuple(
+        by_patient(np.flatnonzero(group_of.ravel() == number), patients) for number in range(len(patterns))
+    )
+    return Balanced(groups=groups, counts=whole_counts(shares, len(targets) if size is None else size))
 
 
 def reachable_rates(targets: np.ndarray) -> tuple[float, float]:
@@ -81,9 +87,28 @@ def seen(
     }
 
 
-def _draw(rng: np.random.Generator, group: np.ndarray, count: int) -> np.ndarray:
-    whole, rest = divmod(count, len(group))
-    return np.concatenate([np.tile(group, whole), rng.choice(group, size=rest, replace=False)])
+def by_patient(slices: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Those slices, indices [n], of each of their patients. patients: [N], of all slices."""
+    if not len(slices):
+        return ()
+    _, of = np.unique(np.asarray(patients)[slices], return_inverse=True)
+    order = np.argsort(of, kind="stable")
+    return tuple(np.split(slices[order], np.flatnonzero(np.diff(of[order])) + 1))
+
+
+def draw_patients(rng: np.random.Generator, group: tuple[np.ndarray, ...], count: int) -> np.ndarray:
+    """`count` slices of a group: every patient as often as any other, to one, and of a patient every slice, to one."""
+    each, rest = divmod(count, len(group))
+    more = np.zeros(len(group), np.int64)
+    more[rng.choice(len(group), size=rest, replace=False)] = 1
+    return np.concatenate(
+        [_draw(rng, mine, each + one) for mine, one in zip(group, more.tolist(), strict=True)]
+    )
+
+
+def _draw(rng: np.random.Generator, slices: np.ndarray, count: int) -> np.ndarray:
+    whole, rest = divmod(count, len(slices))
+    return np.concatenate([np.tile(slices, whole), rng.choice(slices, size=rest, replace=False)])
 
 
 def _reachable(patterns: np.ndarray) -> tuple[float, float]:
@@ -115,12 +140,12 @@ def _fit_shares(patterns: np.ndarray, natural: np.ndarray, rate: float) -> np.nd
             now = shares[positive].sum()
             factors = np.where(positive, rate / now, (1 - rate) / (1 - now) if now < 1 else 1.0)
             shares = shares * factors
-        if np.abs(shares @ patterns - rate).max() < _TOLERANCE:
+        if np.abs(shares @ patterns - rate).max(initial=0.0) < _TOLERANCE:
             break
     return shares / shares.sum()
 
 
-def _whole_counts(shares: np.ndarray, total: int) -> np.ndarray:
+def whole_counts(shares: np.ndarray, total: int) -> np.ndarray:
     """Whole numbers that sum to `total`, each within one of its share: the largest remainders are rounded up."""
     exact = shares * total
     counts = np.floor(exact).astype(np.int64)

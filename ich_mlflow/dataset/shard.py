@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ich_mlflow.ct.blood import blood_to_stored_size
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
+from ich_mlflow.dataset.blood import pack
 from ich_mlflow.dataset.codec import Codec, codec_named
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import DataError, SliceError
@@ -31,7 +33,8 @@ JOURNAL = "journal"
 #: NumPy pads the header to this for any number of slices that a shard can hold.
 _NPY_HEADER_BYTES = 128
 _FINGERPRINT = b"ich_mlflow.fingerprint"
-#: reason: '' of a usable file. digest: SHA-256 of the pixels as stored. offset, num_bytes: in the shard file.
+#: reason: '' of a usable file. digest: SHA-256 of the pixels as stored. offset, num_bytes: in the shard file. blood:
+#: packed by dataset.blood, null where it is not known.
 _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("sop_uid", "file", "reason", "tag", "detail")),
@@ -41,6 +44,7 @@ _SCHEMA = pa.schema(
         *((name, pa.int32()) for name in ("row", "num_bytes")),
         ("offset", pa.int64()),
         ("digest", pa.binary()),
+        ("blood", pa.binary()),
     ]
 )
 
@@ -86,6 +90,7 @@ class _Row:
 
     data: bytes
     digest: bytes
+    blood: bytes | None
     ct_slice: Slice
 
 
@@ -127,6 +132,7 @@ def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quaran
                 tag="PixelData",
             )
         hu = to_stored_size(ct_slice.hu)
+        blood = _blood(ct_slice, file)
     except SliceError as error:
         return Quarantined(file=file.path, reason=error.reason, tag=error.tag, detail=str(error))
     except MemoryError:
@@ -135,7 +141,19 @@ def read_one(source: Source, file: LabelledFile, codec: Codec) -> "_Row | Quaran
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         return Quarantined(file=file.path, reason="unexpected", tag="", detail=f"{file.path}: {said}")
     digest = hashlib.sha256(np.ascontiguousarray(hu, dtype="<i2").data).digest()
-    return _Row(data=codec.encode(hu), digest=digest, ct_slice=ct_slice)
+    return _Row(data=codec.encode(hu), digest=digest, blood=blood, ct_slice=ct_slice)
+
+
+def _blood(ct_slice: Slice, file: LabelledFile) -> bytes | None:
+    if ct_slice.blood is None:
+        return None
+    if ct_slice.blood.shape != ct_slice.hu.shape:
+        raise SliceError(
+            f"{file.path} is {ct_slice.hu.shape} and the mask of its blood {ct_slice.blood.shape}, expected the same "
+            "size: copy both again",
+            reason="unequal_images",
+        )
+    return pack(blood_to_stored_size(ct_slice.blood))
 
 
 def _is_blank(hu: np.ndarray) -> bool:
@@ -163,6 +181,8 @@ def read_journal(folder: Path, task: ShardTask, codec: Codec) -> pa.Table | None
     except (OSError, pa.ArrowInvalid):
         return None
     if (table.schema.metadata or {}).get(_FINGERPRINT) != task.fingerprint.encode():
+        return None
+    if table.column_names != _SCHEMA.names:  # of a version before
         return None
     pixels = shard_path(folder, task.number, codec)
     usable = table.filter(pc.equal(table["reason"], ""))
@@ -194,7 +214,8 @@ def _append(rows: dict[str, list[object]], file: LabelledFile, read: _Row, *, ro
         "patient_id": ct_slice.patient_id, "study_uid": ct_slice.study_uid, "series_uid": ct_slice.series_uid,
         "position_mm": ct_slice.position_mm, "row_spacing_mm": row_mm * shrink,
         "column_spacing_mm": column_mm * shrink, "row": row, "num_bytes": len(read.data), "offset": offset,
-        "digest": read.digest, **dict(zip(SUBTYPES, file.subtypes, strict=True)),
+        "digest": read.digest, "blood": read.blood,
+        **dict(zip(SUBTYPES, ct_slice.subtypes or file.subtypes, strict=True)),
     }  # fmt: skip
     for name, value in values.items():
         rows[name].append(value)

@@ -2,6 +2,7 @@
 
     <path>/hu-00000.npy …    int16 [n, 256, 256], 1,024 slices each at most; hu-00000.zst … where compressed
     <path>/slices.parquet    one row a slice: TABLE_COLUMNS
+    <path>/blood.parquet     where the blood is, of a source that knows it (dataset/blood.py)
     <path>/quarantine.csv    the files that can't be used: file, reason, tag, detail
     <path>/manifest.json     schema version, source, options, counts, digest
 
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.ct.resample import STORED_SIZE
+from ich_mlflow.dataset.blood import read_blood, unpack_rows
 from ich_mlflow.dataset.codec import codec_named
 from ich_mlflow.dataset.shard import shard_path
 from ich_mlflow.dataset.split import FOLD, SPLITS, TEST, TRAIN, VALIDATION
@@ -93,7 +95,10 @@ class StoredSet:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of pixels, identity, labels and split; equal for equal sets on any machine."""
+        """SHA-256 (hex) of pixels, identity, labels and split; equal for equal sets on any machine.
+
+        Masks of blood are not in it, so that it is what it was: the manifest has a digest of theirs.
+        """
         return str(self.manifest["digest"])
 
     def expect_digest(self, before: str, *, begun: str, anew: str) -> None:
@@ -141,6 +146,18 @@ class StoredSet:
                 file.close()
         return pixels
 
+    def blood(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the blood is on those table rows, uint8 [n, 256, 256], and of which that is known, bool [n].
+
+        Bit i is set where blood of labels.SUBTYPES[i] is, bit 5 where its subtype is not known (ct/blood.py); all are 0
+        where nothing is known. Sets that were made before there were masks know nothing.
+        """
+        return unpack_rows(self.path, [self._blood[row] for row in np.asarray(rows, np.int64)])
+
+    def blood_known(self, rows: np.ndarray) -> np.ndarray:
+        """Of which of those table rows it is known where the blood is, bool [n]."""
+        return np.array([self._blood[row] is not None for row in np.asarray(rows, np.int64)], bool)
+
     def hu_with_context(self, rows: np.ndarray, context: int) -> np.ndarray:
         """Hounsfield units int16 [n, 256, 256, 1 + 2 * context]: each row's slice amid its neighbours.
 
@@ -153,6 +170,15 @@ class StoredSet:
         wanted = np.clip(rows[:, None] + steps, first[rows][:, None], last[rows][:, None])
         pixels = self.hu(wanted.ravel())
         return np.moveaxis(pixels.reshape(*wanted.shape, STORED_SIZE, STORED_SIZE), 1, -1)
+
+    def whole_series(self, rows: np.ndarray) -> list[np.ndarray]:
+        """All rows of each series that has some of those rows, from feet to head."""
+        first, last = self._series_ends
+        return [np.arange(start, last[start] + 1) for start in np.unique(first[np.asarray(rows, np.int64)])]
+
+    @cached_property
+    def _blood(self) -> list[bytes | None]:
+        return read_blood(self.path, len(self.table))
 
     @cached_property
     def _series_ends(self) -> tuple[np.ndarray, np.ndarray]:

@@ -8,18 +8,10 @@ from pydicom.dataset import Dataset
 from ich_mlflow.dicom import header
 from ich_mlflow.dicom.study import slice_normal
 
-#: What stands in ContrastBolusAgent where there was none.
-_NO_AGENT = ("", "n", "no", "nil", "none", "no contrast")
-
 
 def is_localizer(dataset: Dataset) -> bool:
     """Whether ImageType says so. Source: DICOM PS3.3 C.8.2.1.1.1."""
     return "LOCALIZER" in header.text(dataset, "ImageType")
-
-
-def has_contrast(dataset: Dataset) -> bool:
-    """Whether ContrastBolusAgent names an agent."""
-    return header.text(dataset, "ContrastBolusAgent").lower() not in _NO_AGENT
 
 
 def tilt_degrees(orientation: Sequence[float]) -> float:

@@ -48,29 +48,33 @@ _CT_OF_HEAD = CodedConcept("303653007", "SCT", "Computed tomography of head")
 class LabelFinding:
     """What is said of one label in a study. Raises ValueError where a value is out of range.
 
-    label: one of SUBTYPES or ANY. probability, threshold: 0 to 1; None: it has no threshold of its own.
+    label: one of SUBTYPES or ANY. probability, threshold: 0 to 1.
     """
 
     label: str
     probability: float
     is_positive: bool
-    threshold: float | None
+    threshold: float
 
     def __post_init__(self) -> None:
         if self.label not in (*SUBTYPES, ANY):
             raise ValueError(f"label is {self.label!r}, expected one of {(*SUBTYPES, ANY)}")
-        if not (0 <= self.probability <= 1 and (self.threshold is None or 0 <= self.threshold <= 1)):
+        if not (0 <= self.probability <= 1 and 0 <= self.threshold <= 1):
             raise ValueError(f"{self.label}: probability and threshold must lie between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """Which model said it, by which operating points (a rule: max_f1, sensitivity_95, youden), in which release."""
+    """Which model said it, by which operating points (a rule, as max_f1), in which release.
+
+    caveats: what to know beside every number and decision of that model; they stand in the report's comment.
+    """
 
     model_name: str
     model_version: str
     operating_point: str
     project_version: str
+    caveats: tuple[str, ...] = ()
 
 
 def write_findings(
@@ -149,7 +153,11 @@ def _content(groups: Sequence[hd.sr.MeasurementsAndQualitativeEvaluations], algo
     )[0]
     root.ContentSequence.append(
         hd.sr.TextContentItem(
-            name=_COMMENT, value=EXPLANATION, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
+            name=_COMMENT,
+            value=derived.plain_text(
+                " ".join((EXPLANATION, *(f"{one}." for one in algorithm.caveats))), 4096
+            ),
+            relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
         )
     )
     return root
@@ -159,11 +167,7 @@ def _group(
     finding: LabelFinding, algorithm: Algorithm, key_slices: Sequence[Source], first: Source, uid_seed: str
 ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
     """One label's measurement group (TID 1501)."""
-    present = (
-        "present where any subtype is"
-        if finding.threshold is None
-        else f"present from probability {finding.threshold:.6g}"
-    )
+    present = f"present from probability {finding.threshold:.6g}"
     parameters = f"operating point {algorithm.operating_point}, {present}"
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(

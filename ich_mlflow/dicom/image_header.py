@@ -10,8 +10,9 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 
 from ich_mlflow.dicom import acquisition, header
+from ich_mlflow.dicom.contrast import KEYWORDS as CONTRAST_KEYWORDS
+from ich_mlflow.dicom.contrast import NO_CONTRAST, ContrastTags, contrast_tags
 from ich_mlflow.dicom.parse import parse_any
-from ich_mlflow.dicom.series import SliceHeader
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
@@ -21,37 +22,54 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 #: CT, and CT as it is processed for presentation; RSNA's files name none.
 _CT_IMAGE = ("", "1.2.840.10008.5.1.4.1.1.2")
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
-_KEYWORDS = [
+KEYWORDS = [
+    *CONTRAST_KEYWORDS,
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "StudyDescription",
-    "SeriesDescription", "PatientID", "ContrastBolusAgent", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID",
+    "SeriesDescription", "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID",
     "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "Rows",
-    "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber",
+    "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation", "ImagesInAcquisition",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageHeader(SliceHeader):
-    """Of one CT image, as SliceHeader, but position and tilt are nan where the file has no usable geometry.
+class ImageHeader:
+    """Of one CT image: which it is, where it lies, and what its series says of itself. Texts are '' where missing.
 
-    patient_id, study_uid, study_date  '' where missing
-    study_description, body_part       StudyDescription, BodyPartExamined; '' where missing
-    image_type                         ImageType's values with backslashes between, upper case
-    series_number, instance_number     0 where missing
-    field_of_view_mm                   height and width; nan where PixelSpacing is missing
-    acquisition                        AcquisitionNumber; '' where missing
-    has_frames                         several in the file (Enhanced CT), which nothing here reads
+    patient_id, study_uid, series_uid, sop_uid, study_date, study_description, description   as DICOM has them
+    position_mm          along the slice normal, increasing towards the head; nan without usable geometry
+    slice_location_mm    SliceLocation, whose direction is the scanner's; nan where missing
+    tilt_degrees         between slice normal and body axis, 0 (axial) to 90; nan without usable geometry
+    kernel               the first ConvolutionKernel
+    body_part            BodyPartExamined, upper case
+    image_type           ImageType's values with backslashes between, upper case
+    is_localizer         ImageType says so
+    contrast             how surely its tags name contrast agent
+    series_number, instance_number, images_in_acquisition     0 where missing
+    field_of_view_mm     height and width; nan where PixelSpacing is missing
+    acquisition          AcquisitionNumber
+    has_frames           several in the file (Enhanced CT), which nothing here reads
     """
 
-    patient_id: str
-    study_uid: str
-    study_date: str
-    study_description: str
-    body_part: str
-    image_type: str
-    series_number: int
-    instance_number: int
-    field_of_view_mm: tuple[float, float]
+    sop_uid: str
+    series_uid: str
+    patient_id: str = ""
+    study_uid: str = ""
+    study_date: str = ""
+    study_description: str = ""
+    description: str = ""
+    kernel: str = ""
+    body_part: str = ""
+    image_type: str = ""
     acquisition: str = ""
+    position_mm: float = nan
+    slice_location_mm: float = nan
+    tilt_degrees: float = nan
+    field_of_view_mm: tuple[float, float] = (nan, nan)
+    series_number: int = 0
+    instance_number: int = 0
+    images_in_acquisition: int = 0
+    contrast: ContrastTags = NO_CONTRAST
+    is_localizer: bool = False
     has_frames: bool = False
 
 
@@ -71,11 +89,16 @@ def read_image_header(path: Path) -> ImageHeader:
             f"can't be read ({error.strerror}): check its permissions", reason="unreadable"
         ) from None
     _expect_ct_image(dataset)
+    return image_header_of(dataset)
+
+
+def image_header_of(dataset: Dataset, name: str = "") -> ImageHeader:
+    """The header of a CT image that was read. `name` stands in messages. Raises SliceError where it lacks UIDs."""
     uids = {keyword: header.text(dataset, keyword) for keyword in ("SOPInstanceUID", "SeriesInstanceUID")}
     missing = [keyword for keyword, value in uids.items() if not value]
     if missing:
         raise SliceError(
-            f"has no {', '.join(missing)}, which telling series apart needs: export it again",
+            f"{name} has no {', '.join(missing)}, which telling series apart needs: export it again".lstrip(),
             reason="no_identity",
             tag=missing[0],
         )
@@ -83,22 +106,24 @@ def read_image_header(path: Path) -> ImageHeader:
     return ImageHeader(
         sop_uid=uids["SOPInstanceUID"],
         series_uid=uids["SeriesInstanceUID"],
-        position_mm=position_mm,
-        tilt_degrees=tilt,
-        description=header.text(dataset, "SeriesDescription"),
-        kernel=header.first_text(dataset, "ConvolutionKernel"),
-        has_contrast=acquisition.has_contrast(dataset),
-        is_localizer=acquisition.is_localizer(dataset),
         patient_id=header.text(dataset, "PatientID"),
         study_uid=header.text(dataset, "StudyInstanceUID"),
         study_date=header.text(dataset, "StudyDate"),
         study_description=header.text(dataset, "StudyDescription"),
+        description=header.text(dataset, "SeriesDescription"),
+        kernel=header.first_text(dataset, "ConvolutionKernel"),
         body_part=header.text(dataset, "BodyPartExamined").upper(),
         image_type=_image_type(dataset),
+        acquisition=header.text(dataset, "AcquisitionNumber"),
+        position_mm=position_mm,
+        slice_location_mm=_slice_location(dataset),
+        tilt_degrees=tilt,
+        field_of_view_mm=_field_of_view(dataset),
         series_number=_integer(dataset, "SeriesNumber"),
         instance_number=_integer(dataset, "InstanceNumber"),
-        field_of_view_mm=_field_of_view(dataset),
-        acquisition=header.text(dataset, "AcquisitionNumber"),
+        images_in_acquisition=_integer(dataset, "ImagesInAcquisition"),
+        contrast=contrast_tags(dataset),
+        is_localizer=acquisition.is_localizer(dataset),
         has_frames=_has_frames(dataset),
     )
 
@@ -110,7 +135,7 @@ def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[n
         raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
     stream = BytesIO(start)
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_KEYWORDS)
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=KEYWORDS)
         # Where it met the pixels, it stands before them; a file of less than that has been read whole.
         if stream.tell() < len(start) or len(start) < _START_BYTES:
             return dataset
@@ -145,6 +170,11 @@ def _geometry(dataset: Dataset) -> tuple[float, float]:
         return position, acquisition.tilt_degrees(orientation)
     except ValueError:
         return nan, nan
+
+
+def _slice_location(dataset: Dataset) -> float:
+    found = header.numbers(dataset, "SliceLocation")
+    return found[0] if len(found) == 1 else nan
 
 
 def _image_type(dataset: Dataset) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from ich_mlflow.dicom import acquisition, header
+from ich_mlflow.dicom.contrast import Contrast, contrast_tags
 from ich_mlflow.dicom.parse import Parsed, parse_any, parse_plain
 from ich_mlflow.dicom.pixels import read_hounsfield
 from ich_mlflow.dicom.study import position_along_normal
@@ -32,8 +33,11 @@ class Slice:
     position_mm       position along the slice normal, increasing towards the head
     pixel_spacing_mm  (between rows, between columns); None where the source doesn't record it
     is_localizer      the file says that it is one; False where the source doesn't record it
-    has_contrast      the file names a contrast agent; False where the source doesn't record it
+    has_contrast      the file's tags name contrast agent, or may; False where the source doesn't record it
     tilt_degrees      between slice normal and body axis, 0 (axial) to 90; None where the source doesn't record it
+    blood             uint8 [H, W], bit i set where blood of labels.SUBTYPES[i] is, bit 5 where blood is whose subtype
+                      the source doesn't know (ct/blood.py); None where it doesn't know where blood is
+    subtypes          0 or 1 for each of labels.SUBTYPES, where only reading can tell; None: as its source lists it
     """
 
     hu: np.ndarray
@@ -46,6 +50,8 @@ class Slice:
     is_localizer: bool = False
     has_contrast: bool = False
     tilt_degrees: float | None = None
+    blood: np.ndarray | None = None
+    subtypes: tuple[int, ...] | None = None
 
 
 def read_slice(path: Path) -> Slice:
@@ -159,7 +165,7 @@ def _slice(
         position_mm=position_mm,
         pixel_spacing_mm=_pixel_spacing_mm(parsed.dataset),
         is_localizer=acquisition.is_localizer(parsed.dataset),
-        has_contrast=acquisition.has_contrast(parsed.dataset),
+        has_contrast=contrast_tags(parsed.dataset).contrast > Contrast.NONE,
         tilt_degrees=_tilt_degrees(parsed.dataset),
     )
 

@@ -7,16 +7,15 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ich_mlflow.evaluation.intervals import NUM_RESAMPLES, Interval, Resampled, resample_patients
-from ich_mlflow.evaluation.metrics import MACRO, METRICS, MICRO, rows_of
+from ich_mlflow.evaluation.counts import SLICES
+from ich_mlflow.evaluation.interval import UNKNOWN, Interval
+from ich_mlflow.evaluation.intervals import NUM_RESAMPLES, Resampled, resample_patients
+from ich_mlflow.evaluation.metrics import METRICS, rows_of
 from ich_mlflow.evaluation.null_models import POSITION
-from ich_mlflow.evaluation.scores import SLICES, SliceMetrics, evaluate_slices
+from ich_mlflow.evaluation.scores import SliceMetrics, evaluate_slices
 
-#: With fewer patients of either kind a label gets no interval.
-MIN_PATIENTS = 3
 #: What a null model is called in logged names and columns, which are public and older than the word.
 NULL_MODEL = "floor"
-UNKNOWN = Interval(low=float("nan"), high=float("nan"))
 
 
 def null_model_column(name: str) -> str:
@@ -29,6 +28,7 @@ class Predictions:
     """What a predictor said of N slices, or N exams, whose truth is known.
 
     targets bool [N, L], probabilities float64 [N, L], thresholds float64 [L], patients [N]; unit: slices or exams.
+    scores [N, L]: what the network says itself, which rankings go by; the probabilities where None.
     """
 
     labels: tuple[str, ...]
@@ -37,6 +37,12 @@ class Predictions:
     thresholds: np.ndarray
     patients: np.ndarray
     unit: str = SLICES
+    scores: np.ndarray | None = None
+
+    @property
+    def ranked_by(self) -> np.ndarray:
+        """The scores, float64 [N, L]."""
+        return self.probabilities if self.scores is None else self.scores
 
     def only(self, labels: tuple[str, ...]) -> "Predictions":
         """The same of some of the labels, in that order. Raises ValueError for a label that it has not."""
@@ -47,6 +53,7 @@ class Predictions:
             targets=self.targets[:, places],
             probabilities=self.probabilities[:, places],
             thresholds=self.thresholds[places],
+            scores=None if self.scores is None else self.scores[:, places],
         )
 
     def where(self, rows: np.ndarray) -> "Predictions":
@@ -56,6 +63,7 @@ class Predictions:
             targets=self.targets[rows],
             probabilities=self.probabilities[rows],
             patients=self.patients[rows],
+            scores=None if self.scores is None else self.scores[rows],
         )
 
     @property
@@ -65,7 +73,9 @@ class Predictions:
 
     def metrics(self) -> SliceMetrics:
         """Every metric at the thresholds."""
-        return evaluate_slices(self.targets, self.probabilities, self.thresholds, self.labels, self.patients)
+        return evaluate_slices(
+            self.targets, self.probabilities, self.thresholds, self.labels, self.patients, scores=self.scores
+        )
 
     def resampled(self, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Resampled:
         """Every metric over resamples of the patients."""
@@ -77,6 +87,7 @@ class Predictions:
             self.labels,
             num_resamples=num_resamples,
             seed=seed,
+            scores=self.scores,
         )
 
 
@@ -92,18 +103,15 @@ class Assessment:
     def interval(self, name: str) -> Interval:
         """The 95 % interval of a metric such as `auc/epidural`; NaN where it is not estimable or has none.
 
-        A label with fewer than MIN_PATIENTS patients with a positive, or with a negative, has none (the same few would
-        be drawn again and again), nor has a mean that it is part of. With fewer in all nothing has one.
+        A label with fewer than MIN_PATIENTS patients with a positive, or with a negative, has none, nor has a mean that
+        it is part of (of a sensitivity only those with a positive count). With fewer in all nothing has one.
         """
-        return self.resampled.interval(name) if self.has_interval(name) else UNKNOWN
+        known = name in self.resampled.samples and name in self.values
+        return self.resampled.interval(name) if known else UNKNOWN
 
     def has_interval(self, name: str) -> bool:
         """Whether the metric is estimable, is resampled, and has patients enough."""
-        return name in self.resampled.samples and name in self.values and name not in self._too_few
-
-    @cached_property
-    def _too_few(self) -> set[str]:
-        return too_few_patients(self.predictions)
+        return not np.isnan(self.interval(name).low)
 
     @cached_property
     def values(self) -> dict[str, float]:
@@ -161,24 +169,6 @@ class Assessment:
         return ("metric", "label", "value", "low", "high", *map(null_model_column, self.null_models))
 
 
-def too_few_patients(predictions: Predictions) -> set[str]:
-    """Names of the metrics of estimable labels with too few patients, and of the means that they are part of.
-
-    Too few are less than MIN_PATIENTS with a positive, or with a negative, slice or exam; less in all are too few for
-    any metric.
-    """
-    if len(np.unique(predictions.patients)) < MIN_PATIENTS:
-        return {f"{metric}/{label}" for metric, label in rows_of(predictions.labels)}
-    few = []
-    for i, label in enumerate(predictions.labels):
-        positive = predictions.targets[:, i]
-        counts = [len(np.unique(predictions.patients[kind])) for kind in (positive, ~positive)]
-        if 0 < min(counts) < MIN_PATIENTS:
-            few.append(label)
-    means = [MACRO, MICRO] if few else []
-    return {f"{metric.name}/{label}" for metric in METRICS for label in (*few, *means)}
-
-
 def assess(
     predictions: Predictions,
     *,
@@ -212,7 +202,6 @@ def difference(
         raise ValueError("the two models were not scored on the same rows")
     metrics = [one.metrics() for one in (model, baseline)]
     values = [named(one) for one in metrics]
-    too_few = too_few_patients(model)
     samples = [one.resampled(num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
     rows = []
     for metric, label in rows_of(shared):
@@ -220,7 +209,7 @@ def difference(
         mine, theirs = (found.get(name, np.nan) for found in values)
         if np.isnan(mine) or np.isnan(theirs):
             continue
-        known = name in samples[0].samples and name not in too_few
+        known = name in samples[0].samples
         interval = samples[0].difference(samples[1], name) if known else UNKNOWN
         rows.append(
             {

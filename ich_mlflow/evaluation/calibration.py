@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ich_mlflow.models.logits import logit, sigmoid
+
 NUM_BINS = 15
-NONE, TEMPERATURE, PLATT, ISOTONIC = "none", "temperature", "platt", "isotonic"
-METHODS = (NONE, TEMPERATURE, PLATT, ISOTONIC)
+NONE, TEMPERATURE, SHRUNK, PLATT, ISOTONIC = "none", "temperature", "shrunk", "platt", "isotonic"
+METHODS = (NONE, TEMPERATURE, SHRUNK, PLATT, ISOTONIC)
 #: Isotonic regression has as many parameters as steps: with fewer slices of either kind it learns noise.
 MIN_ISOTONIC = 1000
 #: Below this many positive or negative slices two parameters can't be told from chance.
 MIN_PLATT = 20
-_EPSILON = 1e-7
 
 
 def bin_of(probabilities: np.ndarray) -> np.ndarray:
@@ -34,8 +35,8 @@ def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray) -
 class Calibration:
     """How one label's probabilities are mended; the order of slices stays, but for ties by isotonic steps.
 
-    method      none; temperature: sigmoid(scale * logit); platt: sigmoid(scale * logit + shift); isotonic: linear
-                between the points (x, y)
+    method      none; temperature: sigmoid(scale * logit); platt, shrunk: sigmoid(scale * logit + shift); isotonic:
+                linear between the points (x, y)
     scale       above 0, so that the order stays
     """
 
@@ -63,7 +64,7 @@ class Calibration:
             return p
         if self.method == ISOTONIC:
             return np.interp(p, self.x, self.y)
-        return _sigmoid(self.scale * logit(p) + self.shift)
+        return sigmoid(self.scale * logit(p) + self.shift)
 
 
 def calibrate(
@@ -72,13 +73,3 @@ def calibrate(
     """Mended probabilities float64 [N, L] of probabilities [N, L], one calibration a label."""
     each = [one if isinstance(one, Calibration) else Calibration(**one) for one in calibrations]
     return np.stack([one.apply(probabilities[:, i]) for i, one in enumerate(each)], axis=1)
-
-
-def logit(probabilities: np.ndarray) -> np.ndarray:
-    """Logits of probabilities, which are kept 1e-7 from 0 and 1."""
-    p = np.clip(probabilities, _EPSILON, 1 - _EPSILON)
-    return np.log(p) - np.log1p(-p)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))

@@ -11,13 +11,18 @@ from ich_mlflow.evaluation.calibration import (
     MIN_PLATT,
     NONE,
     PLATT,
+    SHRUNK,
     Calibration,
-    logit,
 )
 from ich_mlflow.evaluation.checks import checked_arrays
+from ich_mlflow.models.logits import logit
 
 #: The method is chosen by how many slices of either kind there are.
 AUTO = "auto"
+#: Standard deviation of the prior of `shrunk`: of the change in log odds with one deviation of the network's logits.
+PRIOR_SLOPE = 1.0
+#: Scales are held to 1/50 … 50: above 0 so that the order stays, and on separable data they have no end.
+_MAX_SCALE = 50.0
 
 
 def fit_calibrations(
@@ -26,9 +31,14 @@ def fit_calibrations(
     """A calibration for each label from validation targets and probabilities [N, L].
 
     method: one of METHODS, or `auto`: isotonic from 1,000 positive and 1,000 negative slices, Platt from 20 of each,
-    else none. A label without positives or negatives gets none whatever the method. Raises ValueError for arrays that
-    evaluate_slices would refuse, or another method.
-    Sources: Guo et al., ICML 2017 (temperature); Platt, 1999; Zadrozny and Elkan, KDD 2002 (isotonic).
+    else shrunk. A label without positives or negatives is shrunk whatever the method, but for none. Raises ValueError
+    for arrays that evaluate_slices would refuse, or another method.
+
+    shrunk is Platt's with a stated prior, for labels of which there are too few slices to know a slope: the logits are
+    standardised, their slope has the prior Normal(0, 1), and half a positive and half a negative slice are added. The
+    fewer there are, the nearer every probability lies to the prevalence of validation.
+    Sources: Guo et al., ICML 2017 (temperature); Platt, 1999; Zadrozny and Elkan, KDD 2002 (isotonic); Gelman et al.,
+    Annals of Applied Statistics 2(4), 2008 (weak priors on standardised slopes).
     """
     if method not in (AUTO, *METHODS):
         raise ValueError(f"method is {method!r}, expected one of {', '.join((AUTO, *METHODS))}")
@@ -39,9 +49,12 @@ def fit_calibrations(
 def _fit(label: str, targets: np.ndarray, probabilities: np.ndarray, method: str) -> Calibration:
     rarer = int(min(targets.sum(), (~targets).sum()))
     if method == AUTO:
-        method = ISOTONIC if rarer >= MIN_ISOTONIC else PLATT if rarer >= MIN_PLATT else NONE
-    if method == NONE or rarer == 0:
+        method = ISOTONIC if rarer >= MIN_ISOTONIC else PLATT if rarer >= MIN_PLATT else SHRUNK
+    if method == NONE:
         return Calibration(label=label)
+    if method == SHRUNK or rarer == 0:
+        scale, shift = _shrunk(logit(probabilities), targets)
+        return Calibration(label=label, method=SHRUNK, scale=scale, shift=shift)
     if method == ISOTONIC:
         # A step of exactly 0 or 1 would cost without bound where it is wrong.
         lowest, highest = _smoothed(targets)
@@ -66,7 +79,7 @@ def _smoothed(targets: np.ndarray) -> tuple[float, float]:
 def _least_loss(logits: np.ndarray, targets: np.ndarray, *, shifted: bool) -> tuple[float, float]:
     """Scale and shift of the logits with the least cross-entropy; the targets are smoothed as Platt does.
 
-    The scale is fitted by its logarithm, so it stays positive, and held to 1/50 … 50: on separable data it has no end.
+    The scale is fitted by its logarithm, so it stays positive.
     """
     lowest, highest = _smoothed(targets)
     y = np.where(targets, highest, lowest)
@@ -78,6 +91,25 @@ def _least_loss(logits: np.ndarray, targets: np.ndarray, *, shifted: bool) -> tu
         gradient = np.array([np.mean(slope * logits) * scale, np.mean(slope) if shifted else 0.0])
         return float(np.mean(np.logaddexp(0, z) - y * z)), gradient
 
-    bounds = [(-np.log(50), np.log(50)), (-20, 20) if shifted else (0, 0)]
+    bounds = [(-np.log(_MAX_SCALE), np.log(_MAX_SCALE)), (-20, 20) if shifted else (0, 0)]
     found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds).x
     return float(np.exp(found[0])), float(found[1]) if shifted else 0.0
+
+
+def _shrunk(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Scale and shift of the logits that are most probable under the prior of `shrunk`."""
+    mean, deviation = logits.mean(), logits.std() or 1.0
+    x = np.append((logits - mean) / deviation, [0.0, 0.0])
+    y, weights = np.append(targets, [1, 0]), np.append(np.ones(len(targets)), [0.5, 0.5])
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, level = parameters
+        z = slope * x + level
+        residuals = weights * (1 / (1 + np.exp(-z)) - y)
+        gradient = np.array([residuals @ x + slope / PRIOR_SLOPE**2, residuals.sum()])
+        penalty = slope**2 / (2 * PRIOR_SLOPE**2)
+        return float(weights @ (np.logaddexp(0, z) - y * z) + penalty), gradient
+
+    bounds = [(deviation / _MAX_SCALE, deviation * _MAX_SCALE), (-20, 20)]
+    slope, level = minimize(loss, np.array([bounds[0][0], 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(slope / deviation), float(level - slope / deviation * mean)

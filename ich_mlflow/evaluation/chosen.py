@@ -1,13 +1,15 @@
 """What validation chose and a model version carries: calibrations and operating points. Needs no scikit-learn."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ich_mlflow.evaluation.calibration import Calibration, calibrate
+from ich_mlflow.evaluation.calibration import NONE, SHRUNK, Calibration, calibrate
 from ich_mlflow.evaluation.operating_point import (
+    FEW_PATIENTS,
     OperatingPoint,
     points_from_dict,
     points_to_dict,
@@ -19,20 +21,41 @@ from ich_mlflow.evaluation.operating_point import (
 class Chosen:
     """What was chosen for slices, or for exams, on the validation split.
 
-    calibrations      one a label
-    operating_points  for each of RULES one a label; thresholds are of calibrated probabilities
+    calibrations      one a finding
+    operating_points  for each of RULES one a finding; thresholds are of calibrated probabilities
     """
 
     calibrations: tuple[Calibration, ...]
     operating_points: Mapping[str, tuple[OperatingPoint, ...]]
 
-    def calibrated(self, probabilities: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities float64 [N, L] of the network's [N, L]."""
-        return calibrate(probabilities, self.calibrations)
+    def calibrated(self, scores: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities float64 [N, F] of what the network says, [N, F]."""
+        return calibrate(scores, self.calibrations)
 
     def thresholds(self, rule: str) -> np.ndarray:
-        """Thresholds float64 [L] by one of RULES. Raises ValueError for another."""
+        """Thresholds float64 [F] by one of RULES. Raises ValueError for another."""
         return thresholds_by(self.operating_points, rule)
+
+    def caveats(self, rule: str, *, unit: str) -> tuple[str, ...]:
+        """What to know beside every number and decision by that rule, in lines; none where validation was enough.
+
+        unit: slices or exams, for the words.
+        """
+        said = []
+        for method, meaning in (
+            (SHRUNK, "drawn towards the prevalence of validation, which had too few of either kind"),
+            (NONE, "not calibrated: they are the network's own"),
+        ):
+            labels = [one.label for one in self.calibrations if one.method == method]
+            if labels:
+                said.append(f"probabilities of {unit} ({', '.join(labels)}) are {meaning}")
+        few = [_few(point) for point in self.operating_points[rule] if point.is_from_few]
+        if few:
+            said.append(
+                f"decisions on {unit} go by thresholds from fewer than {FEW_PATIENTS} patients of a kind: "
+                + "; ".join(few)
+            )
+        return tuple(said)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -52,3 +75,14 @@ class Chosen:
         )
         points = points_from_dict(values["operating_points"])
         return cls(calibrations=calibrations, operating_points=points)
+
+
+def _few(point: OperatingPoint) -> str:
+    """`any 6 with, 8 without, sensitivity 0.83 (0.36 to 1.00)`."""
+    counts = f"{point.label} {point.positive_patients} with, {point.negative_patients} without"
+    if math.isnan(point.sensitivity):
+        return f"{counts}, so one half of what the network says"
+    return (
+        f"{counts}, sensitivity {point.sensitivity:.2f} ({point.sensitivity_low:.2f} to "
+        f"{point.sensitivity_high:.2f})"
+    )

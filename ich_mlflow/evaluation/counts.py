@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+#: What rows are of.
+SLICES, EXAMS = "slices", "exams"
 #: A number, or float64 [b]: one in each of b resamples.
 Number = Any
 
@@ -17,6 +19,10 @@ class Counts:
     num_negative: Number
     true_positive: Number
     false_positive: Number
+
+    @property
+    def num_rows(self) -> Number:
+        return self.num_positive + self.num_negative
 
     @property
     def true_negative(self) -> Number:
@@ -42,17 +48,25 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRows(Counts):
-    """One label of N slices or exams: bool targets, float64 probabilities and bool decisions, [N] each."""
+    """One label of N slices or exams: bool targets, float64 scores and probabilities, bool decisions, [N] each.
+
+    scores: what the network says, for rankings. Calibration by steps ties ranks, so probabilities are for what they
+    mean and for decisions.
+    """
 
     targets: np.ndarray
+    scores: np.ndarray
     probabilities: np.ndarray
     decisions: np.ndarray
 
     @classmethod
-    def of(cls, targets: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray) -> "LabelRows":
+    def of(
+        cls, *, targets: np.ndarray, scores: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray
+    ) -> "LabelRows":
         """The rows with their counts, as floats: a product of four counts of a large set is no integer of NumPy's."""
         return cls(
             targets=targets,
+            scores=scores,
             probabilities=probabilities,
             decisions=decisions,
             num_positive=float(targets.sum()),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ich_mlflow.evaluation.intervals import LEVEL, patient_weights
+from ich_mlflow.evaluation.intervals import patient_weights
+from ich_mlflow.evaluation.t_interval import t_interval
 
 GRID = np.linspace(0, 1, 101)
 #: A band is looked at, not read off: fewer resamples than an interval's.
@@ -14,7 +15,7 @@ NUM_RESAMPLES = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """The middle 95 % of a curve's height, over GRID: float64 [101] each."""
+    """The 95 % interval of a curve's height at each place of GRID by itself: float64 [101] each."""
 
     low: np.ndarray
     high: np.ndarray
@@ -42,41 +43,49 @@ def bands(
 ) -> tuple[Band, Band]:
     """The bands of one label's ROC and precision-recall curve: targets, probabilities, patients [N].
 
-    Resamples without a positive or without a negative are left out; where more than half are, bands are NaN.
+    A height is a share and has a share's interval (t_interval.py), by the number of patients with a positive or that
+    with a negative, whichever is the lower. Bands are NaN where there are too few.
     """
     order = np.argsort(-np.asarray(probabilities, dtype=np.float64), kind="stable")
     ranked = np.asarray(probabilities)[order]
     ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
     positive = np.asarray(targets, dtype=bool)[order]
-    names, patient_of = np.unique(patients, return_inverse=True)
-    rocs, recalls = [], []
-    for weights in patient_weights(len(names), len(ranked), num_resamples, seed):
-        for drawn in weights:
-            slices = drawn[patient_of[order]].astype(np.float64)
-            true_positives = np.cumsum(slices * positive)[ends]
-            false_positives = np.cumsum(slices * ~positive)[ends]
-            if true_positives[-1] == 0 or false_positives[-1] == 0:
-                continue
-            rocs.append(
-                np.interp(
-                    GRID,
-                    np.r_[0, false_positives / false_positives[-1]],
-                    np.r_[0, true_positives / true_positives[-1]],
-                )
-            )
-            precision = true_positives / np.maximum(true_positives + false_positives, 1)
-            recalls.append(
-                precision[
-                    np.searchsorted(true_positives / true_positives[-1], np.maximum(GRID, 1e-9) - 1e-12)
-                ]
-            )
-    enough = len(rocs) >= num_resamples / 2
-    return _middle(rocs if enough else []), _middle(recalls if enough else [])
+    names, patient_of = np.unique(np.asarray(patients)[order], return_inverse=True)
+    num_patients = min(len(np.unique(patient_of[kind])) for kind in (positive, ~positive))
+    curves = _heights(positive, ends, np.ones(len(ranked)))
+    resampled = [
+        _heights(positive, ends, drawn[patient_of].astype(np.float64))
+        for weights in patient_weights(len(names), len(ranked), num_resamples, seed)
+        for drawn in weights
+    ]
+    rocs, recalls = np.stack(resampled, axis=1)
+    roc_band, recall_band = (
+        _band(curve, heights, num_patients) for curve, heights in zip(curves, (rocs, recalls), strict=True)
+    )
+    # a sensitivity of 1 where every negative is called positive is no finding
+    roc_band.low[-1] = curves[0, -1]
+    return roc_band, recall_band
 
 
-def _middle(curves: list[np.ndarray]) -> Band:
-    if not curves:
-        unknown = np.full(len(GRID), np.nan)
-        return Band(low=unknown, high=unknown)
-    low, high = np.quantile(np.stack(curves), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return Band(low=low, high=high)
+def _heights(positive: np.ndarray, ends: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Heights of the ROC and the precision-recall curve over GRID, [2, 101], where each row [N] is drawn so many times.
+
+    Rows descend by probability; ends: the places of the last of each probability. NaN without one of either kind.
+    """
+    true_positives = np.cumsum(times * positive)[ends]
+    false_positives = np.cumsum(times * ~positive)[ends]
+    if true_positives[-1] == 0 or false_positives[-1] == 0:
+        return np.full((2, len(GRID)), np.nan)
+    sensitivity = true_positives / true_positives[-1]
+    roc = np.interp(GRID, np.r_[0, false_positives / false_positives[-1]], np.r_[0, sensitivity])
+    precision = true_positives / np.maximum(true_positives + false_positives, 1)
+    return np.stack([roc, precision[np.searchsorted(sensitivity, np.maximum(GRID, 1e-9) - 1e-12)]])
+
+
+def _band(curve: np.ndarray, resampled: np.ndarray, num_patients: int) -> Band:
+    """Of the heights [101] of a curve, and of its resamples [b, 101]."""
+    found = [
+        t_interval(float(height), samples, num_patients=num_patients, is_share=True)
+        for height, samples in zip(curve, resampled.T, strict=True)
+    ]
+    return Band(low=np.array([one.low for one in found]), high=np.array([one.high for one in found]))

@@ -1,12 +1,13 @@
 """What a metric is: one record, from which all that shows it follows. The metrics themselves are in metrics.py."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ich_mlflow.evaluation.counts import Counts, LabelRows, Number
+from ich_mlflow.labels import ANY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,9 @@ PROBABILITY = Group(
     name="probability", has_micro=False, has_micro_interval=False, logs_null_model=False, digits=3
 )
 
+#: Rows that a metric is taken over, by their truth.
+POSITIVES, NEGATIVES, BOTH_KINDS = (True,), (False,), (True, False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -46,7 +50,12 @@ class Metric:
         finds the sums [K, b] as `sums.added[name]`.
     compared: whether runs are compared by it: MLflow then has the ends of its interval, and its difference from the
         baseline's. More would bury them in the UI; the tables have all.
-    needs_both_classes: NaN without a positive or without a negative, whatever the two forms say.
+    taken_over: the rows it is taken over, by their truth: BOTH_KINDS, POSITIVES as a sensitivity, or NEGATIVES. Its
+        interval goes by the number of such patients. BOTH_KINDS: NaN without a positive or without a negative, whatever
+        the two forms say.
+    is_share: whether it lies between 0 and 1 by what it is, which its interval then does too.
+    has_macro: not where errors of labels could cancel in their mean.
+    lowest_is_best: as of losses.
     """
 
     name: str
@@ -56,7 +65,14 @@ class Metric:
     resampled: Callable[[Any], np.ndarray] | None = None
     addends: Callable[[LabelRows], np.ndarray] | None = None
     compared: bool = False
-    needs_both_classes: bool = True
+    taken_over: tuple[bool, ...] = BOTH_KINDS
+    is_share: bool = True
+    has_macro: bool = True
+    lowest_is_best: bool = False
+
+    @property
+    def needs_both_classes(self) -> bool:
+        return self.taken_over == BOTH_KINDS
 
     @property
     def digits(self) -> int:
@@ -77,10 +93,11 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class AllRows:
-    """All L labels of N slices or exams: bool targets, float64 probabilities and bool decisions, [N, L] each."""
+    """All L labels of N slices or exams: bool targets, scores, probabilities and bool decisions, [N, L] each."""
 
     labels: tuple[str, ...]
     targets: np.ndarray
+    scores: np.ndarray
     probabilities: np.ndarray
     decisions: np.ndarray
 
@@ -90,24 +107,48 @@ class AllRows:
         thresholds: np.ndarray,
         *,
         targets: np.ndarray,
+        scores: np.ndarray,
         probabilities: np.ndarray,
         labels: tuple[str, ...],
     ) -> "AllRows":
         """The rows decided by thresholds [L]: positive where probability >= threshold."""
         decisions = probabilities >= thresholds
-        return cls(labels=labels, targets=targets, probabilities=probabilities, decisions=decisions)
+        return cls(
+            labels=labels, targets=targets, scores=scores, probabilities=probabilities, decisions=decisions
+        )
 
     def column(self, i: int) -> LabelRows:
         """The rows of one label, by its place."""
-        return LabelRows.of(self.targets[:, i], self.probabilities[:, i], self.decisions[:, i])
+        return self._rows(lambda values: values[:, i])
+
+    def together(self, which: np.ndarray) -> LabelRows:
+        """The rows of the labels bool [L] as if of one label."""
+        return self._rows(lambda values: values[:, which].ravel())
+
+    @property
+    def of_subtypes(self) -> "AllRows":
+        """Without any, which is no further label but what the others have in common."""
+        kept = [i for i, label in enumerate(self.labels) if label != ANY]
+        return replace(
+            self,
+            labels=tuple(self.labels[i] for i in kept),
+            **{name: getattr(self, name)[:, kept] for name in _ARRAYS},
+        )
+
+    def _rows(self, part: Callable[[np.ndarray], np.ndarray]) -> LabelRows:
+        return LabelRows.of(**{name: part(getattr(self, name)) for name in _ARRAYS})
+
+
+_ARRAYS = ("targets", "scores", "probabilities", "decisions")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointMetric:
-    """A figure of all labels together, such as `accuracy/exact_match`: `kind` stands where a label does.
+    """A figure of all subtypes together, such as `accuracy/exact_match`: `kind` stands where a label does.
 
-    scalar: AllRows -> float. by_row: AllRows -> float64 [N], whose mean over the rows is the figure, also over those of
-    a resample; None: it has no interval.
+    scalar: AllRows -> float; its author leaves any out, where it is not meant (`of_subtypes`). by_row: AllRows ->
+        float64 [N], whose mean over the rows is the figure, also over those of a resample; None: it has no interval.
+    is_share: as of a Metric.
     title: of the metric in the report; meaning: of the figure, in a line of its own.
     """
 
@@ -117,6 +158,7 @@ class JointMetric:
     meaning: str
     scalar: Callable[[AllRows], float]
     by_row: Callable[[AllRows], np.ndarray] | None = None
+    is_share: bool = True
     digits: int = 2
 
     @property

@@ -60,18 +60,19 @@ def fit_null_model(
     train_position: np.ndarray,
     targets: np.ndarray,
     position: np.ndarray,
+    patients: np.ndarray,
     labels: tuple[str, ...],
     *,
     num_bins: int = NUM_BINS,
 ) -> NullModel:
     """The position predictor of training targets [N, L] and positions [N]; with num_bins=1 the prevalence predictor.
 
-    targets [M, L], position [M]: of validation, where its operating points are chosen.
+    targets [M, L], position, patients [M]: of validation, where its operating points are chosen.
     """
     shares = position_shares(train_targets, train_position, num_bins=num_bins)
     unset = NullModel(shares=shares, operating_points={})
     probabilities = unset.probabilities(position)
-    points = choose_by_each_rule(targets, probabilities, labels)
+    points = choose_by_each_rule(targets, probabilities, patients, labels)
     return NullModel(shares=shares, operating_points=points)
 
 

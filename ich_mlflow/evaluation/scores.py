@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from ich_mlflow.evaluation.checks import checked_arrays
-from ich_mlflow.evaluation.counts import LabelRows
+from ich_mlflow.evaluation.counts import SLICES, LabelRows
 from ich_mlflow.evaluation.metric import AllRows
 from ich_mlflow.evaluation.metrics import JOINT_METRICS, MACRO, METRICS, MICRO
-
-SLICES, EXAMS = "slices", "exams"
+from ich_mlflow.labels import ANY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,8 @@ class SliceMetrics:
     """What a model scored on N slices, or N exams: then read "exam" for "slice".
 
     joint: a number for the full name of each of JOINT_METRICS, such as `accuracy/mean`; NaN where it can't be told.
-    micro: the metrics of groups that have it, over all decisions of the estimable labels together; NaN where there is
-        none.
+    micro: the metrics of groups that have it, over all decisions of the estimable subtypes together; NaN where there
+        is none.
     """
 
     per_label: tuple[LabelMetrics, ...]
@@ -49,25 +48,32 @@ class SliceMetrics:
 
     @property
     def num_estimable(self) -> int:
-        """Number of labels that have both positives and negatives: the labels a macro mean is taken over."""
-        return sum(scored.is_estimable for scored in self.per_label)
+        """Number of subtypes that have both positives and negatives: those a macro mean is taken over."""
+        return sum(scored.is_estimable for scored in self.of_subtypes)
+
+    @property
+    def of_subtypes(self) -> tuple[LabelMetrics, ...]:
+        """Without any."""
+        return tuple(scored for scored in self.per_label if scored.label != ANY)
 
     def macro(self, metric: str) -> float:
-        """Mean of one of METRICS over the estimable labels where it is a number; NaN where there is none.
+        """Mean of one of METRICS over the estimable subtypes where it is a number; NaN where there is none.
 
-        `any` is among the labels where the scheme has it. Raises ValueError for an unknown name.
+        any is none of them: it is not one more kind of bleed. Raises ValueError for an unknown name.
         """
-        names = [one.name for one in METRICS]
-        if metric not in names:
-            raise ValueError(f"metric is {metric!r}, expected one of {', '.join(names)}")
-        values = [scored[metric] for scored in self.per_label if scored.is_estimable]
+        records = {one.name: one for one in METRICS}
+        if metric not in records:
+            raise ValueError(f"metric is {metric!r}, expected one of {', '.join(records)}")
+        if not records[metric].has_macro:
+            return float("nan")
+        values = [scored[metric] for scored in self.of_subtypes if scored.is_estimable]
         known = [value for value in values if not np.isnan(value)]
         return float(np.mean(known)) if known else float("nan")
 
     def as_metrics(self, prefix: str, *, unit: str = SLICES) -> dict[str, float]:
         """Flat MLflow metrics such as `test/auc/epidural` for the prefix `test`; NaNs are left out.
 
-        num_estimable tells over how many labels the macro and micro means are taken. unit: slices or exams, for the
+        num_estimable tells over how many subtypes the macro and micro means are taken. unit: slices or exams, for the
         names of counts.
         """
         flat: dict[str, float] = {}
@@ -97,7 +103,7 @@ class SliceMetrics:
             }
             for scored in self.per_label
         ]
-        estimable = f"{self.num_estimable} of {len(self.per_label)}"
+        estimable = f"{self.num_estimable} of {len(self.of_subtypes)}"
         macro = {metric.name: self.macro(metric.name) for metric in METRICS}
         rows.append({"label": MACRO, "estimable": estimable, **macro})
         rows.append({"label": MICRO, "estimable": estimable, **self.micro})
@@ -110,8 +116,12 @@ def evaluate_slices(
     thresholds: np.ndarray,
     labels: tuple[str, ...],
     patient_ids: np.ndarray | None = None,
+    *,
+    scores: np.ndarray | None = None,
 ) -> SliceMetrics:
     """Score probabilities [N, L] in [0, 1] against targets [N, L] of 0 and 1.
+
+    scores [N, L]: what rankings go by, the network's own outputs; the probabilities where None.
 
     A decision is positive where probability >= threshold; thresholds are [L], finite, in the order of labels.
     patient_ids [N] are only counted. Raises ValueError for a wrong shape, no slices, a target other than
@@ -125,7 +135,8 @@ def evaluate_slices(
         patient_ids = np.asarray(patient_ids)
         if patient_ids.shape != (len(targets),):
             raise ValueError(f"patient_ids have shape {patient_ids.shape}, expected [{len(targets)}]")
-    rows = AllRows.at(thresholds, targets=targets, probabilities=probabilities, labels=labels)
+    scores = probabilities if scores is None else checked_arrays(targets, scores, labels)[1]
+    rows = AllRows.at(thresholds, targets=targets, scores=scores, probabilities=probabilities, labels=labels)
     return SliceMetrics(
         per_label=tuple(
             _score_label(label, float(thresholds[i]), rows.column(i), patient_ids)
@@ -151,14 +162,11 @@ def _score_label(
 
 
 def _micro(rows: AllRows) -> dict[str, float]:
-    """The metrics of groups that have a micro value, of all estimable labels as one; NaN where there is none."""
-    estimable = rows.targets.any(axis=0) & ~rows.targets.all(axis=0)
+    """The metrics of groups that have a micro value, of all estimable subtypes as one; NaN where there is none."""
+    rows = rows.of_subtypes
+    estimable = np.asarray(rows.targets.any(axis=0) & ~rows.targets.all(axis=0))
     metrics = [metric for metric in METRICS if metric.group.has_micro]
     if not estimable.any():
         return {metric.name: float("nan") for metric in metrics}
-    together = LabelRows.of(
-        rows.targets[:, estimable].ravel(),
-        rows.probabilities[:, estimable].ravel(),
-        rows.decisions[:, estimable].ravel(),
-    )
+    together = rows.together(estimable)
     return {metric.name: metric.value(together) for metric in metrics}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ich_mlflow.evaluation.assess import UNKNOWN, Predictions, too_few_patients
+from ich_mlflow.evaluation.assess import Predictions
 
 #: Subgroups are looked at for large gaps: their intervals need no third digit.
 NUM_RESAMPLES = 1000
@@ -61,10 +61,7 @@ def _score(predictions: Predictions, num_resamples: int) -> dict[str, float] | N
     metrics = predictions.metrics()
     (scored,) = metrics.per_label
     name = f"auc/{scored.label}"
-    if name in too_few_patients(predictions):
-        interval = UNKNOWN
-    else:
-        interval = predictions.resampled(num_resamples=num_resamples).interval(name)
+    interval = predictions.resampled(num_resamples=num_resamples).interval(name)
     return {
         "num_positive": int(positives.sum()),
         "num_negative": int((~positives).sum()),

@@ -17,6 +17,12 @@ from ich_mlflow.figures.style import (
 )
 
 AUC_PREFIX = "val/auc/"
+#: Column, name, colour, marker and line of each loss.
+_LOSSES = (
+    ("loss", "train", "#8C8C8C", "o", "--"),
+    ("val_loss", "validation, recalibrated", "#000000", "s", "-"),
+    ("val_loss_uncalibrated", "validation, as it comes", "#000000", "v", ":"),
+)
 
 
 def training_curves(
@@ -24,9 +30,9 @@ def training_curves(
 ) -> Figure:
     """Loss of train and validation on the left, validation AUC of each label on the right.
 
-    history: one row an epoch; columns epoch and loss, and as far as they are there val_loss, val/auc/<label>,
-    val/auc/macro; NaN where a value is unknown. best_epoch, a value of the epoch column, is marked; without
-    it the first epoch with the highest val/auc/macro is, or with the lowest val_loss.
+    history: one row an epoch; columns epoch and loss, and as far as they are there val_loss, val_loss_uncalibrated,
+    val/auc/<label>, val/auc/macro; NaN where a value is unknown. best_epoch, a value of the epoch column, is marked;
+    without it the first epoch with the highest val/auc/macro is, or with the lowest val_loss.
     Raises ValueError for no epochs or a missing column.
     """
     missing = {"epoch", "loss"} - set(history.columns)
@@ -68,13 +74,12 @@ def _best_epoch(history: pd.DataFrame) -> int | None:
 
 def _draw_loss(axes: Axes, history: pd.DataFrame) -> None:
     style_axes(axes, title="Loss", xlabel="epoch", ylabel="binary cross-entropy")
-    drawn = (("loss", "train", "#8C8C8C", "o", "--"), ("val_loss", "validation", "#000000", "s", "-"))
-    for column, name, colour, marker, line in drawn:
+    for column, name, colour, marker, line in _LOSSES:
         if column in history:
             axes.plot(
                 history["epoch"], history[column], line, color=colour, marker=marker, markersize=4, label=name
             )
-    highest = np.nanmax([*history["loss"], *history.get("val_loss", [])], initial=0)
+    highest = np.nanmax([value for column, *_ in _LOSSES for value in history.get(column, [])], initial=0)
     axes.set_ylim(0, 1.08 * highest if np.isfinite(highest) and highest > 0 else 1)
 
 

@@ -61,11 +61,13 @@ class RuleStyle:
     name: str
     marker: str
     size: float
-    line: str
+    line: str | tuple[int, tuple[int, ...]]
 
 
 RULE_STYLES = {
-    "sensitivity_95": RuleStyle(name="sensitivity 95 %", marker="^", size=10, line="--"),
+    "sensitivity_95": RuleStyle(name="sensitivity 95 %", marker="^", size=12, line="--"),
+    "sensitivity_90": RuleStyle(name="sensitivity 90 %", marker="v", size=10, line=(0, (3, 1, 1, 1))),
+    "specificity_90": RuleStyle(name="specificity 90 %", marker="P", size=9, line=(0, (5, 3))),
     "max_f1": RuleStyle(name="highest F1", marker="o", size=8, line="-"),
     "youden": RuleStyle(name="Youden", marker="D", size=5, line=":"),
     "default": RuleStyle(name="default", marker="s", size=4, line="-."),

@@ -1,5 +1,6 @@
 """Look at every file's header: which are CT images of which study and series, and what the others are."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -56,7 +57,8 @@ class Survey:
 def survey(files: Sequence[InputFile], *, workers: int = 1) -> Survey:
     """Read the headers of the files. Of several with one SOPInstanceUID in a series the largest is kept.
 
-    A study is told by PatientID and StudyInstanceUID; one without the latter is its series. workers: processes.
+    A study is told by PatientID and StudyInstanceUID; one without the latter is its series. One that bears several
+    PatientIDs, slice by slice, is one study under the most frequent. workers: processes.
     """
     images: dict[int, Image] = {}
     skipped: dict[int, Skipped] = {}
@@ -66,11 +68,49 @@ def survey(files: Sequence[InputFile], *, workers: int = 1) -> Survey:
         else:
             skipped[place] = Skipped(file=file.name, reason=found[0], detail=found[1])
     kept = _without_duplicates(images, skipped)
-    studies: dict[tuple[str, str], list[Image]] = defaultdict(list)
-    for image in kept:
+    return Survey(studies=group_studies(kept), skipped=[skipped[place] for place in sorted(skipped)])
+
+
+def group_studies(images: Sequence[Image]) -> dict[tuple[str, str], list[Image]]:
+    """The images of each study, told by PatientID and StudyInstanceUID, in the order of their files."""
+    by_uid: dict[str, dict[str, list[Image]]] = defaultdict(lambda: defaultdict(list))
+    for image in images:
         header = image.header
-        studies[header.patient_id, header.study_uid or header.series_uid].append(image)
-    return Survey(studies=dict(studies), skipped=[skipped[place] for place in sorted(skipped)])
+        by_uid[header.study_uid or header.series_uid][header.patient_id].append(image)
+    found: dict[tuple[str, str], list[Image]] = {}
+    for study_uid, patients in by_uid.items():
+        if len(patients) > 1 and _is_one_patient(patients):
+            patient_id = max(patients, key=lambda one: (len(patients[one]), len(one), one))
+            of_all = {id(image) for mine in patients.values() for image in mine}
+            found[patient_id, study_uid] = [image for image in images if id(image) in of_all]
+        else:
+            found |= {(patient_id, study_uid): mine for patient_id, mine in patients.items()}
+    places = {id(image): place for place, image in enumerate(images)}
+    return dict(sorted(found.items(), key=lambda one: places[id(one[1][0])]))
+
+
+def _is_one_patient(patients: Mapping[str, Sequence[Image]]) -> bool:
+    """Whether a study under several PatientIDs is of one patient: each has slices that the others lack, of one series.
+
+    Anonymised exports that give all patients the same UIDs have the same slices under each: those are several.
+    """
+    slices = [{image.header.sop_uid for image in mine} for mine in patients.values()]
+    places = [
+        {
+            (image.header.series_uid, round(image.header.position_mm, 1))
+            for image in mine
+            if math.isfinite(image.header.position_mm)
+        }
+        for mine in patients.values()
+    ]
+    series = [{image.header.series_uid for image in mine} for mine in patients.values()]
+    pairs = [(a, b) for a in range(len(series)) for b in range(a)]
+    apart = all(not slices[a] & slices[b] and not places[a] & places[b] for a, b in pairs)
+    alike = len({name.strip().lstrip("0").lower() for name in patients}) == 1
+    return apart and (
+        alike
+        or all(any(series[a] & series[b] for b in range(len(series)) if b != a) for a in range(len(series)))
+    )
 
 
 def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader | tuple[str, str]]:

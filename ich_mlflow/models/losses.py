@@ -60,6 +60,12 @@ def _log_loss_rsna(data: LossData) -> "keras.losses.Loss":
     return _weighted(data, positives=[1.0] * len(data.labels), labels=weights)
 
 
+def _factorised(data: LossData) -> "keras.losses.Loss":
+    from ich_mlflow.models.factorised_crossentropy import FactorisedCrossentropy
+
+    return FactorisedCrossentropy(any_at=list(data.labels).index(ANY))
+
+
 def _weighted(data: LossData, *, positives: list[float], labels: list[float]) -> "keras.losses.Loss":
     from ich_mlflow.models.weighted_crossentropy import WeightedBinaryCrossentropy
 
@@ -77,6 +83,8 @@ LOSSES: dict[str, Loss] = {
         make=_log_loss_rsna, text="any weighs 2; 6 classes", searched=False, needs_any=True
     ),
 }
+#: Of any bleed, and of each subtype given a bleed: a head brings it with it (slice_cnn/heads.py), nobody asks for it.
+FACTORISED = Loss(make=_factorised, searched=False, needs_any=True)
 
 
 def losses_text() -> str:
@@ -91,16 +99,18 @@ def make_loss(
     targets: np.ndarray,
     label_smoothing: float = 0.0,
     focal_gamma: float = 2.0,
+    brought: Loss | None = None,
 ) -> "keras.losses.Loss":
     """The loss of that name in LOSSES.
 
     targets: of the training slices [N, L], 0 or 1; weighted_bce takes its weights from them. focal_gamma: of focal,
-    0 or more. Raises ValueError for another name.
+    0 or more. brought: the loss that the network's head brings with it, which is taken in the place of the named one.
+    Raises ValueError for another name.
     """
     if name not in LOSSES:
         raise ValueError(f"loss is {name!r}, expected one of {', '.join(LOSSES)}")
     data = LossData(labels=labels, targets=targets, label_smoothing=label_smoothing, focal_gamma=focal_gamma)
-    return LOSSES[name].make(data)
+    return (brought or LOSSES[name]).make(data)
 
 
 def positive_weights(targets: np.ndarray) -> np.ndarray:
@@ -116,5 +126,17 @@ def prior_logits(targets: np.ndarray) -> np.ndarray:
     As the output's bias it lets training begin at the prevalences instead of one half. Source: Lin et al.,
     ICCV 2017, 4.1.
     """
-    share = np.clip(np.asarray(targets, dtype=np.float64).mean(axis=0), 1e-4, 1 - 1e-4)
-    return np.log(share / (1 - share))
+    return _logits(np.asarray(targets, dtype=np.float64).mean(axis=0))
+
+
+def factorised_prior_logits(targets: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """The same of any's share in the targets, and of each subtype's share in the slices that show a bleed."""
+    targets = np.asarray(targets, dtype=np.float64)
+    bleeds = targets[:, list(labels).index(ANY)]
+    given = (targets * bleeds[:, None]).sum(axis=0) / max(bleeds.sum(), 1.0)
+    return _logits(np.where([label == ANY for label in labels], bleeds.mean(), given))
+
+
+def _logits(shares: np.ndarray) -> np.ndarray:
+    shares = np.clip(shares, 1e-4, 1 - 1e-4)
+    return np.log(shares / (1 - shares))

@@ -21,6 +21,8 @@ class Monitor:
 
 
 MONITORS: dict[str, Monitor] = {
-    "val_loss": Monitor(figure="val_loss", direction="minimize", title="validation cross-entropy"),
+    "val_loss": Monitor(
+        figure="val_loss", direction="minimize", title="recalibrated validation cross-entropy"
+    ),
     "val_auc": Monitor(figure="val/auc/macro", direction="maximize", title="mean validation AUC"),
 }

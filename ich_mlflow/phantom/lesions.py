@@ -39,16 +39,22 @@ def read_lesions(folder: Path, sop_uid: str) -> np.ndarray | None:
     """
     path = _path(folder, sop_uid)
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
-    bits: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    return (parse_lesions(data, str(path)) & _BITS[:, None, None]) > 0
+
+
+def parse_lesions(data: bytes, name: str) -> np.ndarray:
+    """The blood uint8 [rows, columns] in the bytes of a mask's file. Raises DataError, naming `name`, else."""
+    values = np.frombuffer(data, np.uint8)
+    bits: Any = cv2.imdecode(values, cv2.IMREAD_UNCHANGED) if len(values) else None
     if bits is None or bits.ndim != 2 or bits.dtype != np.uint8 or (bits >> len(SUBTYPES)).any():
         raise DataError(
-            f"{path} is no lesion mask, expected a grey PNG of 8 bits with {len(SUBTYPES)} in use: remove the "
+            f"{name} is no lesion mask, expected a grey PNG of 8 bits with {len(SUBTYPES)} in use: remove the "
             "cohort and make it again"
         )
-    return (bits & _BITS[:, None, None]) > 0
+    return np.asarray(bits)
 
 
 def has_lesions(folder: Path) -> bool:

@@ -4,7 +4,7 @@ Pure: an exam's pixels in, other series' pixels out. Not as real as the non-cont
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -21,13 +21,17 @@ _CHEST_ROWS, _CHEST_MM, _CHEST_SLICES, _CHEST_STEP_MM = 512, 0.7, 40, 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class OtherSeries:
-    """pixels: int16 or uint8 [n, H, W]. positions [n]: ImagePositionPatient, mm. tags: what sets it apart."""
+    """pixels: int16 or uint8 [n, H, W]. positions [n]: ImagePositionPatient, mm. tags: what sets it apart.
+
+    own: what sets each image apart, [n] from below, or none; a value of None takes the element away.
+    """
 
     pixels: np.ndarray
     positions: tuple[tuple[float, float, float], ...]
     orientation: tuple[float, ...]
     pixel_mm: tuple[float, float]
     tags: Mapping[str, Any] = field(default_factory=dict)
+    own: tuple[Mapping[str, Any], ...] = ()
 
 
 def non_contrast(exam: Exam) -> OtherSeries:
@@ -57,22 +61,21 @@ def contrast(exam: Exam, rng: np.random.Generator, *, tagged: bool) -> OtherSeri
 
 def thin(exam: Exam) -> OtherSeries:
     """Slices of 1.25 mm, between those of the scan."""
-    places = np.arange(0, len(exam.hu) - 1 + 1e-6, THIN_MM / exam.geometry.step_mm)
+    return resliced(exam, THIN_MM, SeriesDescription="HEAD THIN 1.25")
+
+
+def resliced(exam: Exam, step_mm: float, **tags: Any) -> OtherSeries:
+    """Slices of another step, between those of the scan."""
+    places = np.arange(0, len(exam.hu) - 1 + 1e-6, step_mm / exam.geometry.step_mm)
     low = np.minimum(places.astype(int), len(exam.hu) - 2)
     share = (places - low).astype(np.float32)[:, None, None]
     hu = (1 - share) * exam.hu[low] + share * exam.hu[low + 1]
     positions = np.array([exam.geometry.position(k) for k in range(len(exam.hu))])
     between = (1 - share[:, :, 0]) * positions[low] + share[:, :, 0] * positions[low + 1]
     series = _of_head(
-        exam, _as_hu(hu), SeriesDescription="HEAD THIN 1.25", ConvolutionKernel="H31s", SliceThickness="1.25"
+        exam, _as_hu(hu), **{"ConvolutionKernel": "H31s", "SliceThickness": f"{step_mm:g}", **tags}
     )
-    return OtherSeries(
-        pixels=series.pixels,
-        positions=tuple(map(tuple, between.tolist())),
-        orientation=series.orientation,
-        pixel_mm=series.pixel_mm,
-        tags=series.tags,
-    )
+    return replace(series, positions=tuple(map(tuple, between.tolist())))
 
 
 def coronal(exam: Exam) -> OtherSeries:

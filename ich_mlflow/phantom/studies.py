@@ -79,7 +79,7 @@ def write_study_set(folder: Path, options: StudySetOptions) -> list[WrittenSerie
     exam_options = ExamOptions(seed=options.seed, rows=options.rows, exam_rate=options.exam_rate)
     for number in tqdm(range(options.studies), desc="phantom studies", unit="study", disable=None):
         for place, (kind, series) in enumerate(_series_of(exam_options, number, options.others), start=1):
-            paths, one = _write_series(folder, options.seed, number, place, kind, series)
+            paths, one = write_series(folder, options.seed, number, place, kind, series)
             images += paths if kind == NON_CONTRAST else []
             written.append(one)
     junk = _write_junk(folder, images, options)
@@ -117,9 +117,10 @@ def _made(kind: str, exam: Exam, rng: np.random.Generator) -> OtherSeries:
     ](exam)
 
 
-def _write_series(
+def write_series(
     folder: Path, seed: int, number: int, place: int, kind: str, series: OtherSeries
 ) -> tuple[list[Path], WrittenSeries]:
+    """Write a series of study `number` at its `place` in it; return its files and what it is."""
     tags = _tags(seed, number, place, kind, series)
     # Half of the exports name files as on a CD, without an extension.
     name = "IM{:04d}" if number % 2 else "{:04d}.dcm"
@@ -136,14 +137,16 @@ def _write_series(
         if not series.orientation:
             del own["ImagePositionPatient"]
         path = below / name.format(k + 1)
-        write_image(path, series.pixels[at], {**tags, **own}, kind=_SOP_KINDS.get(kind, CT))
+        own |= series.own[at] if series.own else {}
+        told = {keyword: value for keyword, value in {**tags, **own}.items() if value is not None}
+        write_image(path, series.pixels[at], told, kind=_SOP_KINDS.get(kind, CT))
         paths.append(path)
     written = WrittenSeries(
         study_uid=tags["StudyInstanceUID"],
         series_uid=tags["SeriesInstanceUID"],
         kind=kind,
         num_slices=len(paths),
-        is_right=kind == NON_CONTRAST,
+        is_right=kind.startswith(NON_CONTRAST),
     )
     return paths, written
 

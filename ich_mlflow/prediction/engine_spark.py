@@ -13,6 +13,7 @@ from ich_mlflow.errors import DataError
 from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.prediction.score import SeriesScore, write_score
 from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.response import series_columns
 from ich_mlflow.serving.spark import slices_udf
 from ich_mlflow.system.spark import spark_session, what_failed
 
@@ -41,13 +42,13 @@ def score_on_spark(
         longest = max(len(one.files) for one in series)
         before = spark.conf.get(_BATCH_SETTING)
         # A series that is torn apart would lose neighbours at the tear.
-        spark.conf.set(_BATCH_SETTING, str(longest if specification.context else _BATCH))
+        spark.conf.set(_BATCH_SETTING, str(longest if specification.reads_series else _BATCH))
         try:
             udf = slices_udf(spark, model_uri)
             step = _SERIES_A_CORE * spark.sparkContext.defaultParallelism
             for start in range(0, len(series), step):
                 part = series[start : start + step]
-                scores = _scores(spark, udf, part, specification.labels)
+                scores = _scores(spark, udf, part, specification)
                 for one, score in zip(part, scores, strict=True):
                     write_score(notes, one.key, score)
                     yield len(one.files)
@@ -56,7 +57,7 @@ def score_on_spark(
 
 
 def _scores(
-    spark: Any, udf: Any, series: Sequence[PlannedSeries], labels: tuple[str, ...]
+    spark: Any, udf: Any, series: Sequence[PlannedSeries], specification: Specification
 ) -> list[SeriesScore]:
     """One job: a partition a series."""
     from pyspark.sql.functions import col, pandas_udf, struct
@@ -70,7 +71,8 @@ def _scores(
         frame = spark.createDataFrame(partitions, "series int, place int, path string")
         read = pandas_udf(_in_base64, "string")  # type: ignore[call-overload]
         said = frame.withColumn("dicom", read(col("path"))).withColumn("said", udf(struct(col("dicom"))))
-        columns = [col("said")[f"probability_{label}"].alias(label) for label in labels]
+        columns = [col("said")[f"score_{label}"].alias(label) for label in specification.labels]
+        columns += [col("said")[name] for name in series_columns(specification)]
         chosen = [col("series"), col("place"), col("said.warnings"), col("said.error"), *columns]
         collected = said.select(*chosen).collect()
     except Exception as error:  # Py4J wraps whatever failed, here or there.
@@ -78,14 +80,16 @@ def _scores(
     found: list[list[Any]] = [[] for _ in series]
     for row in sorted(collected, key=lambda row: (row["series"], row["place"])):
         found[row["series"]].append(row)
-    return [_score(rows_of_one, labels) for rows_of_one in found]
+    return [_score(rows_of_one, specification) for rows_of_one in found]
 
 
-def _score(rows: Sequence[Any], labels: tuple[str, ...]) -> SeriesScore:
+def _score(rows: Sequence[Any], specification: Specification) -> SeriesScore:
+    labels, of_series = specification.labels, series_columns(specification)
+    usable = [row for row in rows if not row["error"]]
+    exam = tuple(float(usable[0][name]) for name in of_series) if usable else ()
     return SeriesScore(
-        probabilities=tuple(
-            () if row["error"] else tuple(float(row[label]) for label in labels) for row in rows
-        ),
+        exam=exam,
+        outputs=tuple(() if row["error"] else tuple(float(row[label]) for label in labels) for row in rows),
         warnings=tuple(tuple(row["warnings"] or ()) for row in rows),
         errors=tuple(_ROW.sub("the file", row["error"] or "") for row in rows),
     )

@@ -10,7 +10,6 @@ from typing import Any
 from ich_mlflow.dicom.capture import write_captures
 from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
 from ich_mlflow.errors import DataError
-from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
 from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
@@ -78,17 +77,17 @@ def made_outputs(out: OutFolder, result: StudyResult) -> MadeOutputs | None:
 
 
 def findings_of(result: StudyResult, classifier: Classifier, operating_point: str) -> list[LabelFinding]:
-    """What is said of the exam, a label each. any has no threshold of its own where the model has no such label."""
+    """What is said of the exam, of each finding."""
     specification = classifier.specification
-    thresholds = dict(zip(specification.labels, specification.exams.thresholds(operating_point), strict=True))
+    thresholds = specification.exams.thresholds(operating_point)
     return [
         LabelFinding(
             label=label,
             probability=result.said[f"probability_{label}"],
             is_positive=result.said[f"decision_{label}"],
-            threshold=float(thresholds[label]) if label in thresholds else None,
+            threshold=float(threshold),
         )
-        for label in dict.fromkeys((*specification.labels, ANY))
+        for label, threshold in zip(specification.findings, thresholds, strict=True)
     ]
 
 
@@ -100,9 +99,10 @@ def _write_dicom(
     options: OutputOptions,
 ) -> int:
     folder.mkdir(parents=True)
-    # Another model, another choice of slices: another document.
-    keys = [series.key for series in result.study.series]
-    seed = digest_of(options.algorithm, options.pictures, *keys)
+    # Another model, another choice of slices: another document. The same slices, whatever their files are called and
+    # wherever they lie: the same one, which a PACS then has once.
+    slices = sorted(uid for series in result.study.series for uid in series.sop_uids)
+    seed = digest_of(options.algorithm, options.pictures, *slices)
     key_slices: dict[str, list[Path]] = {}
     for one in drawn:
         key_slices.setdefault(one.chosen.label, []).append(_path(one))
@@ -114,15 +114,17 @@ def _write_dicom(
         key_slices=key_slices,
         uid_seed=seed,
     )
-    if drawn:
+    # A capture of the slice alone would be a copy of what the viewer has.
+    mapped = [(one, one.heat_map) for one in drawn if one.heat_map is not None]
+    if mapped:
         write_captures(
-            [folder / f"heat-map-{number:02d}.dcm" for number in range(1, len(drawn) + 1)],
-            [_path(one) for one in drawn],
-            [one.heat_map for one in drawn],
-            [one.chosen.caption for one in drawn],
+            [folder / f"heat-map-{number:02d}.dcm" for number in range(1, len(mapped) + 1)],
+            [_path(one) for one, _ in mapped],
+            [heat_map for _, heat_map in mapped],
+            [one.chosen.caption for one, _ in mapped],
             uid_seed=seed,
         )
-    return 1 + len(drawn)
+    return 1 + len(mapped)
 
 
 def _path(drawn: Drawn) -> Path:

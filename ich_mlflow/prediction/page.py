@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.plan import Study
 from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, StudyResult
 from ich_mlflow.report.contents import Table
 from ich_mlflow.report.worklist import Shown, StudySection, WorklistPage, WorklistRow
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.response import ModelVersion
+from ich_mlflow.system.counting import counted
 
 #: So many flagged studies have their pictures on the page, about 0.2 MB each; all are in the tables and in DICOM.
 MAX_SECTIONS = 100
@@ -20,14 +22,17 @@ _LIMITS = (
     "A probability is what the network says, calibrated on the data it was validated on. On data of another hospital "
     "it may be off.",
     "Not flagged does not mean no bleed: every model misses some, and small ones most of all.",
-    "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and "
-    "not the outline of a bleed.",
     "A series is judged by its headers and by how much air a body has inside. An abdomen without a word in its "
     "headers is not told from a head.",
 )
+_OF_HEAT_MAPS = (
+    "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and "
+    "not the outline of a bleed.",
+)
 _NOTE = (
-    "Flagged studies first, by the probability of any bleed. Those that could not be scored, or whose result is not to "
-    "be relied on, come before those that were not flagged: nobody knows what is in them."
+    "Flagged studies first, by the probability of any bleed, which has a threshold of its own. Findings are the "
+    "subtypes at theirs, which can be reached where any bleed's is not. Those that could not be scored, or whose "
+    "result is not to be relied on, come before those that were not flagged: nobody knows what is in them."
 )
 
 
@@ -41,8 +46,12 @@ def worklist_page(
     operating_point: str,
     notice: str,
     made_by: str,
+    has_heat_maps: bool,
 ) -> WorklistPage:
-    """The page. results: in the worklist's order. pictures: of each study by its number."""
+    """The page. results: in the worklist's order. pictures: of each study by its number.
+
+    has_heat_maps: whether the pictures do, as those of some model families don't.
+    """
     shown = [one for one in results if pictures.get(one.study.number)][:MAX_SECTIONS]
     anchors = {one.study.number: f"study-{one.study.number}" for one in shown}
     counts = Counter(one.status for one in results)
@@ -52,19 +61,20 @@ def worklist_page(
         subtitle=f"{version.name} version {version.version}, decisions by {operating_point}",
         notice=notice,
         headline=[
-            ("Flagged", str(counts[FLAGGED]), f"of {len(results)} studies"),
+            ("Flagged", str(counts[FLAGGED]), f"of {counted(len(results), 'study', 'studies')}"),
             ("For review", str(counts[REVIEW]), "not scored, or not to be relied on"),
-            ("Not flagged", str(counts[NOT_FLAGGED]), "no label at its operating point"),
-            ("Slices scored", f"{num_slices:,}", f"{sum(skipped.values()):,} files left out"),
+            ("Not flagged", str(counts[NOT_FLAGGED]), "any bleed is below its threshold"),
+            ("Slices scored", f"{num_slices:,}", f"{counted(sum(skipped.values()), 'file')} left out"),
         ],
         rows=[_row(rank, one, anchors) for rank, one in enumerate(results, start=1)],
         note=_NOTE,
+        caveats=specification.exams.caveats(operating_point, unit=EXAMS),
         sections=[
             _section(one, anchors, pictures[one.study.number], specification, operating_point)
             for one in shown
         ],
         tables=[_series_table([one.study for one in results]), _skipped_table(skipped)],
-        limits=_LIMITS,
+        limits=_LIMITS + (_OF_HEAT_MAPS if has_heat_maps else ()),
         made_by=made_by,
     )
 
@@ -94,7 +104,7 @@ def _section(
     operating_point: str,
 ) -> StudySection:
     study = result.study
-    labels = specification.labels
+    labels = specification.findings
     thresholds = specification.exams.thresholds(operating_point)
     rows = [
         [
@@ -120,7 +130,7 @@ def _section(
 
 
 def _series_text(description: str, num_slices: int) -> str:
-    return f"{description or 'no description'}, {num_slices} slices"
+    return f"{description or 'no description'}, {counted(num_slices, 'slice')}"
 
 
 def _series_table(studies: Sequence[Study]) -> Table:

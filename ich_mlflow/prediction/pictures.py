@@ -1,4 +1,4 @@
-"""The slices of a study that a person should look at, plain and under their heat maps."""
+"""The slices of a study that a person should look at, plain and, where the model has them, under their heat maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
 from ich_mlflow.dicom.slice import slice_from_bytes
 from ich_mlflow.errors import DataError
+from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.score import read_row
 from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
 from ich_mlflow.serving.classifier import Classifier
@@ -40,21 +41,29 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """plain, heat_map: uint8 RGB [S, S, 3] at the file's own resolution."""
+    """plain, heat_map: uint8 RGB [S, S, 3] at the file's own resolution. heat_map: None of a model that has none."""
 
     chosen: Chosen
     plain: np.ndarray
-    heat_map: np.ndarray
+    heat_map: np.ndarray | None
 
 
 def choose_slices(result: StudyResult, count: int) -> list[Chosen]:
-    """At most so many slices: the most probable ones of each positive label in turn, each slice once. Pure."""
+    """At most so many slices, each once: the one where any bleed is most probable, then each positive label's in turn.
+
+    The first stands for the label whose most probable slice it is too, and for any where there is no such. Pure.
+    """
     usable = [one for one in result.slices if not one.error]
     ranked = {
         label: sorted(usable, key=lambda one: -one.said[f"probability_{label}"]) for label in result.positive
     }
-    found: list[Chosen] = []
-    taken: set[int] = set()
+    if not ranked or count < 1:
+        return []
+    most = max(usable, key=lambda one: one.said[f"probability_{ANY}"])
+    label = next((label for label, slices in ranked.items() if slices[0] is most), ANY)
+    found, taken = [Chosen(slice=most, label=label)], {id(most)}
+    if label in ranked:
+        ranked[label] = ranked.pop(label)  # the others' turn
     while len(found) < count and any(ranked.values()):
         for label, slices in ranked.items():
             while slices and id(slices[0]) in taken:
@@ -70,26 +79,34 @@ def draw(chosen: Sequence[Chosen], result: StudyResult, classifier: Classifier) 
     """Read the slices (and their neighbours, where the network wants them) again, and draw them."""
     drawn = []
     for one in chosen:
-        rows, middle = _neighbourhood(one.slice, result, classifier.specification.context)
-        hu = with_context(rows, classifier.specification.context)[middle]
-        _, maps = classifier.explained(hu[None])
-        saliency = maps[0, classifier.specification.labels.index(one.label)]
+        saliency = _saliency(one, result, classifier) if classifier.can_explain else None
         original = slice_from_bytes(_bytes(one.slice), "the file").hu
         if max(original.shape) < STORED_SIZE:  # too small to be looked at, or for words below
             original = to_stored_size(original)
-        drawn.append(Drawn(chosen=one, plain=grey(original), heat_map=overlay(original, saliency)))
+        heat_map = None if saliency is None else overlay(original, saliency, is_share=classifier.finds_blood)
+        drawn.append(Drawn(chosen=one, plain=grey(original), heat_map=heat_map))
     return drawn
 
 
 def page_picture(drawn: Drawn) -> bytes:
-    """Both side by side as a JPEG [384, 768]."""
+    """Both side by side as a JPEG [384, 768]; the slice alone [384, 384] where there is no heat map."""
     halves = [
         cv2.resize(half, (PAGE_SIZE, PAGE_SIZE), interpolation=cv2.INTER_AREA)
         for half in (drawn.plain, drawn.heat_map)
+        if half is not None
     ]
     both = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return jpeg.tobytes()
+
+
+def _saliency(chosen: Chosen, result: StudyResult, classifier: Classifier) -> np.ndarray:
+    """The map [h, w] of the label that the slice is shown for."""
+    specification = classifier.specification
+    rows, middle = _neighbourhood(chosen.slice, result, specification.context)
+    _, maps = classifier.explained(with_context(rows, specification.context)[middle][None])
+    saliency: np.ndarray = maps[0, _mapped(chosen, specification.labels)]
+    return saliency
 
 
 def _neighbourhood(wanted: ScoredSlice, result: StudyResult, context: int):  # type: ignore[no-untyped-def]
@@ -102,6 +119,13 @@ def _neighbourhood(wanted: ScoredSlice, result: StudyResult, context: int):  # t
     if lost:
         raise DataError(f"a slice that was scored can't be read again: {lost[0]}")
     return rows, at - start
+
+
+def _mapped(chosen: Chosen, labels: Sequence[str]) -> int:
+    """Whose map it is: the label's, and for any, where the network has no such output, that of its highest output."""
+    if chosen.label in labels:
+        return labels.index(chosen.label)
+    return int(np.argmax([chosen.slice.said[f"score_{label}"] for label in labels]))
 
 
 def _bytes(one: ScoredSlice) -> bytes:

@@ -1,4 +1,4 @@
-"""One series to the probabilities of its slices, and the notes that survive a crash."""
+"""One series to what the network says of its slices, and the notes that survive a crash."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -9,8 +9,9 @@ import numpy as np
 
 from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.plan import PlannedSeries
+from ich_mlflow.models.series import known_positions
 from ich_mlflow.serving.classifier import Classifier
-from ich_mlflow.serving.rows import Row, row_of_dicom, with_context
+from ich_mlflow.serving.rows import Row, row_of_dicom
 from ich_mlflow.system.whole import read_note, write_whole
 
 #: Slices of a series that are held at a time where they give each other no context.
@@ -21,13 +22,15 @@ _BATCH = 64
 class SeriesScore:
     """What the model says of a series' slices, in the order of its files.
 
-    probabilities  calibrated, L a slice; empty where the slice can't be used
-    warnings       of each slice; errors: why it can't be used, '' where it can
+    outputs   of the network, L a slice; empty where the slice can't be used
+    exam      what it says of the series itself, L; empty where it says nothing of it
+    warnings  of each slice; errors: why it can't be used, '' where it can
     """
 
-    probabilities: tuple[tuple[float, ...], ...]
+    outputs: tuple[tuple[float, ...], ...]
     warnings: tuple[tuple[str, ...], ...]
     errors: tuple[str, ...]
+    exam: tuple[float, ...] = ()
 
     @property
     def usable(self) -> np.ndarray:
@@ -35,27 +38,37 @@ class SeriesScore:
         return np.flatnonzero([not error for error in self.errors])
 
     def of_usable(self) -> np.ndarray:
-        """Calibrated probabilities float64 [m, L]."""
-        return np.array([self.probabilities[place] for place in self.usable], dtype=np.float64)
+        """The network's outputs float64 [m, L]."""
+        return np.array([self.outputs[place] for place in self.usable], dtype=np.float64)
+
+    def of_series(self) -> np.ndarray | None:
+        """What is said of the series, for each usable slice float64 [m, L]; None where nothing is."""
+        return np.tile(np.array(self.exam, dtype=np.float64), (len(self.usable), 1)) if self.exam else None
 
 
 def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     """Read and score the slices of a series, as the server would with all of them in one request."""
-    context = classifier.specification.context
-    size = len(series.files) if context else _BATCH
-    probabilities: list[tuple[float, ...]] = []
+    size = len(series.files) if classifier.specification.reads_series else _BATCH
+    position_mm = known_positions(np.array(series.positions_mm))
+    outputs: list[tuple[float, ...]] = []
     warnings: list[tuple[str, ...]] = []
     errors: list[str] = []
+    exam: tuple[float, ...] = ()
     for start in range(0, len(series.files), size):
-        rows = [read_row(series, place) for place in range(start, min(start + size, len(series.files)))]
-        good = [row for row in rows if isinstance(row, Row)]
-        said = iter(classifier.probabilities(with_context(good, context)) if good else ())
+        places = range(start, min(start + size, len(series.files)))
+        rows = [read_row(series, place) for place in places]
+        good = [place for place, row in zip(places, rows, strict=True) if isinstance(row, Row)]
+        hu = [row.hu for row in rows if isinstance(row, Row)]
+        read = classifier.predict_series(np.stack(hu), position_mm[good]) if good else None
+        said = iter(() if read is None else read.slices)
+        if read is not None and read.exam is not None:
+            exam = tuple(map(float, read.exam))
         for row in rows:
             usable = isinstance(row, Row)
-            probabilities.append(tuple(map(float, next(said))) if usable else ())
+            outputs.append(tuple(map(float, next(said))) if usable else ())
             warnings.append(row.warnings if isinstance(row, Row) else ())
             errors.append("" if isinstance(row, Row) else row)
-    return SeriesScore(probabilities=tuple(probabilities), warnings=tuple(warnings), errors=tuple(errors))
+    return SeriesScore(outputs=tuple(outputs), warnings=tuple(warnings), errors=tuple(errors), exam=exam)
 
 
 def read_row(series: PlannedSeries, place: int) -> Row | str:
@@ -83,13 +96,14 @@ def read_score(folder: Path, key: str) -> SeriesScore | None:
 
 
 def _score_of(values: dict[str, Any]) -> SeriesScore:
-    probabilities, warnings, errors = (values[name] for name in ("probabilities", "warnings", "errors"))
-    if not len(probabilities) == len(warnings) == len(errors):
+    outputs, warnings, errors = (values[name] for name in ("outputs", "warnings", "errors"))
+    if not len(outputs) == len(warnings) == len(errors):
         raise ValueError("not of the same slices")
     return SeriesScore(
-        probabilities=tuple(map(tuple, probabilities)),
+        outputs=tuple(map(tuple, outputs)),
         warnings=tuple(map(tuple, warnings)),
         errors=tuple(errors),
+        exam=tuple(values["exam"]),
     )
 
 

@@ -1,50 +1,64 @@
 """Results as tables for other programs. Pure: results in, frames out."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import pandas as pd
 
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.intake.plan import Study
 from ich_mlflow.intake.survey import Skipped
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.out_folder import DICOM_FOLDER
 from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
-from ich_mlflow.serving.response import ModelVersion, decision_columns, probability_columns
+from ich_mlflow.serving.request import Asked
+from ich_mlflow.serving.response import Answerer, answer_columns, decision_columns
 
 SLICE, EXAM = "slice", "exam"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: What a spreadsheet reads as a number that it writes otherwise: leading zeros, more digits than it keeps, an exponent.
+_CHANGED_NUMBER = re.compile(r"\s*(?:0\d+|\d{12,}|\d+(?:\.\d+)?[eE][+-]?\d+)\s*")
+_BYTE_ORDER_MARK = "\ufeff"
 
 
-def predictions(
-    results: Sequence[StudyResult], labels: Sequence[str], version: ModelVersion, operating_point: str
-) -> pd.DataFrame:
+def predictions(results: Sequence[StudyResult], answerer: Answerer, asked: Asked) -> pd.DataFrame:
     """A row an exam, followed by a row a slice of it from below: what the server answers, and which slice it is.
 
     level is exam or slice; what only slices have is empty for exams. slice counts from 1.
     """
-    says = [*probability_columns(labels), *decision_columns(labels)]
+    findings = answerer.specification.findings
+    says = answer_columns(findings)
     told: dict[str, object] = {
-        "operating_point": operating_point,
-        "model_name": version.name,
-        "model_version": version.version,
+        "operating_point": asked.operating_point,
+        "model_name": answerer.version.name,
+        "model_version": answerer.version.version,
     }
+    of_exam, of_slice = (
+        {**told, "caveats": "; ".join(answerer.caveats(asked, unit=unit))} for unit in (EXAMS, SLICES)
+    )
     rows: list[dict[str, object]] = []
     for result in results:
         study = result.study
         who: dict[str, object] = {"patient_id": study.patient_id, "study_uid": study.study_uid}
         exam = {column: result.said.get(column) for column in says}
         rows.append(
-            {"level": EXAM, **who, **exam, **told, "warnings": "; ".join(result.reasons), "error": ""}
+            {"level": EXAM, **who, **exam, **of_exam, "warnings": "; ".join(result.reasons), "error": ""}
         )
-        rows += [{"level": SLICE, **who, **_slice(one, says), **told} for one in result.slices]
+        rows += [{"level": SLICE, **who, **_slice(one, says), **of_slice} for one in result.slices]
     columns = ["level", "patient_id", "study_uid", "series_uid", "sop_uid", "file", "slice", "position_mm"]
-    frame = pd.DataFrame(rows, columns=[*columns, *says, *told, "warnings", "error"])
-    return frame.astype({"slice": "Int64", **{column: "boolean" for column in decision_columns(labels)}})
+    frame = pd.DataFrame(rows, columns=[*columns, *says, *told, "warnings", "caveats", "error"])
+    return frame.astype({"slice": "Int64", **{column: "boolean" for column in decision_columns(findings)}})
 
 
-def worklist(results: Sequence[StudyResult], num_dicom: dict[int, int]) -> pd.DataFrame:
-    """A row a study, in the order to look at them. num_dicom: files written, by the study's number."""
+def worklist(
+    results: Sequence[StudyResult], num_dicom: dict[int, int], *, caveats: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A row a study, in the order to look at them.
+
+    num_dicom: files written, by the study's number. caveats: of the model version, the same in every row that says what
+    it found.
+    """
     rows = []
     for rank, result in enumerate(results, start=1):
         study, best = result.study, most_probable(result)
@@ -58,6 +72,7 @@ def worklist(results: Sequence[StudyResult], num_dicom: dict[int, int]) -> pd.Da
                 "probability_any": result.said.get(f"probability_{ANY}"),
                 "findings": ", ".join(result.positive),
                 "remarks": "; ".join(result.reasons),
+                "caveats": "; ".join(caveats) if result.said else "",
                 "slices": len(result.slices),
                 "most_probable_slice": "" if best is None else best.series.sop_uids[best.place],
                 "most_probable_file": "" if best is None else best.series.files[best.place].name,
@@ -68,16 +83,22 @@ def worklist(results: Sequence[StudyResult], num_dicom: dict[int, int]) -> pd.Da
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """The frame as CSV. Texts of strangers that a spreadsheet would take for a formula get an apostrophe in front."""
+    """The frame as CSV that a spreadsheet opens as it is: UTF-8 with a byte order mark.
+
+    Texts that a spreadsheet would change get an apostrophe in front: those of strangers that it would take for a
+    formula, and numbers whose zeros or digits it would drop, as of a PatientID.
+    """
     safe = frame.copy()
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]) and not pd.api.types.is_bool_dtype(safe[column]):
-            safe[column] = safe[column].map(_harmless)
-    return safe.to_csv(index=False)
+            safe[column] = safe[column].map(_unchanged)
+    return _BYTE_ORDER_MARK + safe.to_csv(index=False)
 
 
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _unchanged(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return f"'{value}" if value.startswith(_FORMULA) or _CHANGED_NUMBER.fullmatch(value) else value
 
 
 def most_probable(result: StudyResult) -> ScoredSlice | None:

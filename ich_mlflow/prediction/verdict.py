@@ -10,6 +10,7 @@ from ich_mlflow.ct.plausibility import unlike_head
 from ich_mlflow.intake.plan import PlannedSeries, Study
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.score import SeriesScore
+from ich_mlflow.system.counting import counted
 
 if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to import
     from ich_mlflow.serving.request import Asked
@@ -35,8 +36,9 @@ class ScoredSlice:
 class StudyResult:
     """What is said of a study.
 
-    status   flagged: any bleed is decided positive. review: not scored, or not to be relied on, for a person to see.
-    said     probability and decision of each label and of any, of the exam; {} where nothing was scored
+    status   flagged: any is decided positive, by its own threshold. review: not scored, or not to be relied on, for a
+             person to see.
+    said     probability, decision and score of each finding, of the exam; {} where nothing was scored
     reasons  why it is to be looked at, and other remarks
     slices   of the scored series, from the neck up
     """
@@ -49,14 +51,15 @@ class StudyResult:
 
     @property
     def probability(self) -> float:
-        """Of the most probable label, or any; 0 where nothing was scored."""
-        return max(
-            (value for name, value in self.said.items() if name.startswith("probability_")), default=0.0
-        )
+        """Of any bleed; 0 where nothing was scored."""
+        return float(self.said.get(f"probability_{ANY}", 0.0))
 
     @property
     def positive(self) -> tuple[str, ...]:
-        """The labels that are decided positive, the most probable first; `any` among them only where alone."""
+        """The subtypes that are decided positive, the most probable first; any alone where none of them is.
+
+        Each by its own threshold, so that there may be some in a study that any does not flag.
+        """
         found = [
             name.removeprefix("decision_")
             for name, value in self.said.items()
@@ -77,18 +80,16 @@ def judge(
     if not usable:
         why = _why_nothing(study, len(slices))
         return StudyResult(study=study, status=REVIEW, said={}, reasons=(why,), slices=slices)
-    said = _together(
-        [_exam(scores[one.key], answerer, asked) for one in study.series if len(scores[one.key].usable)]
-    )
+    said = _exam({series.key: scores[series.key] for series in study.series}, answerer, asked)
     unlike = sum(unlike_head(list(one.warnings)) for one in usable)
     lost = len(slices) - len(usable)
     reasons = list(dict.fromkeys(remark for series in study.series for remark in series.remarks))
     if lost:
-        reasons.append(f"{lost} of {len(slices)} slices can't be read")
+        reasons.append(f"{lost} of {counted(len(slices), 'slice')} can't be read")
     if 2 * unlike > len(usable):
-        reasons.insert(0, f"{unlike} of {len(usable)} slices are not like a head CT")
+        reasons.insert(0, f"{unlike} of {counted(len(usable), 'slice')} not like a head CT")
         status = REVIEW
-    elif any(value for name, value in said.items() if name.startswith("decision_")):
+    elif said[f"decision_{ANY}"]:
         status = FLAGGED
     else:
         status = REVIEW if reasons else NOT_FLAGGED
@@ -100,15 +101,15 @@ def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:
     return sorted(results, key=lambda one: (STATUSES.index(one.status), -one.probability, one.study.number))
 
 
-def _exam(score: SeriesScore, answerer: "Answerer", asked: "Asked") -> Mapping[str, Any]:
-    """What is said of an exam of that series alone: what aggregation and calibration were chosen for."""
-    calibrated = score.of_usable()
-    return answerer.said_of_exams(calibrated, np.repeat("exam", len(calibrated)), asked)["exam"]
-
-
-def _together(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of several series the highest probabilities, and what any of them decides: they show one head, not several."""
-    return {name: max(one[name] for one in said) for name in said[0]}
+def _exam(scores: Mapping[str, SeriesScore], answerer: "Answerer", asked: "Asked") -> Mapping[str, Any]:
+    """What is said of the exam that those series are, by the rule that the server has too."""
+    scored = {key: score for key, score in scores.items() if len(score.usable)}
+    together = np.concatenate([score.of_usable() for score in scored.values()])
+    series = np.concatenate([np.repeat(key, len(score.usable)) for key, score in scored.items()])
+    said = [exam for score in scored.values() if (exam := score.of_series()) is not None]
+    of_series = np.concatenate(said) if said else None
+    studies = np.repeat("exam", len(together))
+    return answerer.said_of_exams(together, studies, series, asked, of_series)["exam"]
 
 
 def _slices(
@@ -129,6 +130,7 @@ def _slices(
 
 def _why_nothing(study: Study, num_slices: int) -> str:
     if num_slices:
-        return f"none of the {num_slices} slices of its series can be read"
+        of_them = "its only slice" if num_slices == 1 else f"none of the {num_slices} slices of its series"
+        return f"{of_them} can{'not' if num_slices == 1 else ''} be read"
     whys = dict.fromkeys(row.why for row in study.rows)
     return "no non-contrast head CT in it: " + "; ".join(whys)

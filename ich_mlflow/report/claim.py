@@ -64,7 +64,11 @@ CLAIM_ITEMS: tuple[ClaimItem, ...] = (
         (8, "eligibility", f"quarantined files: report.html, Data; who was imaged and why: {AUTHORS}"),
         (9, "preprocessing", "docs/preprocessing.md; parameters of the preprocess run"),
         (10, "choice of subsets", "report.html, Data (splits) and Model (epidural-only slices left out)"),
-        (11, "definitions of data elements", "docs/architecture.md, Glossary and The stored set"),
+        (
+            11,
+            "definitions of data elements",
+            "docs/reference/glossary.md; docs/architecture.md, The stored set",
+        ),
         (12, "de-identification", f"{AUTHORS}; the project removes nothing from files and stores no names"),
         (13, "missing data", "report.html, Data (quarantine list by reason); docs/preprocessing.md"),
     ),
@@ -92,7 +96,7 @@ CLAIM_ITEMS: tuple[ClaimItem, ...] = (
         "Training",
         (25, "training in detail", "report.html, Model; parameters and epochs of the training run"),
         (26, "choice of the final model", "report.html, Model (best epoch) and Chosen on validation"),
-        (27, "ensembling", "none"),
+        (27, "ensembling", "report.html, Model (networks); docs/families.md"),
     ),
     *_items(
         "Evaluation",

@@ -63,7 +63,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a model card says of one evaluation of a model version."""
+    """What a model card says of one evaluation of a model version. more: tables after all else."""
 
     name: str
     notice: str
@@ -75,3 +75,4 @@ class Card:
     subgroups: Sequence[str]
     caveats: Sequence[str]
     run_id: str
+    more: Sequence[Table] = ()

@@ -46,7 +46,10 @@ class StudySection:
 
 @dataclass(frozen=True, kw_only=True)
 class WorklistPage:
-    """The whole page. headline: the few figures to read first, as (name, value, remark)."""
+    """The whole page. headline: the few figures to read first, as (name, value, remark).
+
+    caveats: what to know beside every number and decision of this model version.
+    """
 
     title: str
     subtitle: str
@@ -54,6 +57,7 @@ class WorklistPage:
     headline: Sequence[tuple[str, str, str]]
     rows: Sequence[WorklistRow]
     note: str
+    caveats: Sequence[str]
     sections: Sequence[StudySection]
     tables: Sequence[Table]
     limits: Sequence[str]

@@ -1,47 +1,69 @@
-"""Which of the series of a study to take: axial, without contrast, not of bone, the thinnest. Pure.
+"""Which of the series of a study to take: one rule, by headers, and a policy for each who asks. Pure.
 
 A study of the head may hold a localizer, the non-contrast scan by a soft and a bone kernel, thick and thin, reformats,
 and the scan with contrast. Only the non-contrast scan is like what a model has learned from.
 """
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import PurePosixPath
 
-import numpy as np
-
-from ich_mlflow.dicom.series import SliceHeader
-
-MAX_TILT_DEGREES = 45.0
-#: A head is about 150 mm high; a scan of a part of it is no scan of a head.
-MIN_COVERAGE_MM = 100.0
-MIN_SLICES = 16
-#: Less than this share of different positions: several images at each, as in perfusion or two phases.
-_MIN_DIFFERENT = 0.9
-
-#: What says that there was none is taken out before the words of contrast are looked for: `C-` and `-C` while the minus
-#: is there, then the words. Source: the folder names of CQ500, and what scanners write in four languages.
-_MINUS = re.compile(r"(?<!\w)c ?-(?!\w)|(?<![\w+])- ?c(?!\w)")
-_WITHOUT_CONTRAST = re.compile(
-    r"\b(pre|non?|without|w/?o|w/?out|sans|sin|senza|ohne) ?(iv ?|i\.v\. ?)?"
-    r"(contrast\w*|con\b|c\b|enhanc\w*|km\b|kontrast\w*|injection)|\bun ?enhanced|\bplain\b|\bnativ\w*"
+from ich_mlflow.series.rules import (
+    acquisitions_of,
+    another_scan_text,
+    is_another_scan,
+    is_undecided,
+    remarks_of,
+    why_never,
 )
-_WITH_CONTRAST = re.compile(
-    r"contrast|kontrast|enhanc|\bcect\b|(?<!\w)c(?!\w)|\bw ?con\b|\bw/con\b|(?<!\w)km\b|injection|inject[eé]|angio|"
-    r"\bct[av]\b|veno|arterial|perfusion|bolus|d3d|\b\d+ ?cc\b|"
-    r"\bpost\b(?! ?(op|fossa|surg|trauma|thromb|ictal|fall|cranio|evac|coil|clip|stent|lysis|tpa|treat|drain|shunt))"
-)
-_BONE = re.compile(r"\bbone|\bedge\b")
-#: Sharp kernels: Siemens' H60s, B70f, J70h, Hr60f; Canon's FC30 to FC39 and FC80 to FC89; Philips' YA to YE.
-_SHARP_KERNEL = re.compile(r"\b(?:[hbju][a-z]?[6-9]\d[a-z]?|fc[38]\d|y[a-e])\b")
+from ich_mlflow.series.series import Series
+
+#: The step from slice to slice that models have learned from: RSNA 2019's and CT-ICH's. Of several reconstructions the
+#: one nearest to it is taken, since thin slices have other noise, and more of them more false alarms.
+USUAL_STEP_MM = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What one who asks for a series wants.
+
+    step_mm         of several the one nearest to it by the ratio; None: the thinnest
+    takes_doubtful  whether less than a whole head, and contrast that only a doubtful word names, are taken where there
+                    is nothing better
+    """
+
+    step_mm: float | None
+    takes_doubtful: bool
+
+
+#: A result is wanted of every study, and what is doubtful about it is said.
+TO_SCORE = Policy(step_mm=USUAL_STEP_MM, takes_doubtful=True)
+#: A data set to evaluate on has studies enough: what is doubtful is left out. Of CQ500 the thinnest.
+TO_EVALUATE = Policy(step_mm=None, takes_doubtful=False)
+
+#: Of the place of a series in `choose`'s list: why its pixels are no head's; '' where they may be.
+Look = Callable[[int], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What became of the series of a study.
+
+    chosen   their places, the best first
+    usable   the places of all that may be taken, the best first
+    why      of each series, why (not)
+    remarks  what a reader of the study's result should know
+    """
+
+    chosen: tuple[int, ...]
+    usable: tuple[int, ...]
+    why: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeriesChoice:
-    """What became of one series of a study that has several.
+    """What became of one series of a study of a data set.
 
     study, series   the study's name, and the folder of the series from the source's folder
     step_mm         the usual distance from slice to slice; nan of a single slice
@@ -56,120 +78,107 @@ class SeriesChoice:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """The images of one series in one folder. headers: one or more, in any order."""
+def choose(
+    series: Sequence[Series], policy: Policy, *, every: bool = False, look: Look | None = None
+) -> Choice:
+    """The series to take, with what became of each. every: all that may be taken, not the best alone.
 
-    study: str
-    folder: str
-    headers: tuple[SliceHeader, ...]
-
-    @property
-    def texts(self) -> tuple[str, str]:
-        """What it is called: its folder's name, its description."""
-        return PurePosixPath(self.folder).name, self.headers[0].description
-
-    @cached_property
-    def positions_mm(self) -> np.ndarray:
-        """The different positions, float64 [n], from the feet up; images without one left out."""
-        return np.unique(
-            np.round([one.position_mm for one in self.headers if math.isfinite(one.position_mm)], 2)
-        )
-
-    @property
-    def step_mm(self) -> float:
-        """The usual distance from slice to slice, to 0.01 mm; nan of a single position."""
-        steps = np.diff(self.positions_mm)
-        return round(float(np.median(steps)), 2) if len(steps) else float("nan")
-
-    @property
-    def coverage_mm(self) -> float:
-        """How much of the body its slices show: gaps don't count."""
-        return len(self.positions_mm) * self.step_mm
-
-    @property
-    def is_bone(self) -> bool:
-        """Whether it is named for bone, or its kernel is one of bone's."""
-        said = [_words(text) for text in (*self.texts, self.headers[0].kernel)]
-        return any(_BONE.search(text) or _SHARP_KERNEL.search(text) for text in said)
-
-
-def says_contrast(text: str) -> bool:
-    """Whether a series of that name was made with contrast, as far as the name says."""
-    words = _words(_MINUS.sub(" ", text.lower()))
-    return _WITH_CONTRAST.search(_WITHOUT_CONTRAST.sub(" ", words)) is not None
-
-
-def choose_series(series: Sequence[Series]) -> tuple[Series | None, list[SeriesChoice]]:
-    """The series of a study to take, None where none will do; and of each what became of it, by folder.
-
-    Left out in this order: localizers, what is tilted by more than 45 degrees, contrast (by the words in folder
-    or description, or the header's agent), several images at one position, less than 100 mm or 16 slices, bone
-    kernels where there is another. Of the rest the one with the thinnest step, of equal ones the first by name.
+    Never: what rules.why_never names, and what looks like no head where headers don't say. Only where there is nothing
+    better, in this order: less than a whole head (never, if doubtful is not taken), bone kernels, doubtful contrast,
+    repeated scans, what was computed from others. Of the rest by the policy's step; of equal ones that with more
+    slices, then with the lower number, then by name.
     """
-    series = sorted(series, key=lambda one: (one.folder, one.headers[0].series_uid))
-    why = {id(one): _why_not(one) for one in series}
-    left = [one for one in series if not why[id(one)]]
-    if any(not one.is_bone for one in left):
-        why |= {id(one): "bone kernel, and there is another" for one in left if one.is_bone}
-        left = [one for one in left if not one.is_bone]
-    chosen = min(left, key=lambda one: one.step_mm, default=None)
-    for one in left:
-        if one is chosen:
-            why[id(one)] = (
-                f"thinnest of {len(left)} non-contrast axial series" if len(left) > 1 else "the only one"
-            )
-        else:
-            thicker = chosen is not None and one.step_mm > chosen.step_mm
-            why[id(one)] = "there is a thinner one" if thicker else "as thin as the chosen one, later by name"
-    rows = [
-        SeriesChoice(
-            study=one.study,
-            series=one.folder,
-            step_mm=one.step_mm,
-            num_slices=len(one.headers),
-            chosen=one is chosen,
-            why=why[id(one)],
+    why = [why_never(one, takes_doubtful=policy.takes_doubtful) for one in series]
+    for place, one in enumerate(series):
+        if not why[place] and not policy.takes_doubtful:
+            why[place] = one.why_short
+        if not why[place] and look is not None and is_undecided(one):
+            seen = look(place)
+            why[place] = f"another part of the body, by its pixels: {seen}" if seen else ""
+    usable = sorted(
+        (place for place, never in enumerate(why) if not never),
+        key=lambda place: _rank(series[place], policy),
+    )
+    chosen = tuple(usable if every else usable[:1])
+    for place in usable:
+        why[place] = _why_usable(place, series, usable, policy, every=every)
+    return Choice(
+        chosen=chosen,
+        usable=tuple(usable),
+        why=tuple(why),
+        remarks=tuple(_remarks([series[k] for k in chosen], [series[k] for k in usable], series)),
+    )
+
+
+def _faults(series: Series) -> tuple[bool, bool, bool, bool, bool]:
+    """What makes it less wanted, the worst first."""
+    return (
+        bool(series.why_short),
+        series.is_bone,
+        bool(series.contrast[0]),
+        series.is_repeat,
+        series.is_derived,
+    )
+
+
+def _rank(series: Series, policy: Policy) -> tuple[object, ...]:
+    step = series.step_mm
+    known = step > 0
+    distance = (
+        abs(math.log(step / policy.step_mm)) if policy.step_mm and known else step if known else math.inf
+    )
+    header = series.header
+    return (
+        _faults(series), round(distance, 3), -len(series.headers), header.series_number, series.folder,
+        header.series_uid,
+    )  # fmt: skip
+
+
+def _why_usable(
+    place: int, series: Sequence[Series], usable: Sequence[int], policy: Policy, *, every: bool
+) -> str:
+    one, best = series[place], series[usable[0]]
+    faults = [f"{one.why_short}"] if one.why_short else ["bone kernel"] if one.is_bone else []
+    if every or place == usable[0]:
+        said = (
+            "non-contrast head CT" if every else "the only one" if len(usable) == 1 else "the best of several"
         )
-        for one in series
-    ]
-    return chosen, rows
+        return f"{said} ({faults[0]})" if faults else said
+    if one.why_short and not best.why_short:
+        return f"too short, and there is a whole one ({one.why_short})"
+    if one.is_bone and not best.is_bone:
+        return "bone kernel, and there is another"
+    if one.contrast[0] and not best.contrast[0]:
+        return f"perhaps contrast, by {one.contrast[1]}, and there is another"
+    if one.is_repeat and not best.is_repeat:
+        return "another scan of the same series is scored"
+    if one.is_derived and not best.is_derived:
+        return "computed from other images, and there is an original"
+    if policy.step_mm is None:
+        return "there is a thinner one" if one.step_mm > best.step_mm else "another as thin comes before it"
+    return f"another is nearer to {policy.step_mm:g} mm from slice to slice, or has more"
 
 
-def _why_not(series: Series) -> str:
-    """Why a series won't do, whatever else there is; '' where it will."""
-    return why_not_non_contrast(series) or why_too_short(series)
+def _remarks(chosen: Sequence[Series], usable: Sequence[Series], series: Sequence[Series]) -> list[str]:
+    """What makes a study without a finding no study without a bleed. Of several reconstructions the best one counts."""
+    if not chosen:
+        return []
+    found = remarks_alone(chosen[0], series)
+    others = [one for one in usable if not any(one is other for other in chosen)]
+    said = another_scan_text([one for one in others if is_another_scan(one, chosen[0])])
+    return [*found, said] if said else found
 
 
-def why_not_non_contrast(series: Series) -> str:
-    """Why it is no non-contrast axial scan, by its headers; '' where nothing speaks against it."""
-    tilt = float(np.median([header.tilt_degrees for header in series.headers]))
-    num_located = sum(math.isfinite(header.position_mm) for header in series.headers)
-    num_positions = len(series.positions_mm)
-    if all(header.is_localizer for header in series.headers):
-        return "localizer"
-    if tilt > MAX_TILT_DEGREES:
-        return f"not axial: its normal is {tilt:.0f} degrees from the body axis"
-    if any(map(says_contrast, series.texts)):
-        return "contrast, by its name"
-    if any(header.has_contrast for header in series.headers):
-        return "contrast, by ContrastBolusAgent"
-    if num_positions < _MIN_DIFFERENT * num_located:
-        return f"several images at one position: {num_located} at {num_positions}"
-    return ""
-
-
-def why_too_short(series: Series) -> str:
-    """Why it is no scan of a whole head, by what it covers; '' where it may be."""
-    num_slices = len(series.headers)
-    # Of a single position the coverage is nan, which is not enough either.
-    if num_slices < MIN_SLICES or not series.coverage_mm >= MIN_COVERAGE_MM:
-        return (
-            f"{num_slices} slices of {series.coverage_mm:.0f} mm together, expected {MIN_SLICES} and "
-            f"{MIN_COVERAGE_MM:.0f} mm"
-        )
-    return ""
-
-
-def _words(text: str) -> str:
-    return re.sub(r"[\s_-]+", " ", text.lower()).strip()
+def remarks_alone(one: Series, series: Sequence[Series]) -> list[str]:
+    """What is to be known of a series of a study, whatever becomes of the others. series: all of the study."""
+    mine = acquisitions_of(one)
+    headers = [header for other in series for header in other.headers]
+    of_acquisition = [header for header in headers if not mine or header.acquisition in mine]
+    of_series = [header for header in headers if header.series_uid == one.header.series_uid]
+    found = remarks_of(
+        one,
+        first_number=min(header.instance_number for header in of_series),
+        num_of_acquisition=len(of_acquisition),
+    )
+    patients = {header.patient_id for header in headers}
+    return [*found, f"its images bear {len(patients)} different PatientIDs"] if len(patients) > 1 else found

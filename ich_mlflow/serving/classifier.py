@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,17 @@ from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.null_models import NullModel
 from ich_mlflow.evaluation.operating_point import MAX_F1
-from ich_mlflow.models.slice_cnn.hirescam import maps_of_features
-from ich_mlflow.serving.runtimes import LITERT, open_network
+from ich_mlflow.labels import findings_of, with_any
+from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
+from ich_mlflow.models.family import Reading, member_folders
+from ich_mlflow.models.registry import FAMILIES, SLICE_CNN
+from ich_mlflow.models.series import NONE, mean_explained, read_series
+from ich_mlflow.models.slice_cnn.runtimes import LITERT
 from ich_mlflow.system.whole import write_whole
 
 SPECIFICATION_FILE = "serving.json"
-#: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L].
-HEAD_FILE = "head.npz"
+#: Of an ensemble of folds: `arr_<member>`, hashes uint64 of the patients that the member has not learned from.
+UNSEEN_FILE = "unseen.npz"
 #: Keys of serving.json that are public, and older than the names in code.
 _NULL_MODELS, _EXAM_NULL_MODEL = "floors", "exam_floor"
 
@@ -29,13 +32,17 @@ _NULL_MODELS, _EXAM_NULL_MODEL = "floors", "exam_floor"
 class Specification:
     """What a model version knows of itself; serving.json beside its graphs.
 
-    slices, exams: calibrations and operating points, chosen on validation; thresholds are of calibrated
-        probabilities, and a decision is positive from them up.
-    aggregation: how the calibrated probabilities of slices become an exam's, before its own calibration.
+    labels: what the network gives, [..., L]. findings: those and any, [..., F], which are calibrated and decided.
+    slices, exams: calibrations and operating points of the findings, chosen on validation; thresholds are of
+        calibrated probabilities, and a decision is positive from them up.
+    aggregation: how what the network says of slices becomes an exam's score, before its own calibration.
     decides_by: the rule of the operating points that decisions go by.
     null_models: predictors that don't look at the image, by name: what the model has to beat, on any data.
     exam_null_model: the same for exams: how often each label was in training exams.
     context: neighbouring slices on either side that the network takes beside the slice itself.
+    series_smoothing: how far what is said of a slice is averaged along its series (models/series.py).
+    mirror: whether the network looks at the mirror image of a slice too, and says the mean.
+    family: the model family, one of FAMILIES. members: how many networks there are, whose mean is said.
     """
 
     labels: tuple[str, ...]
@@ -51,16 +58,24 @@ class Specification:
     weights: str
     recipe: str
     context: int = 0
+    series_smoothing: str = NONE
+    mirror: bool = False
+    family: str = SLICE_CNN
+    members: int = 1
 
     @property
-    def num_slices(self) -> int:
-        """Slices that the network takes as channels."""
-        return 1 + 2 * self.context
+    def reads_series(self) -> bool:
+        """Whether what it says of a slice depends on the slices around it."""
+        return FAMILIES[self.family].reads_series or self.context > 0 or self.series_smoothing != NONE
 
     @property
-    def thresholds(self) -> np.ndarray:
-        """The thresholds that slices are decided by, float64 [L]."""
-        return self.slices.thresholds(self.decides_by)
+    def findings(self) -> tuple[str, ...]:
+        """The labels, and any after them where it is none of them."""
+        return findings_of(self.labels)
+
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        """What the network says of the findings [N, F], from its outputs [N, L]: rankings go by these."""
+        return with_any(outputs, self.labels)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -70,6 +85,18 @@ class Specification:
         values[_EXAM_NULL_MODEL] = values.pop("exam_null_model").to_dict()
         values[_NULL_MODELS] = {name: null.to_dict() for name, null in values.pop("null_models").items()}
         return values
+
+    def _checked(self) -> "Specification":
+        """Itself. Raises ValueError where what was chosen is of other labels: 0.1 had none of any."""
+        for chosen in (self.slices, self.exams):
+            found = tuple(one.label for one in chosen.calibrations)
+            if found != self.findings:
+                raise ValueError(
+                    f"calibrations are of {', '.join(found)}, expected {', '.join(self.findings)}"
+                )
+        if self.family not in FAMILIES:
+            raise ValueError(f"its family is {self.family}, expected one of {', '.join(FAMILIES)}")
+        return self
 
     def write(self, path: Path) -> None:
         write_whole(path, json.dumps(self.to_dict(), indent=2))
@@ -84,7 +111,7 @@ class Specification:
             values["exam_null_model"] = NullModel.from_dict(values.pop(_EXAM_NULL_MODEL))
             null_models = values.pop(_NULL_MODELS)
             values["null_models"] = {name: NullModel.from_dict(one) for name, one in null_models.items()}
-            return cls(**{**values, "labels": tuple(values["labels"])})
+            return cls(**{**values, "labels": tuple(values["labels"])})._checked()
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{path.name} of this model is not as this version of ich_mlflow writes it ({error}): train the model "
@@ -93,45 +120,76 @@ class Specification:
 
 
 class Classifier:
-    """A model version's network with what it means. Safe to share by threads; with LiteRT it needs no TensorFlow."""
+    """A model version's networks with what they mean. Safe to share by threads; with LiteRT it needs no TensorFlow."""
 
     def __init__(self, folder: Path, *, runtime: str = LITERT) -> None:
         """Open what package.assemble wrote, and run it once, since the first call is slow. Raises ModelError."""
         self.folder = folder
         self.specification = Specification.read(folder / SPECIFICATION_FILE)
-        self._network = open_network(folder, runtime)
-        self._head_path = folder / HEAD_FILE
-        self.uncalibrated(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))
+        self.ancestry = Ancestry.read(folder / ANCESTRY_FILE)
+        family = FAMILIES[self.specification.family]
+        self.members = tuple(
+            family.open(one, runtime, self.specification)
+            for one in member_folders(folder, self.specification.members)
+        )
+        self.probabilities(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))
 
     def probabilities(self, hu: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities float64 [B, L]; hu as uncalibrated takes it."""
-        return self.specification.slices.calibrated(self.uncalibrated(hu))
+        """Calibrated probabilities float64 [B, F] of the findings, of slices [B, 256, 256] each by itself."""
+        return self.specification.slices.calibrated(self.specification.scores(self.uncalibrated(hu)))
 
     def uncalibrated(self, hu: np.ndarray) -> np.ndarray:
-        """The network's own probabilities float32 [B, L] of HU [B, 256, 256], or [B, 256, 256, 1 + 2 * context].
+        """What is said of slices [B, 256, 256] each by itself, a series of one: float32 [B, L]."""
+        return np.concatenate([self.predict_series(one[None], np.zeros(1)).slices for one in hu])
 
-        Lone slices of a network with context are their own neighbours, as slices at the end of a series are.
+    def unseen(self) -> tuple[np.ndarray, ...]:
+        """Hashes (by models.ancestry) of the patients that each member has not learned from; () where all saw all."""
+        path = self.folder / UNSEEN_FILE
+        if not path.is_file():
+            return ()
+        with np.load(path, allow_pickle=False) as file:
+            return tuple(file[f"arr_{number}"] for number in range(len(self.members)))
+
+    def predict_series(self, hu: np.ndarray, position_mm: np.ndarray) -> Reading:
+        """What is said of one series: of its slices [n, L] in the order that they are given in, and of the exam [L].
+
+        hu [n, 256, 256]; position_mm [n] along the series, towards the head. A lone slice is a series of one. Of an
+        exam only some families say anything themselves.
         """
-        return np.stack([self._network.run(one)[0] for one in self._with_channels(hu)])
+        specification = self.specification
+        return read_series(
+            self.members,
+            hu,
+            position_mm,
+            mirror=specification.mirror,
+            smoothing=specification.series_smoothing,
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says of a slice what its networks say of it as it stands, with which heat maps come."""
+        specification = self.specification
+        family = FAMILIES[specification.family]
+        return not (specification.mirror or specification.series_smoothing != NONE or family.reads_series)
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether its family has heat maps."""
+        return hasattr(self.members[0], "explained")
+
+    @property
+    def finds_blood(self) -> bool:
+        """Whether its heat maps are lesion maps, 0 to 1: the share of each place that is blood."""
+        return self.can_explain and all(one.finds_blood for one in self.members)  # type: ignore[attr-defined]
 
     def explained(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities as uncalibrated gives them, and saliency maps float32 [B, L, h, w] (hirescam.py)."""
-        ran = [self._network.run(one) for one in self._with_channels(hu)]
-        maps = maps_of_features(np.stack([maps for _, maps in ran]), *self._head)
-        return np.stack([probabilities for probabilities, _ in ran]), maps
+        """What the networks say of each slice as it stands, float32 [B, L], and saliency maps float32 [B, L, h, w].
 
-    @cached_property
-    def _head(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        with np.load(self._head_path, allow_pickle=False) as head:
-            return head["dense"], head["dense_bias"], head["output"]
-
-    def _with_channels(self, hu: np.ndarray) -> np.ndarray:
-        num_slices = self.specification.num_slices
-        if hu.ndim == 3:
-            hu = np.repeat(hu[..., None], num_slices, axis=-1)
-        if hu.shape[1:] != (STORED_SIZE, STORED_SIZE, num_slices):
-            raise ValueError(
-                f"hu has shape {hu.shape}, expected [B, {STORED_SIZE}, {STORED_SIZE}] or the same with "
-                f"{num_slices} channels"
+        hu: HU [B, 256, 256, 1 + 2 * context]. Of the image alone, neither mirrored nor smoothed: where the networks
+        find it is asked of one slice. Several networks' maps are averaged. Raises ModelError where the family has none.
+        """
+        if not self.can_explain:
+            raise ModelError(
+                f"this model is of the family {self.specification.family}, which has no heat maps: ask without explain"
             )
-        return hu
+        return mean_explained(self.members, hu)  # type: ignore[arg-type]

@@ -12,20 +12,22 @@ from ich_mlflow.ct.window import BRAIN, apply_windows
 MAX_ALPHA = 0.8
 
 
-def heat_map_png(hu: np.ndarray, saliency: np.ndarray) -> str:
+def heat_map_png(hu: np.ndarray, saliency: np.ndarray, *, is_share: bool = False) -> str:
     """What overlay makes of them, as base64 of a PNG."""
-    _, png = cv2.imencode(".png", cv2.cvtColor(overlay(hu, saliency), cv2.COLOR_RGB2BGR))
+    picture = overlay(hu, saliency, is_share=is_share)
+    _, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return base64.b64encode(png.tobytes()).decode()
 
 
-def overlay(hu: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+def overlay(hu: np.ndarray, saliency: np.ndarray, *, is_share: bool = False) -> np.ndarray:
     """HU [H, W] in the brain window under a saliency map [h, w], uint8 RGB [S, S, 3], S = max(H, W).
 
     What speaks against the label (below 0) is left out, and the map is scaled to its own maximum: colours say where,
-    not how much. Where nothing speaks for the label, the slice alone.
+    not how much. Where nothing speaks for the label, the slice alone. is_share: of a lesion map, whose numbers are
+    shares of 1 already.
     """
     image = grey(hu).astype(np.float32)
-    highest = float(saliency.max())
+    highest = 1.0 if is_share else float(saliency.max())
     if highest > 0:
         height, width = image.shape[:2]
         low = np.maximum(saliency, 0).astype(np.float32) / highest

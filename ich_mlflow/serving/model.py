@@ -2,8 +2,8 @@
 
 Input: one row a slice, with a DICOM file in base64 (`dicom`) or Hounsfield units as nested lists (`pixels`, and if
 known `spacing_mm`, `series`, `position_mm`). Output: one row a slice, or with aggregate=exam one an exam: of each label
-and of any `probability_<label>` and `decision_<label>`; then operating_point, model_name, model_version, warnings,
-error. `docs/serving.md` has all of it.
+and of any `probability_<label>`, `decision_<label>` and `score_<label>`; then operating_point, model_name,
+model_version, warnings, caveats, error. `docs/serving.md` has all of it.
 """
 
 import os
@@ -18,13 +18,13 @@ import yaml
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from ich_mlflow.models.slice_cnn.runtimes import LITERT
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.heat_map import heat_map_png
 from ich_mlflow.serving.refusal import Refusal, refuse_plainly
 from ich_mlflow.serving.request import EXAM, FAIL, Asked
 from ich_mlflow.serving.response import Answerer, ModelVersion
-from ich_mlflow.serving.rows import Fault, Row, read_rows, with_context
-from ich_mlflow.serving.runtimes import LITERT
+from ich_mlflow.serving.rows import Fault, Row, expect_series, read_rows, series_of, with_context
 
 #: What MLflow writes beside a model that it fetched from the registry.
 _REGISTERED_FILE = "registered_model_meta"
@@ -77,16 +77,37 @@ class ServedClassifier(PythonModel):
                 else partial(self.answerer.slices, heat_maps=[])
             )
             return say(rows, nothing, asked)
-        hu = with_context(good, self.classifier.specification.context)
         if asked.aggregate == EXAM:
-            return self.answerer.exams(rows, self.classifier.uncalibrated(hu), asked)
+            expect_series(rows)
+            slices, of_series = self._read(good)
+            return self.answerer.exams(rows, slices, asked, of_series)
         if not asked.explain:
-            return self.answerer.slices(rows, self.classifier.uncalibrated(hu), asked, [])
-        uncalibrated, maps = self.classifier.explained(hu)
+            slices, of_series = self._read(good)
+            return self.answerer.slices(rows, slices, asked, [], of_series)
+        if not self.classifier.can_explain:
+            raise Refusal("this model has no heat maps, expected explain=false")
+        of_series = None
+        outputs, maps = self.classifier.explained(with_context(good, self.classifier.specification.context))
         pictures = [
-            [heat_map_png(row.hu, one) for one in of_row] for row, of_row in zip(good, maps, strict=True)
+            [heat_map_png(row.hu, one, is_share=self.classifier.finds_blood) for one in of_row]
+            for row, of_row in zip(good, maps, strict=True)
         ]
-        return self.answerer.slices(rows, uncalibrated, asked, pictures)
+        if not self.classifier.is_plain:
+            outputs, of_series = self._read(good)
+        return self.answerer.slices(rows, outputs, asked, pictures, of_series)
+
+    def _read(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray | None]:
+        """What is said of each row [n, L], series by series, and of its series, None where the model doesn't."""
+        slices, exams = np.empty((2, len(rows), len(self.classifier.specification.labels)), np.float32)
+        says_exams = False
+        for members in series_of(rows):
+            hu = np.stack([rows[one].hu for one in members])
+            position_mm = np.array([rows[one].position_mm for one in members])
+            read = self.classifier.predict_series(hu, position_mm)
+            slices[members] = read.slices
+            if read.exam is not None:
+                exams[members], says_exams = read.exam, True
+        return slices, exams if says_exams else None
 
 
 def _version(folder: Path, specification: Specification) -> ModelVersion:

@@ -4,13 +4,15 @@ MLflow's scoring server puts the request's data, parser positions or a traceback
 of patients don't belong into the log of whoever sent them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import wraps
 from types import ModuleType
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from ich_mlflow.errors import nearest
 
 NOT_JSON = "the body is not JSON, or not UTF-8"
 BAD_PARAMS = (
@@ -73,3 +75,35 @@ def refuse_plainly(scoring_server: ModuleType) -> None:
 
     catch.is_plain = True  # type: ignore[attr-defined]
     vars(scoring_server)["_async_catch_mlflow_exception"] = catch
+    parse = getattr(scoring_server, "_parse_json_data", None)
+    if parse is not None:
+        vars(scoring_server)["_parse_json_data"] = _strictly(parse)
+
+
+def _strictly(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """MLflow's parser of a JSON body, which leaves out params and columns that the signature does not have.
+
+    A misspelt one would be answered as if it had not been said.
+    """
+
+    @wraps(parse)
+    def strict(data: Any, metadata: Any, input_schema: Any) -> Any:
+        parsed = parse(data, metadata, input_schema)
+        params_schema = metadata.get_params_schema() if metadata is not None else None
+        if isinstance(parsed.params, dict) and params_schema is not None:
+            expect_known("params", parsed.params, [one.name for one in params_schema])
+        columns = getattr(parsed.data, "columns", parsed.data if isinstance(parsed.data, dict) else ())
+        if input_schema is not None and input_schema.has_input_names():
+            expect_known("columns", list(columns), input_schema.input_names())
+        return parsed
+
+    return strict
+
+
+def expect_known(what: str, said: Iterable[Any], known: Sequence[str]) -> None:
+    """Raise Refusal for a name that is none of the known ones. It repeats none that is not nearly one of them."""
+    for name in said:
+        if name in known:
+            continue
+        meant = nearest(str(name)[:80], known)
+        raise Refusal(f"{what}: one of them is not known{meant}, expected {', '.join(known)}")

@@ -9,7 +9,9 @@ import numpy as np
 
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.labels import ANY, scheme_of_labels
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
+from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.models.registry import FAMILIES
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.rows import Fault, Row
@@ -34,7 +36,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Answerer:
-    """Puts together what a model version says. Its own probabilities come in uncalibrated."""
+    """Puts together what a model version says. The network's outputs of the labels come in as they are."""
 
     specification: Specification
     version: ModelVersion
@@ -42,109 +44,181 @@ class Answerer:
     def slices(
         self,
         rows: Sequence[Row | Fault],
-        uncalibrated: np.ndarray,
+        outputs: np.ndarray,
         asked: Asked,
         heat_maps: Sequence[list[str]],
+        of_series: np.ndarray | None = None,
     ) -> list[dict[str, Any]]:
-        """One line a row of the request, in its order. uncalibrated [n, L], heat_maps [n][L]: of the usable rows."""
-        chosen = self.specification.slices
-        said = iter(self._said(chosen, chosen.calibrated(uncalibrated), asked))
+        """One line a row of the request, in its order. outputs [n, L], heat_maps [n][L]: of the usable rows.
+
+        of_series [n, L]: what the model says of each row's series, where it does.
+        """
+        said = iter(self.said_of_slices(outputs, asked))
+        exams = iter(self._of_series(of_series, len(outputs)))
         pictures = iter(heat_maps)
+        caveats = self.caveats(asked, unit=SLICES)
         lines = []
         for row in rows:
             if isinstance(row, Fault):
-                lines.append(self._line(None, asked, error=row.line))
+                lines.append({**self._line(None, asked, error=row.line), **self._of_series(None, 1)[0]})
                 continue
-            line = self._line(next(said), asked, warnings=[*row.warnings, *self._missing(row, rows)])
-            lines.append({**line, **_pictures(self.specification.labels, next(pictures, []))})
+            warnings = [*row.warnings, *self._missing(row, rows)]
+            line = self._line(next(said), asked, warnings=warnings, caveats=caveats)
+            lines.append({**line, **next(exams), **_pictures(self.specification.labels, next(pictures, []))})
         return lines
 
     def exams(
-        self, rows: Sequence[Row | Fault], uncalibrated: np.ndarray, asked: Asked
+        self,
+        rows: Sequence[Row | Fault],
+        outputs: np.ndarray,
+        asked: Asked,
+        of_series: np.ndarray | None = None,
     ) -> list[dict[str, Any]]:
         """One line an exam, in the order of their first rows, then one a row that can't be used."""
         good = [number for number, row in enumerate(rows) if isinstance(row, Row)]
         keys = np.array([_study(rows[number], number) for number in good])
-        calibrated = self.specification.slices.calibrated(uncalibrated)
+        series = np.array([_series(rows[number], number) for number in good])
+        caveats = self.caveats(asked, unit=EXAMS)
         lines = []
-        for study, one in self.said_of_exams(calibrated, keys, asked).items():
+        for study, one in self.said_of_exams(outputs, keys, series, asked, of_series).items():
             members = [number for number, key in zip(good, keys, strict=True) if key == study]
             warnings = dict.fromkeys(
                 f"row {number}: {text}"
                 for number in members
                 for text in (*rows[number].warnings, *self._missing(rows[number], rows))  # type: ignore
             )
-            lines.append({"rows": members, **self._line(one, asked, warnings=list(warnings))})
+            line = self._line(one, asked, warnings=list(warnings), caveats=caveats)
+            lines.append({"rows": members, **line})
         for number, row in enumerate(rows):
             if isinstance(row, Fault):
                 lines.append({"rows": [number], **self._line(None, asked, error=row.line)})
         return lines
 
-    def said_of_slices(self, calibrated: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
-        """Probability and decision of each label and of any, of slices' calibrated probabilities [n, L]."""
-        return self._said(self.specification.slices, calibrated, asked)
+    def said_of_slices(self, outputs: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
+        """Probability, decision and score of each finding, of the network's outputs [n, L] of slices."""
+        return self._said(self.specification.slices, self.specification.scores(outputs), asked)
 
     def said_of_exams(
-        self, calibrated: np.ndarray, keys: np.ndarray, asked: Asked
+        self,
+        outputs: np.ndarray,
+        studies: np.ndarray,
+        series: np.ndarray,
+        asked: Asked,
+        of_series: np.ndarray | None = None,
     ) -> dict[str, dict[str, Any]]:
-        """The same of exams, by their keys [n], put together from slices' calibrated probabilities [n, L]."""
+        """The same of exams by their study [n], put together from slices' outputs [n, L] series [n] by series.
+
+        of_series [n, L]: what the model says of each slice's series itself, where it does.
+        """
         specification = self.specification
+        if not len(outputs):
+            return {}
+        scores = specification.scores(outputs)
         exams = to_exams(
-            np.zeros_like(calibrated), calibrated, keys, keys, aggregation=specification.aggregation
+            np.zeros_like(scores),
+            scores,
+            studies,
+            studies,
+            series,
+            aggregation=specification.aggregation,
+            of_series=None if of_series is None else specification.scores(of_series),
         )
-        said = self._said(specification.exams, specification.exams.calibrated(exams.probabilities), asked)
+        said = self._said(specification.exams, exams.scores, asked)
         return {str(key): one for key, one in zip(exams.study_uids, said, strict=True)}
 
-    def _said(self, chosen: Chosen, probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
-        """Probability and decision of each label and of any, of each of [n, L]."""
-        labels = self.specification.labels
+    def caveats(self, asked: Asked, *, unit: str) -> tuple[str, ...]:
+        """What to know beside every answer of this model version, whatever the image."""
+        chosen = self.specification.slices if unit == SLICES else self.specification.exams
+        return chosen.caveats(asked.operating_point, unit=unit)
+
+    def _said(self, chosen: Chosen, scores: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
+        """Probability, decision and score of each finding, of each of [n, F]."""
+        findings = self.specification.findings
+        probabilities = chosen.calibrated(scores)
         decisions = probabilities >= chosen.thresholds(asked.operating_point)
-        said = []
-        for values, decided in zip(probabilities, decisions, strict=True):
-            line: dict[str, Any] = {
-                f"probability_{label}": float(p) for label, p in zip(labels, values, strict=True)
-            }
-            # Without a label of its own: any is at least as probable as the most probable subtype.
-            line.setdefault(f"probability_{ANY}", float(values.max()))
-            line |= {f"decision_{label}": bool(one) for label, one in zip(labels, decided, strict=True)}
-            line.setdefault(f"decision_{ANY}", bool(decided.any()))
-            said.append(line)
-        return said
+        columns = answer_columns(findings)
+        table = np.concatenate([probabilities, decisions, scores], axis=1, dtype=object)
+        kinds = [kind for kind in (float, bool, float) for _ in findings]
+        return [
+            {column: kind(value) for column, kind, value in zip(columns, kinds, row, strict=True)}
+            for row in table
+        ]
 
     def _line(
-        self, said: dict[str, Any] | None, asked: Asked, *, warnings: Sequence[str] = (), error: str = ""
+        self,
+        said: dict[str, Any] | None,
+        asked: Asked,
+        *,
+        warnings: Sequence[str] = (),
+        caveats: Sequence[str] = (),
+        error: str = "",
     ) -> dict[str, Any]:
-        columns = probability_columns(self.specification.labels) + decision_columns(self.specification.labels)
+        columns = answer_columns(self.specification.findings)
         return {
             **{column: None if said is None else said[column] for column in columns},
             "operating_point": asked.operating_point,
             "model_name": self.version.name,
             "model_version": self.version.version,
             "warnings": list(warnings),
+            "caveats": list(caveats),
             "error": error,
         }
 
+    def _of_series(self, of_series: np.ndarray | None, count: int) -> list[dict[str, float | None]]:
+        """What is said of the series of so many rows; empty where the model says nothing of series."""
+        columns = series_columns(self.specification)
+        if of_series is None:
+            return [dict.fromkeys(columns) for _ in range(count)]
+        return [dict(zip(columns, map(float, row), strict=True)) for row in of_series]
+
     def _missing(self, row: Row, rows: Sequence[Row | Fault]) -> list[str]:
-        """A warning where a model with context got a slice without any neighbour."""
-        if not self.specification.context:
+        """A warning where a model that reads series got a slice without any neighbour, or can't tell their order."""
+        if not self.specification.reads_series:
             return []
-        others = sum(isinstance(one, Row) and bool(row.series) and one.series == row.series for one in rows)
-        return [] if others > 1 else ["no neighbouring slice of its series was sent: it stands in for them"]
+        series = [
+            one for one in rows if isinstance(one, Row) and bool(row.series) and one.series == row.series
+        ]
+        if len(series) < 2:
+            return ["no neighbouring slice of its series was sent: it stands in for them"]
+        if len({one.position_mm for one in series}) == 1:
+            return ["all slices of its series are at one position: their order is not known"]
+        return []
 
 
-def probability_columns(labels: Sequence[str]) -> list[str]:
-    """Of each label, and of any."""
-    return [f"probability_{label}" for label in dict.fromkeys((*labels, ANY))]
+def probability_columns(findings: Sequence[str]) -> list[str]:
+    """Calibrated, and so of what they say."""
+    return [f"probability_{finding}" for finding in findings]
 
 
-def decision_columns(labels: Sequence[str]) -> list[str]:
-    """Of each label, and of any."""
-    return [f"decision_{label}" for label in dict.fromkeys((*labels, ANY))]
+def decision_columns(findings: Sequence[str]) -> list[str]:
+    """Whether the probability reaches the threshold of the operating point."""
+    return [f"decision_{finding}" for finding in findings]
+
+
+def score_columns(findings: Sequence[str]) -> list[str]:
+    """What the network says itself: for ranking, since calibration by steps ties ranks; no probability."""
+    return [f"score_{finding}" for finding in findings]
+
+
+def series_columns(specification: Specification) -> list[str]:
+    """What a model that reads exams says of a slice's whole series itself; none of a model that doesn't."""
+    if not FAMILIES[specification.family].says_exams:
+        return []
+    return [f"series_score_{label}" for label in specification.labels]
+
+
+def answer_columns(findings: Sequence[str]) -> list[str]:
+    """Of each finding its probability, decision and score."""
+    return [*probability_columns(findings), *decision_columns(findings), *score_columns(findings)]
 
 
 def _study(row: Row | Fault, number: int) -> str:
     """What tells exams apart; a row that knows none is an exam of its own."""
     return (row.study if isinstance(row, Row) else "") or f"\0{number}"
+
+
+def _series(row: Row | Fault, number: int) -> str:
+    return (row.series if isinstance(row, Row) else "") or f"\0{number}"
 
 
 def _pictures(labels: Sequence[str], pngs: Sequence[str]) -> dict[str, str]:

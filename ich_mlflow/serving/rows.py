@@ -16,6 +16,8 @@ from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.parse import MAX_SIDE
 from ich_mlflow.dicom.slice import slice_from_bytes
 from ich_mlflow.errors import SliceError
+from ich_mlflow.models.slice_cnn.reader import in_context
+from ich_mlflow.serving.refusal import Refusal
 
 DICOM, PIXELS, SPACING, SERIES, POSITION = "dicom", "pixels", "spacing_mm", "series", "position_mm"
 COLUMNS = (DICOM, PIXELS, SPACING, SERIES, POSITION)
@@ -64,10 +66,8 @@ def with_context(rows: Sequence[Row], context: int) -> np.ndarray:
     """
     wanted = np.tile(np.arange(len(rows))[:, None], (1, 1 + 2 * context))
     if context:
-        steps = np.arange(-context, context + 1)
         for members in series_of(rows):
-            places = np.clip(np.arange(len(members))[:, None] + steps, 0, len(members) - 1)
-            wanted[members] = members[places]
+            wanted[members] = in_context(members, context)
     return np.stack([np.stack([rows[one].hu for one in line], axis=-1) for line in wanted])
 
 
@@ -79,6 +79,18 @@ def series_of(rows: Sequence[Row]) -> list[np.ndarray]:
     for number, key in enumerate(keys):
         found.setdefault(key, []).append(number)
     return [np.array(members)[np.argsort(positions[members], kind="stable")] for members in found.values()]
+
+
+def expect_series(rows: Sequence[Row | Fault]) -> None:
+    """Raise Refusal where several rows are to be put together as exams, and nothing says which belong to one."""
+    unknown = [
+        number for number, row in enumerate(rows) if isinstance(row, Row) and not (row.series or row.study)
+    ]
+    if unknown and len(rows) > 1:
+        raise Refusal(
+            f"row {unknown[0]}: has no series, which aggregate=exam puts slices together by; expected a column series, "
+            "the same text for all slices of a series"
+        )
 
 
 def _read(name: str, values: dict[str, Any]) -> Row | Fault:
@@ -101,13 +113,23 @@ class _Wrong(Exception):
 def _of_dicom(name: str, text: Any) -> Row:
     if not isinstance(text, str):
         raise _Wrong("dicom is not text, expected a DICOM file in base64")
-    if len(text) > MAX_DICOM_BYTES * 4 // 3 + 4:
+    # A twentieth more than base64 takes, for line breaks.
+    if len(text) > MAX_DICOM_BYTES * 7 // 5:
         raise _Wrong(f"dicom is longer than {MAX_DICOM_BYTES >> 20} MiB, expected one CT image")
-    try:
-        data = pybase64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise _Wrong("dicom is not base64, expected a DICOM file in base64 without line breaks") from None
+    data = _decoded(text)
+    if data is None:  # `base64` ends what it writes with a line break, and breaks it every 76 characters
+        data = _decoded("".join(text.split()))
+    if data is None:
+        raise _Wrong("dicom is not base64, expected a DICOM file in base64")
     return row_of_dicom(data, name)
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of base64; None where it is none."""
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def row_of_dicom(data: bytes, name: str) -> Row:
@@ -116,7 +138,7 @@ def row_of_dicom(data: bytes, name: str) -> Row:
     stored = to_stored_size(ct.hu)
     warnings = [
         *(["a localiser, not an axial slice"] if ct.is_localizer else []),
-        *(["with contrast agent, which looks like blood"] if ct.has_contrast else []),
+        *(["with contrast agent by its header, which looks like blood"] if ct.has_contrast else []),
         *geometry_warnings(ct.hu.shape, ct.pixel_spacing_mm, ct.tilt_degrees),
         *content_warnings(ct.hu, stored),
     ]

@@ -22,6 +22,7 @@ from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.slice import slice_from_bytes
 from ich_mlflow.errors import ModelError
 from ich_mlflow.serving.classifier import Classifier
+from ich_mlflow.serving.response import probability_columns
 
 READY_S, ANSWER_S = 180.0, 60.0
 TOLERANCE = 1e-6
@@ -36,11 +37,11 @@ def serving_fault(model_uri: str, classifier: Classifier, dicom: bytes) -> str:
     except ModelError as error:
         return str(error)
     expected = offline(classifier, dicom)
-    labels = classifier.specification.labels
+    findings = classifier.specification.findings
     try:
-        given = np.array([answer[f"probability_{label}"] for label in labels], dtype=float)
+        given = np.array([answer[column] for column in probability_columns(findings)], dtype=float)
     except (KeyError, TypeError, ValueError):
-        return "the server's answer lacks a probability of " + ", ".join(labels)
+        return "the server's answer lacks a probability of " + ", ".join(findings)
     difference = float(np.max(np.abs(given - expected)))
     if not difference <= TOLERANCE:
         return f"the server's probabilities differ from the offline model's by {difference:.2g}, expected {TOLERANCE:g}"
@@ -48,7 +49,7 @@ def serving_fault(model_uri: str, classifier: Classifier, dicom: bytes) -> str:
 
 
 def offline(classifier: Classifier, dicom: bytes) -> np.ndarray:
-    """Probabilities float64 [L] of a DICOM file, without a server."""
+    """Probabilities float64 [F] of a DICOM file, without a server."""
     return classifier.probabilities(to_stored_size(slice_from_bytes(dicom, "the DICOM file").hu)[None])[0]
 
 

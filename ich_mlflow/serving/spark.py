@@ -12,8 +12,8 @@ from ich_mlflow.serving.request import SKIP
 def slices_udf(spark: Any, model_uri: str) -> Any:
     """A pandas UDF that takes struct(dicom), a DICOM file in base64, and gives the struct that the server answers.
 
-    A file that can't be used has its reason in `error`, and nulls. With a model of context the rows of a series that
-    are in one batch of Arrow give each other their neighbours, so a series must not be torn apart.
+    A file that can't be used has its reason in `error`, and nulls. With a model that reads series the rows of a series
+    that are in one batch of Arrow are each other's neighbours, so a series must not be torn apart.
     """
     logger = logging.getLogger("mlflow.pyfunc")
     before = logger.level

@@ -10,7 +10,9 @@ from ich_mlflow.series.choice import SeriesChoice
 #: Reasons of files that only lack their counterpart. They are listed, and count towards no limit: a part of
 #: the images with the whole table, or the reverse, is a data set like any other.
 NO_LABEL, NO_FILE = "no_label", "no_file"
-UNMATCHED = (NO_LABEL, NO_FILE)
+#: A head that nothing can be drawn into is no damaged file: it counts towards no limit either.
+NO_SKULL = "no_skull"
+UNMATCHED = (NO_LABEL, NO_FILE, NO_SKULL)
 
 #: What a source's labels are of: each slice, a whole study (each of its slices carries them), or there are none.
 LabelLevel = Literal["slice", "study", "none"]
@@ -23,7 +25,9 @@ class LabelledFile:
     sop_uid    as Slice.sop_uid
     path       the file that is read, from the source's folder (of several files a slice, the first)
     subtypes   0 or 1 for each of labels.SUBTYPES
+    patient_id whose it is, where the source's table says so and the file need not
     num_bytes, modified_ns  size of all its files, and the newest's time, as the folder says
+    blood      the file with the mask of its blood, '' where it is known to show none; None where that is not known
     """
 
     sop_uid: str
@@ -31,6 +35,8 @@ class LabelledFile:
     subtypes: tuple[int, int, int, int, int]
     num_bytes: int
     modified_ns: int
+    patient_id: str = ""
+    blood: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -11,11 +11,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ich_mlflow.dicom.series import SliceHeader, read_header
-from ich_mlflow.dicom.slice import Slice, parse_slice
-from ich_mlflow.errors import DataError, SliceError
-from ich_mlflow.series.choice import Series, SeriesChoice, choose_series
-from ich_mlflow.sources.base import LabelledFile, LabelLevel, Quarantined
+from ich_mlflow.dicom.slice import Slice
+from ich_mlflow.errors import DataError
+from ich_mlflow.sources.base import LabelledFile, LabelLevel
 from ich_mlflow.sources.folder import Entry, Folder
 from ich_mlflow.sources.listing import (
     Labels,
@@ -26,6 +24,7 @@ from ich_mlflow.sources.listing import (
     read_table,
     require,
 )
+from ich_mlflow.sources.studies import THREADS, choose_slices, list_slices, look_at, read_listed
 
 CSV = "reads.csv"
 READERS = ("R1", "R2", "R3")
@@ -37,11 +36,6 @@ _COLUMNS = ["name", *(f"{reader}:{label}" for label in (*_SUBTYPES, _ANY) for re
 _LAYOUT = f"{CSV} and, anywhere below, CQ500CT<n> CQ500CT<n>/Unknown Study/<series>/CT<number>.dcm"
 _ROW_NAME = re.compile(r"CQ500-CT-(\d+)")
 _FOLDER_NAME = re.compile(r"CQ500-?CT-?(\d+)(?:[ _]CQ500-?CT-?\d+)?")
-#: Headers read at once: on a share or in object storage it is waiting, not work.
-_THREADS = 8
-
-#: The image files of a study by the folder of their series.
-_Found = dict[str, list[Entry]]
 
 
 @dataclass(frozen=True)
@@ -60,15 +54,7 @@ class Cq500Source(ListedSource):
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError where it can't be used, or is not the one that was listed."""
-        name = self.folder.name(file.path)
-        ct_slice = parse_slice(self.folder.read(file.path), name, patient_id=_study_of(file.path)[0])
-        if ct_slice.sop_uid != file.sop_uid:
-            raise SliceError(
-                f"{name} holds another slice than when it was listed (SOPInstanceUID differs): run it again",
-                reason="another_slice",
-                tag="SOPInstanceUID",
-            )
-        return ct_slice
+        return read_listed(self.folder, file, patient_id=_study_of(file.path)[0])
 
     def _list(self, folder: Folder) -> Listing:
         require(folder, "", expected=f"a folder with {_LAYOUT}")
@@ -81,28 +67,16 @@ class Cq500Source(ListedSource):
             )
         places = {study: Entry(_study_path(files), 0, 0) for study, files in found.items()}
         exams = match(labels, places, table=CSV, folder=folder)
-        files: list[LabelledFile] = []
-        rejected: list[Quarantined] = list(exams.rejected)
-        series: list[SeriesChoice] = []
-        for exam, looked in zip(exams.files, _look_through(folder, exams, found), strict=True):
-            files += [replace(file, subtypes=exam.subtypes) for file in looked.files]
-            rejected += looked.rejected
-            series += looked.series
-        if not files:
-            raise DataError(f"{folder.name()} has no exam that can be used; the first: {rejected[0].detail}")
-        files.sort(key=lambda file: file.sop_uid)
-        rejected.sort(key=lambda one: (one.file, one.reason))
-        counts = {**exams.counts, "exams": len(exams.files), "slices": len(files)}
-        return Listing(files=tuple(files), rejected=tuple(rejected), counts=counts, series=tuple(series))
+        return list_slices(folder, exams, _look_through(folder, exams, found))
 
 
-def _find(folder: Folder) -> dict[str, _Found]:
+def _find(folder: Folder) -> dict[str, list[Entry]]:
     """The image files of each study."""
-    found: dict[str, _Found] = {}
+    found: dict[str, list[Entry]] = {}
     for entry in sorted(folder.files("", ".dcm", recursive=True)):
         study, path = _study_of(entry.path)
         if path:
-            found.setdefault(study, {}).setdefault(str(PurePosixPath(entry.path).parent), []).append(entry)
+            found.setdefault(study, []).append(entry)
     return found
 
 
@@ -116,73 +90,16 @@ def _study_of(path: str) -> tuple[str, str]:
     return "", ""
 
 
-def _study_path(files: _Found) -> str:
-    return _study_of(next(iter(files.values()))[0].path)[1]
+def _study_path(files: Sequence[Entry]) -> str:
+    return _study_of(files[0].path)[1]
 
 
-def _look_through(folder: Folder, exams: Listing, found: Mapping[str, _Found]) -> Iterator[Listing]:
+def _look_through(folder: Folder, exams: Listing, found: Mapping[str, Sequence[Entry]]) -> Iterator[Listing]:
     """The chosen series of each exam, in their order. On a terminal with a bar: it takes minutes."""
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for exam in tqdm(exams.files, desc="headers", unit="exam", disable=None, leave=False):
-            yield _choose(folder, exam.sop_uid, found[exam.sop_uid], pool)
-
-
-def _choose(folder: Folder, study: str, found: _Found, pool: ThreadPoolExecutor) -> Listing:
-    """The slices of the study's chosen series (without labels), what of it can't be used, and the choice."""
-    groups: dict[tuple[str, str, bool], dict[str, tuple[Entry, SliceHeader]]] = {}
-    broken: dict[str, list[Quarantined]] = {}
-    for path, entries in found.items():
-        for entry, read in zip(
-            entries, pool.map(lambda one: _header(folder, one.path), entries), strict=True
-        ):
-            if isinstance(read, Quarantined):
-                broken.setdefault(path, []).append(read)
-            else:
-                # A localizer may stand in the folder of the scan, and even in its series.
-                group = groups.setdefault((path, read.series_uid, read.is_localizer), {})
-                group[entry.path] = (entry, read)
-    series = {
-        key: Series(study=study, folder=key[0], headers=tuple(header for _, header in group.values()))
-        for key, group in groups.items()
-    }
-    chosen, rows = choose_series(list(series.values()))
-    if chosen is None:
-        return Listing(
-            files=(), rejected=(_no_series(study, found, rows, broken),), counts={}, series=tuple(rows)
-        )
-    key = next(key for key, one in series.items() if one is chosen)
-    files = tuple(_labelled(entry, header) for entry, header in groups[key].values())
-    return Listing(files=files, rejected=tuple(broken.get(key[0], ())), counts={}, series=tuple(rows))
-
-
-def _header(folder: Folder, path: str) -> SliceHeader | Quarantined:
-    try:
-        return read_header(lambda num_bytes: folder.read(path, num_bytes=num_bytes), folder.name(path))
-    except SliceError as error:
-        return Quarantined(file=path, reason=error.reason, tag=error.tag, detail=str(error))
-
-
-def _labelled(entry: Entry, header: SliceHeader) -> LabelledFile:
-    return LabelledFile(
-        sop_uid=header.sop_uid,
-        path=entry.path,
-        subtypes=(0, 0, 0, 0, 0),
-        num_bytes=entry.num_bytes,
-        modified_ns=entry.modified_ns,
-    )
-
-
-def _no_series(
-    study: str, found: _Found, rows: Sequence[SeriesChoice], broken: Mapping[str, Sequence[Quarantined]]
-) -> Quarantined:
-    said = [f"{PurePosixPath(row.series).name}: {row.why}" for row in rows]
-    said += [f"{PurePosixPath(path).name}: {len(files)} unreadable" for path, files in broken.items()]
-    return Quarantined(
-        file=_study_path(found),
-        reason="no_series",
-        tag="",
-        detail=f"none of {study}'s series is a non-contrast axial scan of the head ({'; '.join(said)})",
-    )
+            files = found[exam.sop_uid]
+            yield choose_slices(exam.sop_uid, _study_path(files), look_at(folder, files, pool))
 
 
 def _read_labels(folder: Folder) -> Labels:

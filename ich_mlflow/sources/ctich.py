@@ -1,6 +1,6 @@
 """CT-ICH (Hssayeni et al., Data 2020, 5(1), 14), as PhysioNet lays it out: JPEG to 1.3.0, NIfTI from 1.3.1."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from ich_mlflow.ct.window import Window
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.sources.base import LabelledFile
-from ich_mlflow.sources.ctich_table import read_labels, sop_uid
+from ich_mlflow.sources.ctich_table import labelled_blood, read_labels, sop_uid, with_masks
 from ich_mlflow.sources.folder import Entry, Folder
 from ich_mlflow.sources.listing import ListedSource, Listing, match, require
 
@@ -22,6 +22,10 @@ BRAIN_JPEG = Window(40, 120)
 BONE_JPEG = Window(700, 3200)
 SLICE_SPACING_MM = 5.0
 
+#: The mask of a slice's blood stands beside it: S_HGE_Seg.jpg, white where blood is of whatever subtype.
+_MASK_SUFFIX = "_HGE_Seg"
+#: Of a grey level: JPEG blurs an edge.
+_WHITE = 128
 _LAYOUT = f"{CSV} and {IMAGES}/NNN/{{brain,bone}}/S.jpg"
 #: The folder of the other layout, sources.ctich_nifti, which is imported where it is met: nibabel takes its time.
 _NIFTI_IMAGES = "ct_scans"
@@ -34,6 +38,7 @@ class CtIchSource(ListedSource):
     Of JPEG, Hounsfield units are rebuilt from the two windows of each slice. Outside the head both are black, which
     the formula makes -900 HU (the bone window's lower end), and not -1000: every window in use shows both as black.
     Pixel spacing isn't recorded; slices are 5 mm apart. Volumes hold Hounsfield units and their geometry.
+    Where blood is is known where the folder has masks of it, the original's S_HGE_Seg.jpg or masks/NNN.nii.
     """
 
     name: ClassVar[str] = "ctich"
@@ -55,7 +60,7 @@ class CtIchSource(ListedSource):
                 "same size: copy both again",
                 reason="unequal_images",
             )
-        return Slice(
+        ct_slice = Slice(
             hu=from_windows(narrow=brain, narrow_window=BRAIN_JPEG, wide=bone, wide_window=BONE_JPEG),
             sop_uid=file.sop_uid,
             patient_id=patient,
@@ -64,6 +69,12 @@ class CtIchSource(ListedSource):
             position_mm=SLICE_SPACING_MM * int(number),
             pixel_spacing_mm=None,
         )
+        return replace(ct_slice, blood=self._blood(file, brain.shape))
+
+    def _blood(self, file: LabelledFile, shape: tuple[int, ...]) -> np.ndarray | None:
+        if not file.blood:
+            return None if file.blood is None else np.zeros(shape, np.uint8)
+        return labelled_blood(_read_grey(self.folder, file.blood) >= _WHITE, file.subtypes)
 
     def _list(self, folder: Folder) -> Listing:
         if folder.exists(_NIFTI_IMAGES):
@@ -77,13 +88,13 @@ class CtIchSource(ListedSource):
         entries = {}
         for path, brain in images.items():
             patient, number = _place(path)
-            # The original holds S_HGE_Seg.jpg masks beside S.jpg.
             if PurePosixPath(path).parent.name == "brain" and number.isdecimal() and patient.isdecimal():
                 bone = images.get(_bone_path(path), Entry("", 0, 0))
                 newest = max(brain.modified_ns, bone.modified_ns)
                 both = Entry(path, brain.num_bytes + bone.num_bytes, newest)
                 entries[sop_uid(int(patient), int(number))] = both
-        return match(labels, entries, table=CSV, folder=folder)
+        masks = {path: path for path in images if path.endswith(f"{_MASK_SUFFIX}.jpg")}
+        return with_masks(match(labels, entries, table=CSV, folder=folder), masks, _mask_path)
 
     def _list_volumes(self, folder: Folder) -> Listing:
         from ich_mlflow.sources import ctich_nifti
@@ -91,7 +102,8 @@ class CtIchSource(ListedSource):
         require(folder, ctich_nifti.CSV, expected=ctich_nifti.LAYOUT)
         labels = read_labels(folder, ctich_nifti.CSV)
         entries = ctich_nifti.slice_entries(folder, (*labels.subtypes, *labels.rejected))
-        return match(labels, entries, table=ctich_nifti.CSV, folder=folder)
+        listing = match(labels, entries, table=ctich_nifti.CSV, folder=folder)
+        return with_masks(listing, ctich_nifti.mask_paths(folder), ctich_nifti.mask_path)
 
 
 def _place(path: str) -> tuple[str, str]:
@@ -103,6 +115,11 @@ def _place(path: str) -> tuple[str, str]:
 def _bone_path(path: str) -> str:
     brain = PurePosixPath(path)
     return str(brain.parent.parent / "bone" / brain.name)
+
+
+def _mask_path(path: str) -> str:
+    brain = PurePosixPath(path)
+    return str(brain.with_name(f"{brain.stem}{_MASK_SUFFIX}.jpg"))
 
 
 def _read_grey(folder: Folder, path: str) -> np.ndarray:

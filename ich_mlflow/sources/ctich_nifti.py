@@ -1,21 +1,26 @@
 """CT-ICH as PhysioNet's version 1.3.1 lays it out: a NIfTI volume a patient, of which each slice has labels.
 
 ct_scans/NNN.nii (or .nii.gz)   SliceNumber k of the table is the k-th slice along the third axis, as stored
+masks/NNN.nii (or .nii.gz)      above 0 where blood is of whatever subtype, voxel by voxel; a folder may have none
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import SliceError
 from ich_mlflow.sources.base import LabelledFile
-from ich_mlflow.sources.ctich_table import sop_uid
+from ich_mlflow.sources.ctich_table import labelled_blood, sop_uid
 from ich_mlflow.sources.folder import Entry, Folder
 from ich_mlflow.sources.nifti import START_BYTES, Volume, num_slices, parse_volume
 
 CSV = "hemorrhage_diagnosis_raw_ct.csv"
 IMAGES = "ct_scans"
+_MASKS = "masks"
 LAYOUT = f"{CSV} and {IMAGES}/NNN.nii"
 
 
@@ -54,6 +59,7 @@ def read_slice(folder: Folder, file: LabelledFile) -> Slice:
         )
     patient = f"{int(_patient(path)):03d}"
     return Slice(
+        blood=_blood(folder, file, volume, k),
         hu=volume.hu(k),
         sop_uid=file.sop_uid,
         patient_id=patient,
@@ -62,6 +68,37 @@ def read_slice(folder: Folder, file: LabelledFile) -> Slice:
         position_mm=volume.position_mm(k),
         pixel_spacing_mm=volume.pixel_spacing_mm,
     )
+
+
+def mask_paths(folder: Folder) -> dict[str, str]:
+    """The masks that are there, by mask_path: packed or not, a volume's mask is its patient's."""
+    if not folder.exists(_MASKS):
+        return {}
+    files = [*folder.files(_MASKS, ".nii.gz"), *folder.files(_MASKS, ".nii")]
+    return {mask_path(file.path): file.path for file in files}
+
+
+def mask_path(path: str) -> str:
+    """The name by which the mask of the volume of a slice is known, as masks/049."""
+    return f"{_MASKS}/{_patient(path)}"
+
+
+def _blood(folder: Folder, file: LabelledFile, volume: Volume, k: int) -> np.ndarray | None:
+    """Where the blood is on slice k (from 0). Raises SliceError where the mask can't be used."""
+    if not file.blood:
+        return None if file.blood is None else np.zeros(volume.hu(k).shape, np.uint8)
+    mask = _mask(folder, file.blood, file.modified_ns)
+    if isinstance(mask, SliceError):
+        raise SliceError(str(mask), reason=mask.reason, tag=mask.tag)
+    if mask.stored.shape != volume.stored.shape:
+        raise SliceError(
+            f"{folder.name(file.blood)} has the shape {mask.stored.shape} and its volume {volume.stored.shape}, "
+            "expected the same: copy both again",
+            reason="unequal_images",
+        )
+    # Voxel by voxel: it lies as its volume does, whatever its own header says.
+    plane = replace(volume, stored=mask.stored != 0, slope=1.0, intercept=0.0).hu(k)
+    return labelled_blood(plane > 0, file.subtypes)
 
 
 def _patient(path: str) -> str:
@@ -86,5 +123,15 @@ def _volume(folder: Folder, path: str, modified_ns: int) -> Volume | SliceError:
     data = folder.read(path)
     try:
         return parse_volume(data, folder.name(path))
+    except SliceError as error:
+        return error
+
+
+@lru_cache(maxsize=1)
+def _mask(folder: Folder, path: str, modified_ns: int) -> Volume | SliceError:
+    """As _volume, of the mask of a volume that was changed last at that time."""
+    data = folder.read(path)
+    try:
+        return parse_volume(data, folder.name(path), is_ct=False)
     except SliceError as error:
         return error

@@ -1,12 +1,16 @@
 """CT-ICH's table of labels, which all its layouts have, and its slices' names."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
+from ich_mlflow.ct.blood import blood_of
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.sources.folder import Folder
-from ich_mlflow.sources.listing import Labels, contradictions, read_table
+from ich_mlflow.sources.listing import Labels, Listing, contradictions, read_table
 
 _LABELS = [subtype.capitalize() for subtype in SUBTYPES]
 _COLUMNS = ["PatientNumber", "SliceNumber", *_LABELS, "No_Hemorrhage"]
@@ -36,6 +40,26 @@ def read_labels(folder: Folder, path: str) -> Labels:
         rejected=rejected,
         counts={"rows": num_rows, "repeated_rows": num_rows - len(table)},
     )
+
+
+def with_masks(listing: Listing, masks: Mapping[str, str], mask_of: Callable[[str], str]) -> Listing:
+    """The listing with where each slice's blood is. Without any mask in the folder nothing is known of any slice.
+
+    masks: paths of the masks that are there, by what mask_of makes of a slice's path. A slice without one shows no
+    blood where it is labelled so; where it is labelled with a bleed its blood is not known.
+    """
+    if not masks:
+        return listing
+    files = tuple(
+        replace(file, blood=masks.get(mask_of(file.path), None if any(file.subtypes) else ""))
+        for file in listing.files
+    )
+    return replace(listing, files=files)
+
+
+def labelled_blood(mask: np.ndarray, subtypes: tuple[int, ...]) -> np.ndarray | None:
+    """The blood uint8 [H, W] of a slice's mask bool [H, W]; None, not known, where mask and labels contradict."""
+    return blood_of(mask, subtypes) if mask.any() == any(subtypes) else None
 
 
 def _parse_rows(path: str, data: bytes) -> pd.DataFrame:

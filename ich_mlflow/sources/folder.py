@@ -43,7 +43,7 @@ class Folder:
             raise DataError(_storage_message(self.root, error)) from None
 
     def files(self, path: str, suffix: str, *, recursive: bool = False) -> list[Entry]:
-        """The files below `path` whose names end in `suffix`, in no fixed order.
+        """The files below `path` whose names end in `suffix` ('': all of them), in no fixed order.
 
         Raises DataError where a folder can't be listed.
         """
@@ -55,10 +55,10 @@ class Folder:
             try:
                 with os.scandir(Path(self.root, folder)) as entries:
                     for entry in entries:
-                        if entry.name.endswith(suffix):
-                            found.append(_entry(folder, entry))
-                        elif recursive and entry.is_dir():
+                        if recursive and entry.is_dir():
                             folders.append(_join(folder, entry.name))
+                        elif entry.name.endswith(suffix):
+                            found.append(_entry(folder, entry))
             except OSError as error:
                 raise DataError(
                     f"{self.name(folder)} can't be listed ({error.strerror}): check that it is a folder and may be read"

@@ -90,8 +90,8 @@ def num_slices(start: bytes, name: str) -> int:
     return _shape(_header(start, name), name)[2]
 
 
-def parse_volume(data: bytes, name: str) -> Volume:
-    """Read a .nii or .nii.gz file's bytes. `name` stands in messages.
+def parse_volume(data: bytes, name: str, *, is_ct: bool = True) -> Volume:
+    """Read a .nii or .nii.gz file's bytes. `name` stands in messages. is_ct: whether it has to be Hounsfield units.
 
     Raises SliceError where they are no NIfTI file or end too early, are not numbers, not one axial volume (third
     axis between feet and head), or not Hounsfield units.
@@ -117,7 +117,8 @@ def parse_volume(data: bytes, name: str) -> Volume:
         slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     except Exception:  # Broken bytes make nibabel raise whatever it stumbled over.
         raise _damaged(name, "its header makes no sense") from None
-    _check_hounsfield(stored, slope, intercept, name)
+    if is_ct:
+        _check_hounsfield(stored, slope, intercept, name)
     zooms = tuple(map(float, header.get_zooms()[:3]))
     return Volume(
         stored=stored,

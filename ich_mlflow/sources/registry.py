@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ich_mlflow.errors import DataError, OptionError, nearest
 
@@ -18,15 +18,19 @@ class SourceRecord:
     home         module and class, as `ich_mlflow.sources.rsna:RsnaSource`, which is made with the folder of its files
     label_level  what its labels are of, the same as the class says: slice, study or none
     caveat       a sentence that every report and model card of its figures begins its limits with; '' for none
+    for_training_only  preprocess makes a set of it that is trained on beside others; no other stage takes it
     """
 
     home: str
     label_level: Literal["slice", "study", "none"]
     caveat: str = ""
+    for_training_only: bool = False
 
 
 #: The one source whose files the project makes itself, where no folder is named.
 PHANTOM = "phantom"
+#: The one whose folder is a stored set, of which it makes another.
+DRAWN = "drawn"
 SOURCES: dict[str, SourceRecord] = {
     "rsna": SourceRecord("ich_mlflow.sources.rsna:RsnaSource", "slice"),
     "ctich": SourceRecord("ich_mlflow.sources.ctich:CtIchSource", "slice"),
@@ -36,16 +40,27 @@ SOURCES: dict[str, SourceRecord] = {
         caveat="Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients.",
     ),
     "cq500": SourceRecord("ich_mlflow.sources.cq500:Cq500Source", "study"),
+    "table": SourceRecord(
+        "ich_mlflow.sources.table:TableSource",
+        "study",
+        caveat="Labels are from a table of the hospital's own: how they were found, and how often they are wrong, is "
+        "not known here.",
+    ),
     "rsna-test": SourceRecord("ich_mlflow.sources.rsna:RsnaTestSource", "none"),
+    DRAWN: SourceRecord("ich_mlflow.dataset.drawn:DrawnSource", "slice", for_training_only=True),
 }
-#: Names of those with a label a slice, with any label, and with none.
-TRAINABLE = tuple(name for name, one in SOURCES.items() if one.label_level == "slice")
-LABELLED = tuple(name for name, one in SOURCES.items() if one.label_level != "none")
-UNLABELLED = tuple(name for name in SOURCES if name not in LABELLED)
+#: Names of those with a label a slice, with any label, and with none; the first two without what is only trained on.
+TRAINABLE = tuple(
+    name for name, one in SOURCES.items() if one.label_level == "slice" and not one.for_training_only
+)
+LABELLED = tuple(
+    name for name, one in SOURCES.items() if one.label_level != "none" and not one.for_training_only
+)
+UNLABELLED = tuple(name for name, one in SOURCES.items() if one.label_level == "none")
 
 
-def open_source(name: str, root: Path | str) -> "Source":
-    """The source of that name below `root`.
+def open_source(name: str, root: Path | str, **options: Any) -> "Source":
+    """The source of that name below `root`. options: what else its class is made with, as DrawnSource.
 
     Raises OptionError for an unknown name, DataError where `root` is missing, no folder, or empty.
     """
@@ -61,7 +76,7 @@ def open_source(name: str, root: Path | str) -> "Source":
     if not is_url(root):
         _check_local(name, Path(root))
     module, kind = SOURCES[name].home.split(":")
-    source: Source = getattr(importlib.import_module(module), kind)(root)
+    source: Source = getattr(importlib.import_module(module), kind)(root, **options)
     return source
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ich_mlflow.cli import STAGES, options_of
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES
+from ich_mlflow.models.family import Family
+from ich_mlflow.models.recipes import HYPERPARAMETERS, RECIPES, hyperparameters_of
+from ich_mlflow.models.registry import FAMILIES, family_of
 from ich_mlflow.parameters import Check, declared, parameters_of, text_of
 from ich_mlflow.system.whole import write_whole
 
@@ -19,7 +21,8 @@ _HEAD = """# Parameters
 Made by `make reference` from the code; don't edit it. Say one with `mlflow run . -e <stage> -P name=value`, or
 `--name value` of a stage's own command. `auto` means: not said.
 
-Every stage takes the parameters of its table. Train, tune and main also take all hyperparameters.
+Every stage takes the parameters of its table. Train, tune and main also take all hyperparameters; one that the family
+of the model does not have is refused.
 """
 
 
@@ -41,8 +44,36 @@ def _is_the_recipes(name: str, one: "Field[Any]") -> bool:
 
 
 def _hyperparameters() -> str:
+    """A table a family, of what none before it has."""
+    parts, told = ["## Hyperparameters"], set[str]()
+    for family in FAMILIES.values():
+        known = hyperparameters_of(family)
+        own = {name: one for name, one in known.items() if name not in told}
+        parts.append(f"### {family.name}\n{_defaults(family, told)}\n\n{_searched_table(own)}")
+        told |= own.keys()
+    return "\n".join(parts)
+
+
+def _defaults(family: Family, told: set[str]) -> str:
+    """Whose the table's defaults are, and what of other families' tables the family has too, and how."""
+    known = hyperparameters_of(family)
+    shared = [_as_here(name, one) for name, one in known.items() if name in told]
+    also = f" It also has, from above, {', '.join(shared)}." if shared else ""
+    return f"{family.text[0].upper()}{family.text[1:]}. Defaults are those of the recipe `{family.recipe}`.{also}"
+
+
+def _as_here(name: str, one: "Field[Any]") -> str:
+    """A hyperparameter's name, with its default and what a search varies where the first table has others."""
+    first = HYPERPARAMETERS[name]
+    differs = [f"default {text_of(one.default)}"] if one.default != first.default else []
+    if declared(one).search != declared(first).search:
+        differs.append(_searched(one) or "no search varies it")
+    return f"`{name}` ({'; '.join(differs)})" if differs else f"`{name}`"
+
+
+def _searched_table(parameters: "dict[str, Field[Any]]") -> str:
     rows = ["| name | default | may be | what it is | a search varies |", "|---|---|---|---|---|"]
-    for name, one in HYPERPARAMETERS.items():
+    for name, one in parameters.items():
         declaration = declared(one)
         needs = f"; {declaration.only_with}" if declaration.only_with else ""
         formerly = f" (was {declaration.formerly})" if declaration.formerly else ""
@@ -51,22 +82,27 @@ def _hyperparameters() -> str:
             text_of(one.default),
             f"{_may_be(one, declaration.check)}{needs}",
             declaration.text,
-            str(declaration.search or "").replace("|", "or"),
+            _searched(one),
         )
         rows.append(_row(*cells))
-    return "## Hyperparameters\nDefaults are those of the recipe `reference`.\n\n" + "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n"
+
+
+def _searched(one: "Field[Any]") -> str:
+    return str(declared(one).search or "").replace("|", "or")
 
 
 def _recipes() -> str:
-    base = RECIPES["reference"]
-    rows = ["| recipe | differs from reference in |", "|---|---|"]
+    rows = ["| recipe | family | differs from the family's defaults in |", "|---|---|---|"]
     for name, recipe in RECIPES.items():
+        family = family_of(recipe)
+        base = RECIPES[family.recipe]
         differs = [
             f"{key}={text_of(getattr(recipe, key))}"
-            for key in HYPERPARAMETERS
+            for key in hyperparameters_of(family)
             if getattr(recipe, key) != getattr(base, key)
         ]
-        rows.append(_row(f"`{name}`", ", ".join(differs) or "nothing"))
+        rows.append(_row(f"`{name}`", family.name, ", ".join(differs) or "nothing"))
     return "## Recipes\n" + "\n".join(rows) + "\n"
 
 

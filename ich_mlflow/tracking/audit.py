@@ -10,12 +10,13 @@ from mlflow.exceptions import MlflowException
 
 from ich_mlflow import __version__
 from ich_mlflow.errors import PromotionError
+from ich_mlflow.tracking.looks import DIGEST_TAG, LOOK_TAG
 from ich_mlflow.tracking.run import NOTICE, STAGE_TAG
 from ich_mlflow_plugin import EXPERIMENT_TAGS
 
 EXPERIMENT = "ich_mlflow_promotions"
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
-COLUMNS = ("when", "action", "model", "from", "to", "who", "why")
+COLUMNS = ("when", "action", "model", "from", "to", "who", "why", "look")
 _PAGE = 1000
 
 
@@ -30,16 +31,19 @@ def begin_record(
     run_id: str,
     trained_run: str = "",
     details: Mapping[str, Any] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> str:
     """Record what is about to be done; finish_record when it is. Returns the id of the record's run.
 
     before, after: version numbers, '' for none. run_id: of the run that did it. details: the decision, with gates.
+    about: further tags, as look_tags gives them.
     """
     client = MlflowClient()
     tags = {
         STAGE_TAG: "audit", "ich.version": __version__, "ich.notice": NOTICE, "ich.action": action,
         "ich.model": model_name, "ich.from": before, "ich.to": after, "ich.who": who, "ich.why": why[:5000],
         "ich.promote_run": run_id, "ich.trained_run": trained_run, "mlflow.note.content": why[:5000],
+        **(about or {}),
     }  # fmt: skip
     name = f"{action}: {model_name} {_version(before)} → {_version(after)}"
     record = client.create_run(_experiment(client), tags=tags, run_name=name).info.run_id
@@ -89,7 +93,13 @@ def _row(run: Any) -> dict[str, str]:
         "to": _version(tags.get("ich.to", "")),
         "who": tags.get("ich.who", "?"),
         "why": tags.get("ich.why", ""),
+        "look": _look(tags),
     }
+
+
+def _look(tags: Mapping[str, str]) -> str:
+    """Which look at which test split it was; '' of a rollback, and of records older than this was kept."""
+    return f"{tags[LOOK_TAG]} ({tags[DIGEST_TAG][:12]})" if LOOK_TAG in tags else ""
 
 
 def _version(number: str) -> str:

@@ -1,7 +1,6 @@
 """Finding runs and models, and registering versions."""
 
 import re
-from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ich_mlflow.commands import next_command
 from ich_mlflow.errors import IchError, ModelError, PromotionError, first_line, nearest
 from ich_mlflow.tracking.lock import SUFFIX as LOCK_SUFFIX
 from ich_mlflow.tracking.run import STAGE_TAG
 
 CHAMPION = "champion"
 MODEL_URI_TAG = "ich.serving_model_uri"
+_PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,45 +34,30 @@ class TrainedRun:
         return self.tags[MODEL_URI_TAG]
 
 
-def best_training_run(
-    *, num_classes: int, metric: str, lowest: bool = False, but: Container[str] = ()
-) -> TrainedRun:
-    """The finished training run of that class scheme with the highest metric (or lowest), over all experiments.
-
-    but: ids of runs to pass over. Raises PromotionError where there is none.
-    """
-    finished = (
-        f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'train' "
-        f"AND params.`hp.num_classes` = '{num_classes}'"
-    )
+def finished_trainings(num_classes: int) -> list[TrainedRun]:
+    """The finished training runs of that class scheme, of all experiments, the newest first."""
     found = _search(
-        f"{finished} AND metrics.`{metric}` >= 0",
-        order_by=f"metrics.`{metric}` {'ASC' if lowest else 'DESC'}",
+        f"attributes.status = 'FINISHED' AND tags.`{STAGE_TAG}` = 'train' "
+        f"AND params.`hp.num_classes` = '{num_classes}'",
+        order_by="attributes.start_time DESC",
     )
-    left = [run for run in found if run.info.run_id not in but]
-    if left:
-        return _trained(left[0])
-    trained = [] if found else _search(finished, order_by="attributes.start_time DESC")
-    if trained:
-        known = sorted({name for run in trained for name in run.data.metrics})
-        raise PromotionError(
-            f"metric is {metric!r}, and none of the {len(trained)} finished training runs with num_classes="
-            f"{num_classes} has one of that name: pass another -P metric={nearest(metric, known)}"
-        )
-    also = ", but for those that were rolled back" if found else ""
-    raise PromotionError(
-        f"no finished training run with num_classes={num_classes} in {mlflow.get_tracking_uri()}{also}: run "
-        f"{next_command('train', num_classes=num_classes)}"
-    )
+    return [_trained(run) for run in found]
 
 
 def _search(condition: str, *, order_by: str) -> list[Any]:
-    """The first thousand runs of all experiments that meet it."""
+    """Every run of all experiments that meets it."""
     client = MlflowClient()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(
-        client.search_runs(experiments, filter_string=condition, order_by=[order_by], max_results=1000)
-    )
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            experiments, filter_string=condition, order_by=[order_by], max_results=_PAGE, page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def expect_run(run_id: str, error: type[IchError], *, wanted: str = "a train run") -> Any:

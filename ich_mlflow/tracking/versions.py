@@ -15,10 +15,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ich_mlflow.errors import PromotionError
-from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version
+from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version, run_parameters
 
 PREVIOUS, CANDIDATE = "previous", "candidate"
 STATE_TAG, PREVIOUS_TAG = "ich.promotion_state", "ich.previous_version"
+#: Of which source the data were that the version learned from, as its training run has it.
+SOURCE_PARAM = "data.source"
+SOURCE_TAG = f"ich.{SOURCE_PARAM}"
 PENDING, REFUSED, REPLACED, ROLLED_BACK = "pending", "refused", "replaced", "rolled_back"
 _INTENT_TAG = "ich.promotion_intent"
 _RUN_TAG = "ich.run_id"
@@ -50,6 +53,17 @@ def version_of(model_name: str, model_uri: str) -> str | None:
 def state_of(model_name: str, version: str) -> str:
     """What a promotion made of the version; '' where none did."""
     return _tags(model_name, version).get(STATE_TAG, "")
+
+
+def source_of(model_name: str, version: str) -> str:
+    """The source that the version learned from, as its tag or its training run says; '' where neither does."""
+    tags = _tags(model_name, version)
+    return tags.get(SOURCE_TAG) or run_parameters(tags.get(_RUN_TAG, "")).get(SOURCE_PARAM, "")
+
+
+def trained_run_of(model_name: str, version: str) -> str:
+    """The id of the training run that the version was registered from; '' where it is not known."""
+    return _tags(model_name, version).get(_RUN_TAG, "")
 
 
 def runs_rolled_back(model_name: str) -> set[str]:

@@ -13,7 +13,8 @@ from ich_mlflow.errors import ModelError, TrainingError
 from ich_mlflow.system.whole import write_whole
 
 STATE_FILE = "state.npz"
-_SCHEMA = 1
+#: 2: what `val_loss` is, and so what the best epoch was chosen by, changed.
+_SCHEMA = 2
 _NUMBERS = ("epoch", "best_epoch", "best_value", "history")
 
 

@@ -10,7 +10,6 @@ import psutil
 import tensorflow as tf
 
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.system.processes import num_cores
 
 _GIB = 2**30
@@ -91,13 +90,15 @@ def _peak_bytes() -> int:
 
 
 @contextmanager
-def memory_errors_explained(hyperparameters: Hyperparameters) -> Iterator[None]:
+def memory_errors_explained(hyperparameters: Any) -> Iterator[None]:
     """Turn running out of memory, on host or GPU, into a TrainingError that says what to lower."""
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
+        sizes = {name: getattr(hyperparameters, name) for name in hyperparameters.in_memory}
+        (first, size), (second, _), *_ = sizes.items()
+        said = ", ".join(f"{name}={value}" for name, value in sizes.items())
         raise TrainingError(
-            f"out of memory with batch_size={hyperparameters.batch_size}, image_size={hyperparameters.image_size}, "
-            f"context={hyperparameters.context}: pass a smaller -P batch_size={max(1, hyperparameters.batch_size // 2)}"
-            " or -P image_size=, or on a GPU -P precision=mixed_bfloat16"
+            f"out of memory with {said}: pass a smaller -P {first}={max(1, size // 2)} or -P {second}=, or on a GPU "
+            "-P precision=mixed_bfloat16"
         ) from None

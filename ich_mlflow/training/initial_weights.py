@@ -1,18 +1,22 @@
 """Where the backbone's weights come from: ImageNet, phantoms, a file, or chance. Always said, never guessed."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from ich_mlflow.errors import ModelError, first_line, nearest
+from ich_mlflow.models.ancestry import Ancestry, not_known
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone, inflate, set_weights, weights_of
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of
-from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
+from ich_mlflow.models.slice_cnn.layers import carried_ancestry
+from ich_mlflow.models.slice_cnn.lesion_head import lesion_head_among, lesion_head_of
+from ich_mlflow.models.weights import WITHOUT_PATIENTS, put_weights, read_weights, shipped_path
 
 #: A firewall that swallows packets must not hold a training run up for minutes.
 CONNECT_TIMEOUT_S = 20
@@ -22,22 +26,36 @@ CONNECT_TIMEOUT_S = 20
 class InitialWeights:
     """A backbone and where its weights come from: said is one line.
 
-    name: imagenet, phantom, random or file:<name>.
+    name: imagenet, phantom, random, file:<name>, or a model's URI. ancestry: what the weights have learned from.
+    lesion_head: weights of a lesion head that came with them, by `<layer>/<number>`.
     """
 
     backbone: keras.Model
     name: str
     said: str
+    ancestry: Ancestry
+    lesion_head: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def ancestry_of_start(name: str) -> Ancestry:
+    """What initial weights of that name have learned from, as far as the name tells."""
+    return WITHOUT_PATIENTS.get(name) or not_known(name)
 
 
 def initial_backbone(
-    weights: str, *, image_size: int | None, name: str = "efficientnet-b0", num_slices: int = 1
+    weights: str,
+    *,
+    image_size: int | None,
+    name: str = "efficientnet-b0",
+    num_slices: int = 1,
+    known_as: str | None = None,
 ) -> InitialWeights:
-    """Build the backbone of that name and load its weights; with several slices those of the stem are inflated.
+    """Build the backbone of that name and load its weights; of several slices trained ones see the middle at first.
 
     weights: `imagenet`; `phantom`, which come with the package; `random`; the path of a .keras, .weights.h5 or .npz
     file; or `auto`: ImageNet where it is at hand or Keras can download it, else phantom, else (a backbone that has no
-    such weights) random. Raises ModelError where what was asked for can't be had.
+    such weights) random. known_as: the model whose file the path is. Raises ModelError where what was asked for can't
+    be had.
     """
     starter = _Starter(name=name, image_size=image_size, num_slices=num_slices)
     if weights == "random":
@@ -46,7 +64,16 @@ def initial_backbone(
         return starter.phantom()
     if weights == "imagenet":
         return starter.imagenet()
-    return starter.auto() if weights == "auto" else starter.from_file(Path(weights))
+    return starter.auto() if weights == "auto" else starter.from_file(Path(weights), known_as=known_as)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What a file holds: ancestry None where it says nothing."""
+
+    backbone: keras.Model
+    ancestry: Ancestry | None
+    lesion_head: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +97,7 @@ class _Starter:
         )
 
     def random(self, said: str) -> InitialWeights:
-        return InitialWeights(backbone=self.build(), name="random", said=said)
+        return self._without_patients(self.build(), "random", said)
 
     def auto(self) -> InitialWeights:
         """ImageNet, else phantom, else random; why not ImageNet is said."""
@@ -100,9 +127,10 @@ class _Starter:
             raise LookupError(f"there are none of {self.title}")
         with _connect_timeout(CONNECT_TIMEOUT_S):
             backbone = self.build(weights="imagenet")
-        return InitialWeights(
-            backbone=backbone, name="imagenet", said=f"weights: {self.title} starts from ImageNet"
-        )
+        return self._without_patients(backbone, "imagenet", f"weights: {self.title} starts from ImageNet")
+
+    def _without_patients(self, backbone: keras.Model, name: str, said: str) -> InitialWeights:
+        return InitialWeights(backbone=backbone, name=name, said=said, ancestry=ancestry_of_start(name))
 
     @property
     def _phantom_path(self) -> Path:
@@ -115,46 +143,53 @@ class _Starter:
                 f"weights=phantom come with the package for {' and '.join(having) or 'no backbone'}, not for "
                 f"{self.title}: pass -P backbone= accordingly, or -P weights=imagenet"
             )
-        return InitialWeights(
-            backbone=self._read_npz(self._phantom_path),
-            name="phantom",
-            said=said or f"weights: {self.title} starts from this project's phantoms",
-        )
+        read = self._read_npz(self._phantom_path)
+        said = said or f"weights: {self.title} starts from this project's phantoms"
+        start = self._without_patients(read.backbone, "phantom", said)
+        return replace(start, lesion_head=read.lesion_head)
 
-    def from_file(self, path: Path) -> InitialWeights:
+    def from_file(self, path: Path, *, known_as: str | None) -> InitialWeights:
         if not path.is_file():
             raise ModelError(
                 f"weights file {path} does not exist, expected auto, imagenet, phantom, random, or a .keras, "
                 f".weights.h5 or .npz file{nearest(str(path), ('auto', 'imagenet', 'phantom', 'random'))}"
             )
         try:
-            backbone = self._read(path)
+            read = self._read(path)
         except Exception as error:  # Keras' readers raise many kinds for a file that doesn't fit
             raise ModelError(
-                f"weights file {path} does not fit {self.title} without top ({first_line(error)}): expected a "
-                "classifier or backbone that Keras saved as .keras, its weights as .weights.h5, or what pretrain wrote "
-                "as .npz"
+                f"weights file {known_as or path} does not fit {self.title} without top ({first_line(error)}): "
+                "expected a classifier or backbone that Keras saved as .keras, its weights as .weights.h5, or what "
+                "pretrain wrote as .npz"
             ) from None
+        name = known_as or f"file:{path.name}"
         return InitialWeights(
-            backbone=backbone, name=f"file:{path.name}", said=f"weights: {self.title} starts from {path}"
+            backbone=read.backbone,
+            name=name,
+            said=f"weights: {self.title} starts from {known_as or path}",
+            ancestry=read.ancestry or not_known(name),
+            lesion_head=read.lesion_head,
         )
 
-    def _read_npz(self, path: Path) -> keras.Model:
+    def _read_npz(self, path: Path) -> "_Read":
         alone, found = self.build(num_slices=1), read_weights(path)
         # Lite0's layers are among those of B0, so its shapes alone would let B0's weights in.
         of = found.about.get("backbone", self.name)
         if of != self.name:
             raise ModelError(f"{path} holds weights of {of}: pass -P backbone={of}")
         put_weights(alone, found.arrays)
-        return alone if self.num_slices == 1 else inflate(alone, self.num_slices)
+        backbone = alone if self.num_slices == 1 else inflate(alone, self.num_slices)
+        return _Read(backbone, found.ancestry, lesion_head_among(found.arrays))
 
-    def _read(self, path: Path) -> keras.Model:
+    def _read(self, path: Path) -> "_Read":
+        """The backbone with the file's weights, and what the file says that they have learned from."""
         if path.suffix == ".npz":
             return self._read_npz(path)
         backbone = self.build()
         if path.suffix == ".keras":
-            set_weights(backbone, weights_of(backbone_of(keras.models.load_model(path, compile=False))))
-            return backbone
+            model = keras.models.load_model(path, compile=False)
+            set_weights(backbone, weights_of(backbone_of(model)))
+            return _Read(backbone, carried_ancestry(model), lesion_head_of(model))
         try:
             backbone.load_weights(path)
         except ValueError:
@@ -163,7 +198,7 @@ class _Starter:
             alone = self.build(num_slices=1)
             alone.load_weights(path)
             set_weights(backbone, alone.get_weights())
-        return backbone
+        return _Read(backbone, None, {})
 
 
 @contextmanager

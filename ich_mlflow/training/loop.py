@@ -12,15 +12,20 @@ import pandas as pd
 
 from ich_mlflow.dataset.batches import FeatureBatches, OrderedBatches, SliceBatches
 from ich_mlflow.models.monitors import MONITORS
-from ich_mlflow.models.slice_cnn.classifier import backbone_of, features_of, frozen_of, head_of
-from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
+from ich_mlflow.models.slice_cnn.classifier import backbone_of, features_of, frozen_of, head_of, labels_of
+from ich_mlflow.models.slice_cnn.lesion_head import LESIONS_OUTPUT
+from ich_mlflow.training.batch_statistics import BatchStatistics
 from ich_mlflow.training.checkpoint import TrainingState
 from ich_mlflow.training.compute import memory_errors_explained
 from ich_mlflow.training.progress import EpochProgress, expect_finite, predict
 
 #: What the cosine schedule leaves of the learning rate at the end.
 COSINE_END = 0.01
-#: Probabilities [N, L] of the validation slices -> named figures, `val/auc/macro` among them.
+#: With kept_epoch: the last epoch is the one that is kept, whatever it scored.
+LAST = "last"
+#: What Keras calls the loss of a lesion head.
+_LESION_LOSS = f"{LESIONS_OUTPUT}_loss"
+#: Probabilities [N, L] of the validation slices -> named figures, `val_loss` and `val/auc/macro` among them.
 Score = Callable[[np.ndarray], dict[str, float]]
 #: Called after each epoch (counted from 0) with every figure of it.
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -28,9 +33,9 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What a fit leaves beside the model, whose weights are those of the best epoch.
+    """What a fit leaves beside the model, whose weights are those of the best epoch; the last with kept_epoch=last.
 
-    history            one row an epoch: epoch, loss, val_loss, seconds, slices_per_second and the scores
+    history            one row an epoch: epoch, loss, val_loss_uncalibrated, seconds, slices_per_second and the scores
     best_epoch         counted from 0, frozen epochs included
     val_probabilities  float32 [N, L] of the best epoch on the validation slices
     """
@@ -45,16 +50,18 @@ def fit(
     *,
     train: SliceBatches,
     validation: SliceBatches,
-    hyperparameters: Hyperparameters,
+    hyperparameters: Any,
     score: Score,
     on_epoch: OnEpoch,
-    loss: keras.losses.Loss | None = None,
+    loss: Any = None,
     jit: bool = False,
     checkpoint: Path | None = None,
 ) -> FitResult:
-    """Train the model in place and put back the weights of the epoch with the best `monitor`.
+    """Train the model in place and put back the weights of the epoch with the best `monitor`, or of the last one.
 
-    loss: binary cross-entropy where None; val_loss is that in any case, so that runs compare.
+    loss: of several outputs a list of each one's; binary cross-entropy where None. What `val_loss` is, score says; the
+    history has val_loss_uncalibrated beside it, the binary cross-entropy of the outputs as they come, whatever the
+    loss.
     checkpoint: file of the state, written after each epoch; where it exists the training goes on from it.
     Raises TrainingError where the loss stops being finite, memory runs out or a checkpoint can't be written, and
     the batches' own errors; then the model has the weights of the best epoch so far, if there was one. ModelError
@@ -93,7 +100,7 @@ def data_errors_carried(*batches: OrderedBatches) -> Iterator[None]:
         raise
 
 
-def make_optimizer(hyperparameters: Hyperparameters, *, num_steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(hyperparameters: Any, *, num_steps: int) -> keras.optimizers.Optimizer:
     """Adam with the hyperparameters' schedule, clipping, weight decay and moving average. num_steps: of all epochs."""
     rate: Any = hyperparameters.learning_rate
     if hyperparameters.schedule == "cosine":
@@ -104,7 +111,7 @@ def make_optimizer(hyperparameters: Hyperparameters, *, num_steps: int) -> keras
     return _adam(rate, hyperparameters, **averaged)
 
 
-def _adam(rate: Any, hyperparameters: Hyperparameters, **options: Any) -> keras.optimizers.Optimizer:
+def _adam(rate: Any, hyperparameters: Any, **options: Any) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.Adam(
         rate,
         global_clipnorm=hyperparameters.clip_norm or None,
@@ -141,6 +148,7 @@ def _train_frozen(training: "_Training", train: SliceBatches, loss: keras.losses
                     batch_size=hyperparameters.batch_size,
                     order=slices.order_of,
                     divisor=slices.divisor,
+                    size=slices.size,
                 )
                 for name, slices in (
                     ("training slices", train),
@@ -161,24 +169,29 @@ def _features(features: keras.Model, slices: SliceBatches, *, said: str) -> np.n
         return predict(features, plain, said=said)
 
 
-def _fine_tune(training: "_Training", train: SliceBatches, loss: keras.losses.Loss, *, jit: bool) -> None:
+def _fine_tune(training: "_Training", train: SliceBatches, loss: Any, *, jit: bool) -> None:
     hyperparameters = training.hyperparameters
     num_steps = len(train) * hyperparameters.epochs
     training.model.compile(
         optimizer=make_optimizer(hyperparameters, num_steps=num_steps), loss=loss, jit_compile=jit
     )
+    if hyperparameters.ema:
+        training.statistics = BatchStatistics(training.model, jit=jit)
     until = hyperparameters.frozen_epochs + hyperparameters.epochs
     training.run(training.model, train, training.validation, until=until)
 
 
 class _Training:
-    """The one state of a training while its phases run."""
+    """The one state of a training while its phases run.
+
+    statistics: of the averaged weights, in a phase that has such.
+    """
 
     def __init__(
         self,
         model: keras.Model,
         validation: SliceBatches,
-        hyperparameters: Hyperparameters,
+        hyperparameters: Any,
         score: Score,
         on_epoch: OnEpoch,
         state: TrainingState,
@@ -186,6 +199,7 @@ class _Training:
     ) -> None:
         self.model, self.validation, self.hyperparameters = model, validation, hyperparameters
         self.state = state
+        self.statistics: BatchStatistics | None = None
         self._score, self._on_epoch, self._checkpoint = score, on_epoch, checkpoint
         for figures in state.history:  # what was logged before a crash, and what was not any more
             on_epoch(int(figures["epoch"]), _without_epoch(figures))
@@ -198,6 +212,8 @@ class _Training:
     def is_over(self) -> bool:
         """Whether every epoch is done, or `patience` of them after the frozen ones were no better."""
         state = self.state
+        if self.hyperparameters.kept_epoch == LAST:
+            return state.epoch >= self.num_epochs
         waited = state.epoch - max(state.best_epoch + 1, self.hyperparameters.frozen_epochs)
         return state.epoch >= self.num_epochs or waited >= self.hyperparameters.patience
 
@@ -223,30 +239,37 @@ class _Training:
                     batches.num_slices,
                     lambda loss, epoch: expect_finite(loss, epoch, self.hyperparameters),
                 ),
-                _Epochs(self, batches, validation),
+                _Epochs(self, labels_of(learner), batches, validation),
             ],
         )
 
     def end_epoch(
-        self, epoch: int, learner: keras.Model, validation: OrderedBatches, logs: dict[str, float]
+        self,
+        epoch: int,
+        learner: keras.Model,
+        labels: keras.Model,
+        batches: OrderedBatches,
+        validation: OrderedBatches,
+        logs: dict[str, float],
     ) -> None:
-        """Validate, keep the best, write the checkpoint, hand the figures on."""
+        """Validate, keep the best, write the checkpoint, hand the figures on. labels: the learner without lesions."""
         state = self.state
         state.capture(self.model, learner.optimizer)
-        live = [np.asarray(variable) for variable in learner.trainable_variables]
         learner.optimizer.finalize_variable_values(learner.trainable_variables)  # their average, with ema
-        probabilities = predict(learner, validation, said="validation")
+        if self.statistics:
+            self.statistics.estimate(batches)
+        probabilities = predict(labels, validation, said="validation")
         expect_finite(float(probabilities.sum()), epoch, self.hyperparameters, what="validation")
         figures = {
             "loss": float(logs["loss"]),
-            "val_loss": mean_binary_crossentropy(validation.targets, probabilities),
+            **({"lesion_loss": float(logs[_LESION_LOSS])} if _LESION_LOSS in logs else {}),
+            "val_loss_uncalibrated": mean_binary_crossentropy(validation.targets, probabilities),
             "seconds": logs["seconds"],
             "slices_per_second": logs["slices_per_second"],
             **self._score(probabilities),
         }
         self._keep_if_best(epoch, figures, probabilities)
-        for variable, value in zip(learner.trainable_variables, live, strict=True):
-            variable.assign(value)
+        state.put_back(self.model)  # the live weights and statistics
         state.epoch = epoch + 1
         state.history.append({"epoch": epoch, **figures})
         if self._checkpoint:
@@ -257,7 +280,8 @@ class _Training:
     def _keep_if_best(self, epoch: int, figures: dict[str, float], probabilities: np.ndarray) -> None:
         value = MONITORS[self.hyperparameters.monitor].goodness(figures)
         state = self.state
-        if value > state.best_value or not state.best_weights:
+        is_kept = self.hyperparameters.kept_epoch == LAST or value > state.best_value
+        if is_kept or not state.best_weights:
             state.best_value, state.best_epoch = value, epoch
             state.best_weights = self.model.get_weights()
             state.best_probabilities = probabilities
@@ -266,9 +290,16 @@ class _Training:
 class _Epochs(keras.callbacks.Callback):
     """Begins each epoch with its own order, hands its end to the training, and stops early."""
 
-    def __init__(self, training: _Training, batches: OrderedBatches, validation: OrderedBatches) -> None:
+    def __init__(
+        self,
+        training: _Training,
+        labels: keras.Model,
+        batches: OrderedBatches,
+        validation: OrderedBatches,
+    ) -> None:
         super().__init__()
-        self._training, self._batches, self._validation = training, batches, validation
+        self._training, self._labels = training, labels
+        self._batches, self._validation = batches, validation
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._batches.start_epoch(epoch)
@@ -276,7 +307,7 @@ class _Epochs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
         expect_finite(float(logs["loss"]), epoch, self._training.hyperparameters)
-        self._training.end_epoch(epoch, self.model, self._validation, logs)
+        self._training.end_epoch(epoch, self.model, self._labels, self._batches, self._validation, logs)
         self.model.stop_training = self._training.is_over
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.models.slice_cnn.pretraining import LABELS_OUTPUT, LESIONS_OUTPUT
+from ich_mlflow.models.slice_cnn.lesion_head import LESIONS_OUTPUT, LesionLoss
+from ich_mlflow.models.slice_cnn.pretraining import LABELS_OUTPUT
 from ich_mlflow.training.checkpoint import TrainingState
 from ich_mlflow.training.loop import mean_binary_crossentropy
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
@@ -22,30 +22,10 @@ WARMUP_SHARE = 0.05
 #: What cosine leaves of the learning rate at the end.
 END_SHARE = 0.01
 CLIP_NORM = 1.0
-#: Blood is rare: so much more does a cell's cross-entropy weigh than a label's.
-CELL_WEIGHT = 5.0
 #: Epoch (counted from 0), its figures
 OnEpoch = Callable[[int, dict[str, float]], None]
 #: (targets, probabilities) [N, 6] -> named figures
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-
-
-@keras.saving.register_keras_serializable(package="ich_mlflow")
-class LesionLoss(keras.losses.Loss):
-    """Cross-entropy of cells and soft Dice over the batch, mean over subtypes that the batch shows.
-
-    Shares of blood [B, h, w, 5]. Sources: Milletari et al., 3DV 2016 (soft Dice); Isensee et al., Nature Methods 2021
-    (the two together).
-    """
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        entropy = ops.mean(keras.losses.binary_crossentropy(y_true, y_pred))
-        overlap = ops.sum(y_true * y_pred, axis=(0, 1, 2))
-        both = ops.sum(y_true, axis=(0, 1, 2)) + ops.sum(y_pred, axis=(0, 1, 2))
-        shown = ops.cast(ops.sum(y_true, axis=(0, 1, 2)) > 0, y_pred.dtype)
-        dice = (2 * overlap + 1) / (both + 1)
-        missed = ops.sum(shown * (1 - dice)) / ops.maximum(ops.sum(shown), 1.0)
-        return CELL_WEIGHT * entropy + missed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +80,7 @@ def pretrain(
 
 
 def figures_of(network: keras.Model, batches: PretrainingBatches, score: Score) -> dict[str, float]:
-    """What score says of the labels, their cross-entropy `val_loss`, and `val_dice` of all blood."""
+    """What score says of the labels, their cross-entropy `val_loss_uncalibrated`, and `val_dice` of all blood."""
     # Dice is summed batch by batch: all maps together would be gigabytes.
     probabilities, overlap, both = [], 0.0, 0.0
     for index in range(len(batches)):
@@ -113,7 +93,7 @@ def figures_of(network: keras.Model, batches: PretrainingBatches, score: Score) 
     all_said = np.concatenate(probabilities)
     return {
         **score(batches.targets, all_said),
-        "val_loss": mean_binary_crossentropy(batches.targets, all_said),
+        "val_loss_uncalibrated": mean_binary_crossentropy(batches.targets, all_said),
         "val_dice": overlap / max(both, 1e-9),
     }
 

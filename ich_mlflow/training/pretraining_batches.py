@@ -7,14 +7,16 @@ import cv2
 import keras
 import numpy as np
 
+from ich_mlflow.ct.blood import BITS
 from ich_mlflow.ct.resample import STORED_SIZE, resize_weights
 from ich_mlflow.ct.window import BONE, BRAIN, SUBDURAL, Window, apply_windows
 from ich_mlflow.dataset.sampling import natural_order
 from ich_mlflow.dataset.store import StoredSet
-from ich_mlflow.labels import SUBTYPES, class_scheme
+from ich_mlflow.labels import class_scheme
 from ich_mlflow.models.slice_cnn.augmentation import affine_matrices, augment_slices, num_draws
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.models.slice_cnn.pretraining import CELL
+from ich_mlflow.models.slice_cnn.lesion_batches import lesion_cells, warped_blood
+from ich_mlflow.models.slice_cnn.lesion_head import CELL
 
 #: SOP instance UID -> masks bool [5, H, W] in SUBTYPES order, None where there is no blood.
 Masks = Callable[[str], np.ndarray | None]
@@ -24,7 +26,6 @@ _WARPS = Hyperparameters(rotation_degrees=20.0, shift=0.08, zoom=0.25)
 _SLOPE, _OFFSET_HU, _NOISE_HU, _BLUR = 0.08, 6.0, 3.0, 0.6
 #: Readers' windows differ: centre by so many of its widths, width by so much.
 _CENTER, _WIDTH = 0.1, 0.25
-_BITS = 1 << np.arange(len(SUBTYPES), dtype=np.uint8)
 
 
 class PretrainingBatches(keras.utils.PyDataset):
@@ -88,7 +89,7 @@ class PretrainingBatches(keras.utils.PyDataset):
             draws = np.stack([generator.random(num_draws()) for generator in generators])
             hu = augment_slices(hu[..., None], draws, _WARPS)[..., 0]
             hu = np.stack([_scanned(one, generator) for one, generator in zip(hu, generators, strict=True)])
-            bits = _warped(bits, affine_matrices(draws, bits.shape[1:], _WARPS))
+            bits = warped_blood(bits, affine_matrices(draws, bits.shape[1:], _WARPS))
             windows = [_windows(generator) for generator in generators]
         return windowed(hu, windows), (self.targets[chosen], lesion_cells(bits, size // CELL))
 
@@ -97,7 +98,7 @@ class PretrainingBatches(keras.utils.PyDataset):
         masks = self._masks(str(self._uids[row]))
         if masks is None:
             return np.zeros((STORED_SIZE, STORED_SIZE), np.uint8)
-        bits = (masks * _BITS[:, None, None]).sum(axis=0, dtype=np.uint8)
+        bits = (masks * BITS[:, None, None]).sum(axis=0, dtype=np.uint8)
         return cv2.resize(bits, (STORED_SIZE, STORED_SIZE), interpolation=cv2.INTER_NEAREST)
 
 
@@ -107,26 +108,6 @@ def windowed(hu: np.ndarray, windows: list[tuple[Window, ...]]) -> np.ndarray:
     for one, chosen, out in zip(hu, windows, pixels, strict=True):
         out[...] = apply_windows(one, chosen)  # one window goes to all three channels
     return pixels
-
-
-def lesion_cells(bits: np.ndarray, cells: int) -> np.ndarray:
-    """Share of each cell that is blood, float32 [B, cells, cells, 5], of bits uint8 [B, 256, 256]."""
-    weights = resize_weights(bits.shape[1], cells)
-    shares: Any = np.zeros((len(bits), cells, cells, len(SUBTYPES)), np.float32)
-    for slice_bits, share in zip(bits, shares, strict=True):
-        for number in np.flatnonzero(np.bitwise_or.reduce(slice_bits, axis=None) & _BITS):
-            share[..., number] = weights @ ((slice_bits & _BITS[number]) > 0).astype(np.float32) @ weights.T
-    return shares
-
-
-def _warped(bits: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    size = (bits.shape[2], bits.shape[1])
-    return np.stack(
-        [
-            cv2.warpAffine(one, matrix, size, flags=cv2.INTER_NEAREST)
-            for one, matrix in zip(bits, matrices, strict=True)
-        ]
-    )
 
 
 def _scanned(hu: np.ndarray, generator: np.random.Generator) -> np.ndarray:

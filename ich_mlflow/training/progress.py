@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from ich_mlflow.dataset.batches import OrderedBatches
 from ich_mlflow.errors import TrainingError
-from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 
 #: Steps between two looks at the loss: each look waits for the device.
 LOOK_EVERY = 5
@@ -20,7 +19,7 @@ LOOK_EVERY = 5
 
 def predict(model: keras.Model, batches: OrderedBatches, *, said: str) -> np.ndarray:
     """The model's outputs float32 on the batches, in their order, under a progress bar."""
-    with _bar(len(batches), said) as bar:
+    with progress_bar(len(batches), said) as bar:
         step = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: bar.update())
         shared = _Shared(batches, model.distribute_strategy.num_replicas_in_sync)
         outputs = model.predict(shared, verbose=0, callbacks=[step])
@@ -38,7 +37,7 @@ class _Shared(keras.utils.PyDataset):
         return len(self._batches)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray]:
-        inputs, _ = self._batches[index]
+        inputs = self._batches[index][0]
         missing = -len(inputs) % self._replicas
         return (np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs,)
 
@@ -59,7 +58,7 @@ class EpochProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch, self._started = epoch, time.perf_counter()
-        self._bar = _bar(self.params["steps"], f"epoch {epoch + 1}/{self._num_epochs}")
+        self._bar = progress_bar(self.params["steps"], f"epoch {epoch + 1}/{self._num_epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._bar.update()
@@ -77,9 +76,7 @@ class EpochProgress(keras.callbacks.Callback):
         logs["slices_per_second"] = self._num_slices / logs["seconds"]
 
 
-def expect_finite(
-    value: float, epoch: int, hyperparameters: Hyperparameters, *, what: str = "training loss"
-) -> None:
+def expect_finite(value: float, epoch: int, hyperparameters: Any, *, what: str = "training loss") -> None:
     """Raise TrainingError where the value is no number any more: the steps were too long."""
     if math.isfinite(value):
         return
@@ -90,7 +87,8 @@ def expect_finite(
     )
 
 
-def _bar(total: int, said: str) -> Any:
+def progress_bar(total: int, said: str) -> Any:
+    """A bar of `total` steps on stderr that leaves nothing behind."""
     # A log file gets a line now and then, not one a step.
     mininterval = 0.2 if sys.stderr.isatty() else 20
     return tqdm(total=total, desc=said, unit="step", leave=False, mininterval=mininterval)

@@ -8,30 +8,28 @@ import optuna
 
 from ich_mlflow.errors import OptionError
 from ich_mlflow.models.slice_cnn.augmentation import SCALED
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETER_NAMES, HYPERPARAMETERS, Hyperparameters
-from ich_mlflow.parameters import Choice, Dimension, OnlyWith, Range, declared
+from ich_mlflow.parameters import Choice, Dimension, OnlyWith, Range, declared, parameters_of
 
 #: One dimension for several hyperparameters: a factor of the recipe's strengths of augmentation.
 AUGMENTATION = "augmentation"
-#: What a hyperparameter needs to mean anything; where it lacks that, it has its default.
-_ONLY_WITH: dict[str, OnlyWith] = {
-    name: needs for name, one in HYPERPARAMETERS.items() if (needs := declared(one).only_with) is not None
-}
 #: A trial with other labels, or scored by another figure, can't be compared.
 _FIXED = ("num_classes", "monitor")
-#: Varied where nothing was said of it.
-DIMENSIONS: dict[str, Dimension] = {
-    name: dimension
-    for name, one in HYPERPARAMETERS.items()
-    if (dimension := declared(one).search) is not None
-} | {AUGMENTATION: Range(0.0, 2.0)}
+
+
+def dimensions_of(hyperparameters: Any) -> dict[str, Dimension]:
+    """What varies of a family's hyperparameters, a class or a setting, where nothing was said of it."""
+    names = parameters_of(hyperparameters)
+    searched = {
+        name: dimension for name, one in names.items() if (dimension := declared(one).search) is not None
+    }
+    return searched | ({AUGMENTATION: Range(0.0, 2.0)} if names.keys() >= set(SCALED) else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Dimensions over a base: what no dimension moves is the base's."""
+    """Dimensions over a base, the hyperparameters of any family: what no dimension moves is the base's."""
 
-    base: Hyperparameters
+    base: Any
     dimensions: Mapping[str, Dimension]
 
     def __post_init__(self) -> None:
@@ -41,22 +39,20 @@ class Space:
                 raise OptionError(
                     f"{name} is {dimension}, expected one value: trials that differ in it can't be compared"
                 )
-            needs = _ONLY_WITH.get(name)
+            needs = self._only_with.get(name)
             company = {needs.name: needs.example} if needs else {}
             for end in dimension.ends:
                 self.setting(company | {name: end})
 
     @classmethod
-    def of(
-        cls, base: Hyperparameters, said: Mapping[str, Dimension], *, fixed: Container[str] = ()
-    ) -> "Space":
-        """DIMENSIONS, and over them those that were said; none of the names in `fixed`.
+    def of(cls, base: Any, said: Mapping[str, Dimension], *, fixed: Container[str] = ()) -> "Space":
+        """dimensions_of the base, and over them those that were said; none of the names in `fixed`.
 
         Raises OptionError for a dimension that was said and moves nothing, and as the class does.
         """
         kept = {
             name: dimension
-            for name, dimension in DIMENSIONS.items()
+            for name, dimension in dimensions_of(base).items()
             if name not in fixed and name not in said
         }
         if any(name in said or name in fixed for name in SCALED):
@@ -67,7 +63,7 @@ class Space:
             if name in said:
                 raise OptionError(
                     f"{name} is {said[name]}, but nothing in this search lets it count: leave it out, or let "
-                    f"{_ONLY_WITH[name].name} vary"
+                    f"{space._only_with[name].name} vary"
                 )
         return cls(
             base=base, dimensions={name: one for name, one in space.dimensions.items() if name not in idle}
@@ -90,29 +86,30 @@ class Space:
         }
         return Space(base=replace(self.base, sampling="natural", sampling_rate=0.0), dimensions=dimensions)
 
-    def suggest(self, trial: optuna.Trial) -> Hyperparameters:
+    def suggest(self, trial: optuna.Trial) -> Any:
         """The setting of a trial."""
         values: dict[str, Any] = {}
-        for name in sorted(self.dimensions, key=lambda name: name in _ONLY_WITH):
+        for name in sorted(self.dimensions, key=self._num_before):
             if self._counts(name, values):
                 values[name] = _suggest(trial, name, self.dimensions[name])
         return self.setting(values)
 
-    def setting(self, values: Mapping[str, Any]) -> Hyperparameters:
+    def setting(self, values: Mapping[str, Any]) -> Any:
         """The base with those values of dimensions; what they leave without meaning gets its default."""
         values = dict(values)
         factor = values.pop(AUGMENTATION, 1.0)
-        scaled = {name: getattr(self.base, name) * factor for name in SCALED if name not in values}
-        known = {name: getattr(self.base, name) for name in HYPERPARAMETER_NAMES} | scaled | values
-        for name, needs in _ONLY_WITH.items():
+        known = self._base_values
+        scaled = {name: known[name] * factor for name in SCALED if name in known and name not in values}
+        known |= scaled | values
+        for name, needs in self._only_with.items():
             if not needs.holds(known):
-                known[name] = getattr(_DEFAULTS, name)
+                known[name] = parameters_of(self.base)[name].default
         return replace(self.base, **known)
 
     def of_base(self) -> dict[str, Any]:
         """The base's own values of the dimensions, a trial to begin with; an end where it lies beyond a range."""
         values: dict[str, Any] = {}
-        for name in sorted(self.dimensions, key=lambda name: name in _ONLY_WITH):
+        for name in sorted(self.dimensions, key=self._num_before):
             value = 1.0 if name == AUGMENTATION else getattr(self.base, name)
             if name == "sampling_rate" and not value:
                 value = 1 / (min(self.base.num_classes, 5) + 1)
@@ -125,20 +122,34 @@ class Space:
         """Each dimension as text, by name."""
         return {name: str(dimension) for name, dimension in self.dimensions.items()}
 
+    @property
+    def _base_values(self) -> dict[str, Any]:
+        return {name: getattr(self.base, name) for name in parameters_of(self.base)}
+
+    @property
+    def _only_with(self) -> dict[str, OnlyWith]:
+        """What a hyperparameter needs to mean anything, by name; where it lacks that, it has its default."""
+        found = {name: declared(one).only_with for name, one in parameters_of(self.base).items()}
+        return {name: needs for name, needs in found.items() if needs is not None}
+
+    def _num_before(self, name: str) -> int:
+        """How many dimensions must be drawn before it, since whether it counts hangs on them."""
+        needs = self._only_with.get(name)
+        return 0 if needs is None or needs.name not in self.dimensions else 1 + self._num_before(needs.name)
+
     def _counts(self, name: str, values: Mapping[str, Any]) -> bool:
-        known = {field: getattr(self.base, field) for field in HYPERPARAMETER_NAMES} | dict(values)
-        return name not in _ONLY_WITH or _ONLY_WITH[name].holds(known)
+        known = self._base_values | dict(values)
+        needs = self._only_with.get(name)
+        return needs is None or (needs.holds(known) and self._counts(needs.name, values))
 
     def _can_count(self, name: str) -> bool:
-        """Whether the base, or some value of the dimension that it needs, lets it count."""
-        needs = _ONLY_WITH.get(name)
-        values: list[dict[str, Any]] = [{}]
-        if needs is not None and needs.name in self.dimensions:
-            values = [{needs.name: end} for end in self.dimensions[needs.name].ends]
-        return any(self._counts(name, one) for one in values)
-
-
-_DEFAULTS = Hyperparameters()
+        """Whether the base, or some value of the dimensions that it needs, lets it count."""
+        needs = self._only_with.get(name)
+        if needs is None:
+            return True
+        dimension = self.dimensions.get(needs.name)
+        values = dimension.ends if dimension else (getattr(self.base, needs.name),)
+        return any(needs.check.allows(value) for value in values) and self._can_count(needs.name)
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:

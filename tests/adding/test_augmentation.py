@@ -11,7 +11,8 @@ import numpy as np
 from ich_mlflow.cli import parse
 from ich_mlflow.errors import OptionError
 from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS, augment_slices, num_draws
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from ich_mlflow.models.recipes import HYPERPARAMETERS
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.parameters import parse_dimension
 from ich_mlflow.stages import reference
 from ich_mlflow.stages.train.options import TrainOptions

@@ -21,7 +21,7 @@ from ich_mlflow.stages import reference
 from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.tuning.space import Space
 from ich_mlflow.parameters import parse_dimension
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS
+from ich_mlflow.models.recipes import HYPERPARAMETERS
 
 def refused(kind, make):
     try:

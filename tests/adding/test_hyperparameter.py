@@ -11,7 +11,9 @@ import keras
 import numpy as np
 from ich_mlflow.cli import parse
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, Hyperparameters, from_values
+from ich_mlflow.models.exam_sequence.hyperparameters import Hyperparameters as OfSequence
+from ich_mlflow.models.recipes import HYPERPARAMETERS, from_values
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.parameters import parse_dimension
 from ich_mlflow.stages import reference
 from ich_mlflow.stages.train.options import TrainOptions
@@ -46,6 +48,7 @@ print(json.dumps({
     ],
     "page": reference.page(),
     "logged": asdict(Hyperparameters(clip_value=0.5))["clip_value"],
+    "of_sequence": OfSequence(clip_value=0.5).clip_value,
     "before": from_values({"clip_norm": 1.0}).clip_value,
     "negative": refused(lambda: parse(TrainOptions, ["--clip_value", "-1"])),
     "both": refused(lambda: parse(TrainOptions, ["--clip_value", "1", "--clip_norm", "1"])),
@@ -78,7 +81,7 @@ def test_a_search_varies_it_where_a_range_is_said(told):
 
 
 def test_a_runs_parameters_know_it_and_a_recipe_from_before_has_the_default(told):
-    assert told["logged"] == 0.5
+    assert told["logged"] == told["of_sequence"] == 0.5
     assert told["before"] == 0
 
 

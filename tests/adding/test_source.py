@@ -100,7 +100,7 @@ def test_what_cannot_be_used_is_on_the_quarantine_list_with_its_reason(told):
 
 def test_train_and_evaluate_take_it_and_the_reference_lists_it(told):
     assert told["trained_on"] == ["arrays", "arrays"]
-    assert "arrays, rsna, ctich, phantom, cq500 or rsna-test" in told["page"]
+    assert "arrays, rsna, ctich, phantom, cq500, table, rsna-test or drawn" in told["page"]
     assert "auto, arrays, rsna, ctich or phantom (those with a label a slice)" in told["page"]
 
 

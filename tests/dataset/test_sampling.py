@@ -10,6 +10,23 @@ def _targets(*counts):
     return np.concatenate([np.tile(np.array(pattern, np.float32), (times, 1)) for pattern, times in counts])
 
 
+def each_alone(targets, rate):
+    """Every slice is of a patient of its own."""
+    return balanced(targets, np.arange(len(targets)), rate=rate)
+
+
+def test_within_a_group_patients_come_alike_and_not_their_slices():
+    """One patient with 90 positive slices and nine with one each: 50 draws are 5 of each."""
+    targets = _targets(([1], 99), ([0], 101))
+    patients = np.array(["many"] * 90 + [f"one-{k}" for k in range(9)] + ["none"] * 101)
+    order = balanced(targets, patients, rate=0.25).order(seed=0, epoch=0)
+    positive = order[order < 99]
+    assert len(positive) == 50
+    assert np.unique(patients[positive], return_counts=True)[1].tolist() == [5] * 10
+    # of the one with many each slice at most once
+    assert np.bincount(positive[positive < 90]).max() == 1
+
+
 def test_natural_order_shows_every_slice_once():
     order = natural_order(50, seed=1, epoch=0)
     assert sorted(order) == list(range(50))
@@ -20,7 +37,7 @@ def test_natural_order_shows_every_slice_once():
 def test_every_label_is_seen_at_the_stated_rate_in_each_epoch():
     # 1 % and 5 % become 30 % each: no slice has both, so 40 % have none
     targets = _targets(([1, 0], 10), ([0, 1], 50), ([0, 0], 940))
-    sampler = balanced(targets, rate=0.3)
+    sampler = each_alone(targets, rate=0.3)
     for epoch in range(3):
         drawn = targets[sampler.order(seed=0, epoch=epoch)]
         assert drawn.shape == (1000, 2)
@@ -30,14 +47,14 @@ def test_every_label_is_seen_at_the_stated_rate_in_each_epoch():
 def test_labels_that_go_together_reach_the_rate_too():
     # of label 0's slices half have label 1 as well
     targets = _targets(([1, 0], 20), ([1, 1], 20), ([0, 1], 100), ([0, 0], 860))
-    drawn = targets[balanced(targets, rate=0.25).order(seed=3, epoch=1)]
+    drawn = targets[each_alone(targets, rate=0.25).order(seed=3, epoch=1)]
     np.testing.assert_allclose(drawn.mean(axis=0), [0.25, 0.25], atol=0.004)  # 4 groups in 1,000
     assert 0 < (drawn.sum(axis=1) == 2).mean() < 0.25
 
 
 def test_within_a_group_every_slice_comes_as_often_as_any_other_to_one():
     targets = _targets(([1], 7), ([0], 93))
-    times = np.bincount(balanced(targets, rate=0.5).order(seed=0, epoch=0), minlength=100)
+    times = np.bincount(each_alone(targets, rate=0.5).order(seed=0, epoch=0), minlength=100)
     # 50 draws from 7 slices: 7 or 8 each; 50 from 93: once or not at all
     assert set(times[:7]) == {7, 8}
     assert set(times[7:]) == {0, 1}
@@ -45,7 +62,7 @@ def test_within_a_group_every_slice_comes_as_often_as_any_other_to_one():
 
 def test_the_same_seed_and_epoch_give_the_same_order_and_others_another():
     targets = _targets(([1], 7), ([0], 93))
-    sampler = balanced(targets, rate=0.4)
+    sampler = each_alone(targets, rate=0.4)
     np.testing.assert_array_equal(sampler.order(seed=1, epoch=2), sampler.order(seed=1, epoch=2))
     assert not np.array_equal(sampler.order(seed=1, epoch=2), sampler.order(seed=1, epoch=3))
     assert not np.array_equal(sampler.order(seed=1, epoch=2), sampler.order(seed=2, epoch=2))
@@ -53,13 +70,13 @@ def test_the_same_seed_and_epoch_give_the_same_order_and_others_another():
 
 def test_a_natural_rate_leaves_the_mixture_as_it_is():
     targets = _targets(([1, 0], 20), ([1, 1], 5), ([0, 1], 20), ([0, 0], 55))
-    order = balanced(targets, rate=0.25).order(seed=0, epoch=0)
+    order = each_alone(targets, rate=0.25).order(seed=0, epoch=0)
     assert sorted(order) == list(range(100))
 
 
 def test_a_label_without_slices_is_passed_over():
     targets = _targets(([1, 0], 5), ([0, 0], 5))
-    drawn = targets[balanced(targets, rate=0.2).order(seed=0, epoch=0)]
+    drawn = targets[each_alone(targets, rate=0.2).order(seed=0, epoch=0)]
     assert drawn.sum(axis=0).tolist() == [2, 0]
 
 
@@ -74,7 +91,7 @@ def test_a_label_without_slices_is_passed_over():
 )
 def test_a_rate_that_no_mixture_reaches_is_refused_with_those_that_can_be(groups, rate, can):
     with pytest.raises(DataError, match=rf"sampling_rate is {rate}.*{can} can be reached"):
-        balanced(_targets(*groups), rate=rate)
+        each_alone(_targets(*groups), rate=rate)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +105,7 @@ def test_a_rate_that_no_mixture_reaches_is_refused_with_those_that_can_be(groups
 )
 def test_a_rate_at_the_edge_of_what_can_be_is_reached(groups, rate):
     targets = _targets(*groups)
-    drawn = targets[balanced(targets, rate=rate).order(seed=0, epoch=0)]
+    drawn = targets[each_alone(targets, rate=rate).order(seed=0, epoch=0)]
     np.testing.assert_allclose(drawn.mean(axis=0), [rate, rate], atol=0.002)  # two slices in 1,000
 
 
@@ -105,3 +122,9 @@ def test_the_reachable_rates_of_slices_with_one_label_each_end_at_one_part_in_la
     assert reachable_rates(targets) == pytest.approx((0, 1 / 3))
     # two labels that never part, on every slice: all or nothing is all
     assert reachable_rates(np.array([[1, 1], [1, 1]])) == pytest.approx((1, 1))
+
+
+def test_slices_without_any_label_are_drawn_all_the_same():
+    """As of a set of normal heads beside home."""
+    order = each_alone(np.zeros((6, 2), np.float32), rate=0.3).order(seed=0, epoch=0)
+    assert sorted(order) == list(range(6))

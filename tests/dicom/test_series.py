@@ -46,25 +46,18 @@ def test_the_header_is_read_without_the_pixels(tmp_path, syntax):
     assert header.tilt_degrees == pytest.approx(20, abs=0.01)
     assert header.position_mm == pytest.approx(93.97, abs=0.01)  # 100 mm up, of which cos 20 along the normal
     assert (header.description, header.kernel) == ("Plain 5mm", "STANDARD")
-    assert (header.has_contrast, header.is_localizer) == (True, True)
+    assert (header.contrast.keyword, header.is_localizer) == ("ContrastBolusAgent", True)
 
 
 def test_what_is_not_said_is_empty(tmp_path):
     header = read(write(tmp_path))
-    assert (header.description, header.kernel, header.has_contrast, header.is_localizer) == (
+    assert (header.description, header.kernel, header.contrast.keyword, header.is_localizer) == (
         "",
         "",
-        False,
+        "",
         False,
     )
     assert (header.tilt_degrees, header.position_mm) == (0, 40)
-
-
-@pytest.mark.parametrize("agent", ["", "NONE", "no"])
-def test_no_agent_is_no_contrast(tmp_path, agent):
-    assert not read(
-        write(tmp_path, lambda dataset: setattr(dataset, "ContrastBolusAgent", agent))
-    ).has_contrast
 
 
 def test_a_header_longer_than_the_start_is_read_whole(tmp_path):

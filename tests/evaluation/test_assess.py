@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,8 +24,6 @@ def _predictions(labels=LABELS, *, shift=0.0, seed=0, unit="slices"):
 
 
 def _null_model(predictions):
-    from dataclasses import replace
-
     return replace(predictions, probabilities=np.full(predictions.targets.shape, 0.3))
 
 
@@ -45,13 +45,13 @@ def test_the_table_has_value_interval_and_null_model_of_every_metric_and_label()
         "ppv",
         "npv",
         "brier",
-        "ece",
     ):
         assert not np.isnan(table.loc[(metric, "macro"), "low"]), metric
     assert not np.isnan(table.loc[("accuracy", "exact_match"), "low"])
-    # said in the docstring: no interval of these
-    assert np.isnan(table.loc[("auc", "micro"), "low"])
-    assert not np.isnan(table.loc[("auc", "micro"), "value"])
+    # said in the docstrings: no interval of these
+    for name in (("auc", "micro"), ("ece", "macro")):
+        assert np.isnan(table.loc[name, "low"])
+        assert not np.isnan(table.loc[name, "value"])
 
 
 def test_mlflow_metrics_stand_beside_their_intervals_and_null_model():
@@ -86,6 +86,43 @@ def test_two_patients_of_either_kind_are_too_few_for_an_interval():
         assert not np.isnan(table.loc[("auc", LABELS[1 - column]), "low"])
 
 
+def test_of_a_sensitivity_only_the_patients_with_a_positive_count_and_of_a_specificity_those_without():
+    predictions = _predictions()
+    predictions.targets[:, 0] = predictions.patients < 2
+    predictions.targets[:, 1] = predictions.patients >= 2
+    table = assess(predictions, num_resamples=100).table().set_index(["metric", "label"])["low"].isna()
+    none = [("sensitivity", "epidural"), ("specificity", "subdural"), ("f1", "epidural"), ("auc", "subdural")]
+    assert table[none].all()
+    # of either mean one label has too few
+    assert table[[("sensitivity", "macro"), ("specificity", "micro")]].all()
+    assert not table[[("sensitivity", "subdural"), ("specificity", "epidural")]].any()
+    assert not table[("accuracy", "mean")]
+
+
+def test_an_auc_of_1_of_ten_patients_is_not_said_to_be_sure():
+    patients = np.arange(20)
+    perfect = Predictions(
+        labels=("subdural",),
+        targets=(patients < 10)[:, None],
+        probabilities=np.where(patients < 10, 0.9, 0.1)[:, None],
+        thresholds=np.array([0.5]),
+        patients=patients,
+        unit="exams",
+    )
+    assessment = assess(perfect, num_resamples=100)
+    for metric in ("auc", "average_precision", "f1", "sensitivity", "specificity"):
+        interval = assessment.interval(f"{metric}/subdural")
+        # of ten patients the tenth root of 0.025, as of a sensitivity that is 10 of 10
+        assert (interval.low, interval.high) == pytest.approx((0.6915, 1), abs=5e-5), metric
+    # two models that are always right may differ on patients as rare as one in three
+    row = (
+        difference(perfect, perfect, num_resamples=100)
+        .set_index(["metric", "label"])
+        .loc[("auc", "subdural")]
+    )
+    assert (row["low"], row["high"]) == pytest.approx((-0.3085, 0.3085), abs=5e-5)
+
+
 def test_two_patients_in_all_are_too_few_for_any_interval():
     predictions = _predictions()
     predictions.targets[:, 0] = False
@@ -116,6 +153,18 @@ def test_models_of_other_class_schemes_are_compared_on_the_labels_they_share():
     table = difference(two, five, num_resamples=100)
     assert set(table["label"]) == {"any", "subdural", "macro", "micro", "exact_match", "mean"}
     assert (table["difference"] == 0).all()
+
+
+def test_a_part_is_ranked_by_its_own_scores():
+    # calibration by one step ties all probabilities, so that only scores tell slices apart
+    five = _predictions(("epidural", "subdural", "any"))
+    tied = replace(five, probabilities=np.full(five.targets.shape, 0.3), scores=five.probabilities)
+    rows = np.flatnonzero(five.patients < 15)
+    part = tied.where(rows).only(("any", "subdural"))
+    np.testing.assert_array_equal(part.scores, five.probabilities[rows][:, [2, 1]])
+    expected = five.where(rows).only(("any", "subdural")).metrics()
+    for mine, theirs in zip(part.metrics().per_label, expected.per_label, strict=True):
+        assert mine["auc"] == theirs["auc"] != 0.5
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -54,12 +54,13 @@ def test_platt_agrees_with_logistic_regression():
 
 
 def test_the_method_follows_how_many_slices_there_are():
-    for num, method in ((8000, "isotonic"), (400, "platt"), (40, "none")):
+    for num, method in ((8000, "isotonic"), (400, "platt"), (40, "shrunk")):
         targets, said = _drawn(num)
         (found,) = fit_calibrations(targets, said, LABEL)
         assert found.method == method, num
     assert (
-        fit_calibrations(np.zeros((50, 1)), np.full((50, 1), 0.2), LABEL, method="platt")[0].method == "none"
+        fit_calibrations(np.zeros((50, 1)), np.full((50, 1), 0.2), LABEL, method="platt")[0].method
+        == "shrunk"
     )
 
 
@@ -86,3 +87,29 @@ def test_isotonic_steps_stay_off_zero_and_one():
     said = np.repeat([[0.2], [0.8]], 2000, axis=0)
     (found,) = fit_calibrations(targets, said, ("any",), method="isotonic")
     np.testing.assert_allclose(found.y, [1 / 2002, 2001 / 2002])
+
+
+def test_too_few_bleeds_give_probabilities_around_the_prevalence_and_not_the_networks_own():
+    # 5 of 21 bleed, all ranked above the rest, and the network says .65 on average
+    targets, said = np.array([0] * 16 + [1] * 5)[:, None], np.linspace(0.3, 0.99, 21)[:, None]
+    (found,) = fit_calibrations(targets, said, LABEL)
+    assert found.method == "shrunk"
+    # the level is free but for half a bleed and half none beside the 21 slices
+    assert found.apply(said).mean() == pytest.approx(5.5 / 22, abs=0.02)
+    assert np.all(np.diff(found.apply(said)[:, 0]) > 0)
+
+
+def test_without_a_bleed_every_probability_is_about_half_a_bleed_in_one_slice_more():
+    said = np.linspace(0.3, 0.99, 21)[:, None]
+    (found,) = fit_calibrations(np.zeros((21, 1)), said, LABEL)
+    assert found.method == "shrunk"
+    assert found.apply(said) == pytest.approx(np.full((21, 1), 0.5 / 22), abs=0.003)
+    assert np.all(np.diff(found.apply(said)[:, 0]) > 0)
+
+
+def test_the_prior_draws_a_slope_in_as_its_density_says():
+    # Standardised logits -1, 1 and their targets 0, 1: at the most probable slope b the two slices' pull, 2 (1 - s(b)),
+    # is the prior's, b; so b is .675.
+    targets, logits = np.array([[0], [1]]), np.array([[-1.0], [1.0]])
+    (found,) = fit_calibrations(targets, 1 / (1 + np.exp(-logits)), LABEL, method="shrunk")
+    assert (found.scale, found.shift) == pytest.approx((0.675, 0), abs=1e-3)

@@ -6,7 +6,7 @@ import pytest
 from ich_mlflow.evaluation import assess, intervals, metrics, scores
 from ich_mlflow.evaluation.assess import Predictions, difference
 from ich_mlflow.evaluation.counts import Counts, ratio
-from ich_mlflow.evaluation.metric import DECISION, PROBABILITY, RANKING, Metric
+from ich_mlflow.evaluation.metric import DECISION, NEGATIVES, PROBABILITY, RANKING, Metric
 from ich_mlflow.evaluation.metrics import JOINT_METRICS, METRICS, metric_named, of_group
 
 
@@ -42,19 +42,19 @@ def test_a_metric_without_a_resampled_form_has_a_value_and_no_interval(monkeypat
     for module in (assess, intervals, metrics, scores):
         monkeypatch.setattr(module, "METRICS", (*METRICS, told))
     model = Predictions(
-        labels=("any",),
+        labels=("subdural",),
         targets=np.tile([True, False], 10)[:, None],
         probabilities=np.tile([0.9, 0.1], 10)[:, None],
         thresholds=np.array([0.5]),
         patients=np.repeat(np.arange(10), 2),
     )
     flat = assess.assess(model, num_resamples=20).as_metrics("test")
-    assert flat["test/told/any"] == flat["test/told/macro"] == flat["test/told/micro"] == 0.5
-    assert "test/f1_low/any" in flat
-    assert "test/told_low/any" not in flat
+    assert flat["test/told/subdural"] == flat["test/told/macro"] == flat["test/told/micro"] == 0.5
+    assert "test/f1_low/subdural" in flat
+    assert "test/told_low/subdural" not in flat
     table = difference(model, model, num_resamples=20).set_index(["metric", "label"])
-    assert table.loc[("told", "any"), "difference"] == 0
-    assert np.isnan(table.loc[("told", "any"), "low"])
+    assert table.loc[("told", "subdural"), "difference"] == 0
+    assert np.isnan(table.loc[("told", "subdural"), "low"])
     with pytest.raises(ValueError, match="told has no resampled form"):
         told.samples(Counts(num_positive=1, num_negative=1, true_positive=1, false_positive=0))
 
@@ -64,7 +64,9 @@ def test_a_metric_that_needs_both_classes_is_not_asked_without_one():
         raise AssertionError("asked")
 
     metric = Metric(name="x", title="x", group=PROBABILITY, scalar=refuse)
-    rows = scores.LabelRows.of(np.zeros(3, bool), np.zeros(3), np.zeros(3, bool))
+    rows = scores.LabelRows.of(
+        targets=np.zeros(3, bool), scores=np.zeros(3), probabilities=np.zeros(3), decisions=np.zeros(3, bool)
+    )
     assert np.isnan(metric.value(rows))
     with pytest.raises(AssertionError, match="asked"):
-        replace(metric, needs_both_classes=False).value(rows)
+        replace(metric, taken_over=NEGATIVES).value(rows)

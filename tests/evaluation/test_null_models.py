@@ -14,6 +14,7 @@ def test_prevalence_says_the_same_of_every_slice():
         np.zeros(4),
         np.array([[1], [0]]),
         np.array([0.1, 0.9]),
+        np.array(["a", "b"]),
         LABELS,
         num_bins=1,
     )
@@ -33,7 +34,13 @@ def test_position_says_the_share_of_its_height_with_one_slice_of_the_mean():
 def test_thresholds_are_chosen_on_validation():
     train = np.array([[1], [1], [0], [0]])
     null = fit_null_model(
-        train, np.array([0, 0, 1, 1]), np.array([[1], [0]]), np.array([0.0, 1.0]), LABELS, num_bins=2
+        train,
+        np.array([0, 0, 1, 1]),
+        np.array([[1], [0]]),
+        np.array([0.0, 1.0]),
+        np.array(["a", "b"]),
+        LABELS,
+        num_bins=2,
     )
     # low slices get (2 + 0.5) / 3, high ones 0.5 / 3: half way between them
     np.testing.assert_allclose(null.probabilities(np.array([0.0, 1.0]))[:, 0], [2.5 / 3, 0.5 / 3])
@@ -41,6 +48,8 @@ def test_thresholds_are_chosen_on_validation():
 
 
 def test_survives_json():
-    null = fit_null_model(np.eye(3), np.arange(3) / 3, np.eye(3), np.arange(3) / 3, ("a", "b", "c"))
+    null = fit_null_model(
+        np.eye(3), np.arange(3) / 3, np.eye(3), np.arange(3) / 3, np.arange(3), ("a", "b", "c")
+    )
     again = NullModel.from_dict(json.loads(json.dumps(null.to_dict(), allow_nan=False)))
     assert again.to_dict() == null.to_dict()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -10,9 +12,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ich_mlflow.evaluation.log_loss import rsna_log_loss, with_any
+from ich_mlflow.evaluation.log_loss import rsna_log_loss
 from ich_mlflow.evaluation.scores import evaluate_slices
-from ich_mlflow.labels import SCHEMES, SUBTYPES
+from ich_mlflow.labels import SUBTYPES, findings_of
 
 # Four slices, two labels. On subdural the positives got .35 and .8, the negatives .1 and .4: three of the
 # four pairs are in the right order, and .35 against .4 is not.
@@ -96,21 +98,63 @@ def test_micro_takes_the_estimable_labels_only():
     assert metrics.micro["specificity"] == metrics.per_label[0]["specificity"]
 
 
-def test_five_labels_get_the_rsna_loss_with_any_as_their_highest():
-    probabilities = np.array([[0.1, 0.7, 0.2, 0.0, 0.3]])
-    assert with_any(probabilities, SUBTYPES).tolist() == [[0.1, 0.7, 0.2, 0.0, 0.3, 0.7]]
-    targets = np.array([[0, 1, 0, 0, 0]])
-    expected = rsna_log_loss(with_any(targets, SUBTYPES), with_any(probabilities, SUBTYPES))
-    assert (
-        evaluate_slices(targets, probabilities, np.full(5, 0.5), SUBTYPES).joint["log_loss/rsna"] == expected
+def test_the_rsna_loss_is_of_the_five_subtypes_and_any():
+    probabilities = np.array([[0.1, 0.7, 0.2, 0.01, 0.3, 0.6]])
+    targets = np.array([[0, 1, 0, 0, 0, 1]])
+    labels = findings_of(SUBTYPES)
+    joint = evaluate_slices(targets, probabilities, np.full(6, 0.5), labels).joint
+    # any counts twice: (ln of .9 .7 .8 .99 .7 once, of .6 twice) / 7
+    by_hand = -(sum(map(math.log, (0.9, 0.7, 0.8, 0.99, 0.7))) + 2 * math.log(0.6)) / 7
+    assert joint["log_loss/rsna"] == pytest.approx(by_hand)
+    fewer = evaluate_slices(targets[:, 1:], probabilities[:, 1:], np.full(5, 0.5), labels[1:]).joint
+    assert np.isnan(fewer["log_loss/rsna"])
+
+
+def test_any_is_a_row_of_its_own_and_no_part_of_a_mean():
+    # subdural's AUC is .75; any is ranked the wrong way round
+    labels = ("subdural", "any")
+    found = score(
+        labels=labels,
+        targets=TARGETS[:, [0, 0]],
+        probabilities=np.c_[PROBABILITIES[:, 0], 1 - PROBABILITIES[:, 0]],
     )
-    assert np.isnan(
-        evaluate_slices(targets[:, 1:], probabilities[:, 1:], np.full(4, 0.5), SCHEMES[4].labels).joint[
-            "log_loss/rsna"
-        ]
-    )
-    with pytest.raises(ValueError, match="expected the five subtypes"):
-        with_any(probabilities[:, 1:], SCHEMES[4].labels)
+    flat = found.as_metrics("test")
+    assert flat["test/auc/any"] == 0.25
+    assert flat["test/auc/macro"] == flat["test/auc/micro"] == flat["test/auc/subdural"] == 0.75
+    assert flat["test/num_estimable"] == 1
+    # every decision on any is wrong but for none of the accuracy's: that is subdural's, three of four
+    assert flat["test/accuracy/mean"] == flat["test/accuracy/exact_match"] == 0.75
+    assert found.table()["label"].tolist() == ["subdural", "any", "macro", "micro"]
+
+
+def test_rankings_go_by_what_the_network_says_and_decisions_by_probabilities():
+    # calibration by steps ties the two slices in the middle: by probabilities the AUC would be .875
+    probabilities = np.array([[0.1], [0.4], [0.4], [0.8]])
+    found = score(
+        labels=("subdural",),
+        targets=TARGETS[:, :1],
+        probabilities=probabilities,
+        thresholds=np.array([0.4]),
+        scores=PROBABILITIES[:, :1],
+    ).per_label[0]
+    assert found["auc"] == 0.75
+    assert found["average_precision"] == pytest.approx(5 / 6)
+    assert found["sensitivity"] == 1
+    assert found["brier"] == pytest.approx((0.1**2 + 0.4**2 + 0.6**2 + 0.2**2) / 4)
+
+
+def test_brier_skill_is_against_the_share_of_positives():
+    # half are positive, so the share scores 1/4
+    subdural = score().per_label[0]
+    assert subdural["brier_skill"] == pytest.approx(1 - (0.1**2 + 0.4**2 + 0.65**2 + 0.2**2) / 4 / 0.25)
+    said_the_share = score(probabilities=np.full((4, 2), 0.5)).per_label[0]
+    assert said_the_share["brier_skill"] == 0
+
+
+def test_log_loss_by_hand():
+    by_hand = -sum(map(math.log, (0.9, 0.6, 0.35, 0.8))) / 4
+    assert score().per_label[0]["log_loss"] == pytest.approx(by_hand)
+    assert score().macro("log_loss") == pytest.approx(by_hand)
 
 
 def test_exams_are_counted_as_exams():
@@ -150,12 +194,12 @@ def test_slices_and_patients_with_a_label_are_counted():
 
 
 def test_log_loss_of_one_half_is_the_logarithm_of_two():
-    assert score(probabilities=np.full((4, 2), 0.5)).joint["log_loss/mean"] == pytest.approx(np.log(2))
+    assert score(probabilities=np.full((4, 2), 0.5)).macro("log_loss") == pytest.approx(np.log(2))
 
 
 def test_one_sure_mistake_costs_a_finite_loss():
-    metrics = evaluate_slices(np.array([[1]]), np.array([[0.0]]), np.array([0.5]), ("any",))
-    assert metrics.joint["log_loss/mean"] == pytest.approx(34.54, abs=0.01)
+    metrics = evaluate_slices(np.array([[1], [0]]), np.zeros((2, 1)), np.array([0.5]), ("any",))
+    assert metrics.per_label[0]["log_loss"] == pytest.approx(34.54 / 2, abs=0.01)
 
 
 def test_agrees_with_scikit_learn():

@@ -10,6 +10,7 @@ def history(**changed):
         "epoch": [1, 2, 3],
         "loss": [0.5, 0.4, 0.3],
         "val_loss": [0.6, 0.4, 0.5],
+        "val_loss_uncalibrated": [0.7, 0.6, 0.9],
         "val/auc/epidural": [np.nan, np.nan, np.nan],
         "val/auc/subdural": [0.6, 0.9, 0.8],
         "val/auc/macro": [0.6, 0.7, 0.9],
@@ -23,7 +24,13 @@ def legend_of(axes):
 
 def test_loss_is_left_and_auc_right():
     loss, auc = training_curves(history()).axes
-    assert legend_of(loss) == ["train", "validation", "best epoch (3)"]
+    assert legend_of(loss) == [
+        "train",
+        "validation, recalibrated",
+        "validation, as it comes",
+        "best epoch (3)",
+    ]
+    assert loss.get_ylim() == pytest.approx((0, 1.08 * 0.9))
     assert legend_of(auc) == ["epidural (not estimable)", "subdural", "macro", "best epoch (3)"]
 
 

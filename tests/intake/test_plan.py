@@ -2,16 +2,17 @@ from dataclasses import replace
 
 import pytest
 
+from ich_mlflow.dicom.contrast import Contrast, ContrastTags
 from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.intake.files import InputFile
 from ich_mlflow.intake.plan import choose, plan
 from ich_mlflow.intake.survey import Image
 
+AGENT = ContrastTags(contrast=Contrast.CERTAIN, keyword="ContrastBolusAgent")
 HEADER = ImageHeader(
-    sop_uid="", series_uid="", position_mm=0.0, tilt_degrees=0.0, description="HEAD WO", kernel="H31s",
-    has_contrast=False, is_localizer=False, patient_id="p", study_uid="s", study_date="20260101",
-    study_description="", body_part="HEAD", image_type="ORIGINAL\\PRIMARY\\AXIAL", series_number=2, instance_number=0,
-    field_of_view_mm=(230.0, 230.0),
+    sop_uid="", series_uid="", patient_id="p", study_uid="s", study_date="20260101", position_mm=0.0, tilt_degrees=0.0,
+    description="HEAD WO", kernel="H31s", body_part="HEAD", image_type="ORIGINAL\\PRIMARY\\AXIAL",
+    series_number=2, instance_number=1, field_of_view_mm=(230.0, 230.0),
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def series(name, *, slices=30, step_mm=5.0, **tags):
                 sop_uid=f"{name}-{k}",
                 series_uid=name,
                 position_mm=-k * step_mm,
-                instance_number=k,
+                instance_number=k + 1,
                 **tags,
             ),
         )
@@ -34,20 +35,20 @@ def series(name, *, slices=30, step_mm=5.0, **tags):
 
 
 def chosen(*all_series, every=False):
-    planned, rows = choose([image for one in all_series for image in one], every=every)
+    planned, _, rows = choose([image for one in all_series for image in one], every=every)
     assert sum(row.chosen for row in rows) == len(planned)
     return sorted(one.series_uid for one in planned)
 
 
 def why(one):
-    return choose(one)[1][0].why
+    return choose(one)[2][0].why
 
 
 NON_CONTRAST = series("non-contrast")
 
 
 def test_slices_are_ordered_from_the_neck_up():
-    (one,), (row,) = choose(NON_CONTRAST)
+    (one,), _, (row,) = choose(NON_CONTRAST)
     assert one.sop_uids[0] == "non-contrast-29"
     assert one.positions_mm[:2] == (-145.0, -140.0)
     assert one.files[0].name == "non-contrast/029"
@@ -60,10 +61,10 @@ def test_slices_are_ordered_from_the_neck_up():
     [
         ({"is_localizer": True}, "localizer"),
         ({"tilt_degrees": 90.0}, "not axial: its normal is 90 degrees from the body axis"),
-        ({"has_contrast": True}, "contrast, by ContrastBolusAgent"),
+        ({"contrast": AGENT}, "contrast, by ContrastBolusAgent"),
         ({"description": "Head + C"}, "contrast, by its name"),
-        ({"image_type": "DERIVED\\SECONDARY\\AXIAL\\CT_SOM5 MIP"}, "a projection or map, by ImageType"),
-        ({"image_type": "DERIVED\\SECONDARY\\MIP"}, "a projection or map, by ImageType"),
+        ({"image_type": "DERIVED\\SECONDARY\\AXIAL\\CT_SOM5 MIP"}, "a projection, by ImageType"),
+        ({"image_type": "DERIVED\\SECONDARY\\MIP"}, "a projection, by ImageType"),
         ({"description": "", "body_part": "CHEST"}, "another part of the body, by BodyPartExamined"),
         ({"description": "C-SPINE 2.0", "body_part": ""}, "another part of the body, by its description"),
         ({"description": "CHEST", "body_part": "HEAD"}, "another part of the body, by its description"),
@@ -104,7 +105,7 @@ def test_of_reconstructions_the_one_nearest_to_5_mm_is_taken():
     assert chosen(thin, NON_CONTRAST, every=True) == ["non-contrast", "thin"]
     # 10 mm is nearer by the ratio, and 15 slices of it are too few for a whole head
     assert chosen(thin, thick) == ["thin"]
-    _, rows = choose([*thin, *NON_CONTRAST])
+    *_, rows = choose([*thin, *NON_CONTRAST])
     assert [row.why for row in rows] == [
         "another is nearer to 5 mm from slice to slice, or has more",
         "the best of several",
@@ -120,16 +121,16 @@ def test_bone_and_short_ones_are_taken_only_where_there_is_nothing_better():
     bone, short = series("bone", kernel="H70h"), series("short", slices=4)
     assert chosen(bone, NON_CONTRAST, short) == ["non-contrast"]
     assert chosen(bone, short) == ["bone"]
-    (one,), (row,) = choose(bone)
+    (one,), _, (row,) = choose(bone)
     assert one.remarks == ("bone kernel: there was no other",)
     assert row.why == "the only one (bone kernel)"
-    (one,), _ = choose(short)
+    (one,), *_ = choose(short)
     assert one.remarks == ("less than a whole head: 4 slices of 20 mm together, expected 16 and 100 mm",)
 
 
 def test_a_lone_slice_is_scored_and_said_to_be_one():
-    (one,), _ = choose(NON_CONTRAST[:1])
-    assert one.remarks[0].startswith("less than a whole head: 1 slices")
+    (one,), *_ = choose(NON_CONTRAST[:1])
+    assert one.remarks[0].startswith("less than a whole head: a single slice")
 
 
 def test_a_body_is_no_head():
@@ -140,7 +141,7 @@ def test_a_localizer_in_the_series_of_the_scan_is_left_out_of_it():
     localizer = [
         replace(NON_CONTRAST[0], header=replace(NON_CONTRAST[0].header, sop_uid="l", is_localizer=True))
     ]
-    planned, rows = choose([*localizer, *NON_CONTRAST])
+    planned, _, rows = choose([*localizer, *NON_CONTRAST])
     assert [len(one.files) for one in planned] == [30]
     assert sorted((row.num_slices, row.chosen) for row in rows) == [(1, False), (30, True)]
 
@@ -148,7 +149,7 @@ def test_a_localizer_in_the_series_of_the_scan_is_left_out_of_it():
 def test_without_positions_the_order_is_that_of_instance_numbers():
     lost = series("lost", tilt_degrees=float("nan"))
     lost = [replace(one, header=replace(one.header, position_mm=float("nan"))) for one in reversed(lost)]
-    (one,), _ = choose(lost)
+    (one,), *_ = choose(lost)
     assert one.sop_uids[:2] == ("lost-0", "lost-1")
     assert "slices without a position: in the order of InstanceNumber" in one.remarks
 
@@ -158,7 +159,7 @@ def test_one_missing_position_makes_the_instance_numbers_count_for_all():
         replace(one, header=replace(one.header, position_mm=float("nan"))) if k == 3 else one
         for k, one in enumerate(NON_CONTRAST)
     ]
-    (one,), _ = choose(lost)
+    (one,), *_ = choose(lost)
     assert one.sop_uids[:5] == (
         "non-contrast-0",
         "non-contrast-1",
@@ -169,7 +170,7 @@ def test_one_missing_position_makes_the_instance_numbers_count_for_all():
 
 
 def test_missing_slices_are_seen_and_a_change_of_step_is_none():
-    assert choose([*NON_CONTRAST[:10], *NON_CONTRAST[13:]])[0][0].remarks == ("1 gaps between its slices",)
+    assert choose([*NON_CONTRAST[:10], *NON_CONTRAST[13:]])[0][0].remarks == ("1 gap between its slices",)
     fossa = series("mixed", slices=12, step_mm=2.5)
     vertex = [
         replace(one, header=replace(one.header, sop_uid=f"v{k}", position_mm=5.0 * (k + 1)))
@@ -180,34 +181,34 @@ def test_missing_slices_are_seen_and_a_change_of_step_is_none():
 
 def test_another_scan_of_the_head_is_not_passed_over_in_silence():
     first, repeat = series("first", acquisition="2"), series("repeat", acquisition="3", series_number=5)
-    (one,), _ = choose([*first, *repeat])
+    (one,), *_ = choose([*first, *repeat])
     said = "another scan of the head is in the study and was not scored: series=all scores it"
     assert one.remarks == (said,)
-    (one,), _ = choose([*first, *series("thin", acquisition="2", slices=119, step_mm=1.25)])
+    (one,), *_ = choose([*first, *series("thin", acquisition="2", slices=119, step_mm=1.25)])
     assert one.remarks == ()  # a reconstruction
     below = [
         replace(one, header=replace(one.header, position_mm=one.header.position_mm - 160))
         for one in series("fossa", slices=10, step_mm=3)
     ]
-    (one,), _ = choose([*NON_CONTRAST, *below])
+    (one,), *_ = choose([*NON_CONTRAST, *below])
     assert one.remarks == (said,)
-    both, _ = choose([*first, *repeat], every=True)
+    both, *_ = choose([*first, *repeat], every=True)
     assert [one.remarks for one in both] == [(), ()]
 
 
 def test_with_all_series_a_bone_kernel_beside_a_soft_one_is_no_remark():
-    both, _ = choose([*NON_CONTRAST, *series("bone", kernel="H70h"), *series("short", slices=4)], every=True)
+    both, *_ = choose([*NON_CONTRAST, *series("bone", kernel="H70h"), *series("short", slices=4)], every=True)
     assert [one.remarks for one in both] == [()] * 3
 
 
 @pytest.mark.parametrize("kernel", ["Hr60f", "FC81", "FC30", "YB", "BONEPLUS", "H60s"])
 def test_sharp_kernels_are_bone(kernel):
-    assert choose(series("bone", kernel=kernel))[1][0].why == "the only one (bone kernel)"
+    assert choose(series("bone", kernel=kernel))[2][0].why == "the only one (bone kernel)"
 
 
 @pytest.mark.parametrize("kernel", ["Hr38f", "FC21", "UB", "STANDARD", "H31s", ""])
 def test_soft_kernels_are_not(kernel):
-    assert choose(series("soft", kernel=kernel))[1][0].why == "the only one"
+    assert choose(series("soft", kernel=kernel))[2][0].why == "the only one"
 
 
 @pytest.mark.parametrize("part", ["KOPF", "SCHAEDEL", "TETE", "CABEZA", "ENCEPHALE", "TRAUMA", "OTHER"])
@@ -222,7 +223,7 @@ def test_enhanced_ct_keeps_its_place_among_the_series():
 def test_two_series_at_the_same_positions_are_two_phases():
     phases = [*NON_CONTRAST, *series("non-contrast", slices=30)]
     phases = [replace(one, header=replace(one.header, sop_uid=f"{k}")) for k, one in enumerate(phases)]
-    assert choose(phases)[1][0].why == "several images at one position: 60 at 30"
+    assert choose(phases)[2][0].why == "several images at one position: 60 at 30"
 
 
 def test_the_key_changes_with_the_files():
@@ -245,9 +246,9 @@ def test_what_does_not_say_head_is_looked_at():
 
     def look(images):
         asked.append(images[0].header.series_uid)
-        return True
+        return "there are lungs"
 
-    planned, rows = choose([*unsaid, *NON_CONTRAST], look=look)
+    planned, _, rows = choose([*unsaid, *NON_CONTRAST], look=look)
     assert ([one.series_uid for one in planned], asked) == (["non-contrast"], ["unsaid"])
     assert rows[0].why == "another part of the body, by its pixels: there are lungs"
     assert choose(unsaid, look=look)[0] == []

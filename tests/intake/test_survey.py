@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from ich_mlflow.dicom.image_header import read_image_header
+from ich_mlflow.dicom.image_header import ImageHeader, read_image_header
 from ich_mlflow.errors import DataError, SliceError
-from ich_mlflow.intake.files import files_digest, files_of
-from ich_mlflow.intake.survey import survey
+from ich_mlflow.intake.files import InputFile, files_digest, files_of
+from ich_mlflow.intake.survey import Image, group_studies, survey
 from tests.factories import write_dicom
 
 PIXELS = np.zeros((128, 128), int)
@@ -195,3 +195,47 @@ def test_what_is_ours_is_left_out_by_whatever_name_it_is_reached(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "in")
     but = [tmp_path / "in" / "out", tmp_path / "link" / "mlflow.db"]
     assert [file.name for file in files_of(tmp_path / "link", but=but)] == ["a"]
+
+
+def image(k, patient, *, sop=None, position=None, series="series", study="study"):
+    header = ImageHeader(
+        sop_uid=sop or f"{patient}-{k}",
+        series_uid=series,
+        study_uid=study,
+        patient_id=patient,
+        position_mm=5.0 * k if position is None else position,
+    )
+    return Image(file=InputFile(name=f"{patient}/{k}", path=None, num_bytes=k), header=header)
+
+
+def studies_of(images):
+    return {key: len(mine) for key, mine in group_studies(images).items()}
+
+
+def test_a_study_whose_slices_bear_two_patient_ids_in_turn_is_one():
+    alternate = [image(k, ("12345", "0012345")[k % 2]) for k in range(31)]
+    assert studies_of(alternate) == {("12345", "study"): 31}
+    strange = [image(k, ("A", "B")[k % 2]) for k in range(30)]
+    assert len(studies_of(strange)) == 1
+
+
+def test_patients_that_an_anonymised_export_gave_the_same_uids_stay_apart():
+    same_slices = [image(k, patient, sop=str(k)) for patient in ("A", "B") for k in range(30)]
+    assert studies_of(same_slices) == {("A", "study"): 30, ("B", "study"): 30}
+    same_places = [image(k, patient) for patient in ("A", "B") for k in range(30)]
+    assert studies_of(same_places) == {("A", "study"): 30, ("B", "study"): 30}
+
+
+def test_series_of_their_own_under_one_study_stay_apart_unless_the_ids_are_alike():
+    own = [
+        image(k, patient, series=patient, position=offset + k)
+        for patient, offset in (("A", 0), ("B", 500))
+        for k in range(9)
+    ]
+    assert len(studies_of(own)) == 2
+    alike = [
+        image(k, patient, series=patient, position=offset + k)
+        for patient, offset in (("7", 0), ("007", 500))
+        for k in range(9)
+    ]
+    assert len(studies_of(alike)) == 1

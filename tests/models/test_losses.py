@@ -4,7 +4,14 @@ import pytest
 import tensorflow as tf
 
 from ich_mlflow.labels import SCHEMES
-from ich_mlflow.models.losses import make_loss, positive_weights, prior_logits
+from ich_mlflow.models.losses import (
+    FACTORISED,
+    factorised_prior_logits,
+    make_loss,
+    positive_weights,
+    prior_logits,
+)
+from ich_mlflow.models.slice_cnn.layers import DetectionTimesSubtype
 
 LABELS = SCHEMES[6].labels
 #: Four slices of two labels: one positive of the first, three of the second.
@@ -100,3 +107,48 @@ def test_focal_loss_has_a_slope_where_a_probability_is_exactly_right():
         loss = make_loss("focal", labels=["a", "b"], targets=TARGETS, focal_gamma=1.0)
         found = loss(tf.constant([[0.0, 1.0]]), tf.sigmoid(logits))
     assert np.isfinite(tape.gradient(found, logits).numpy()).all()
+
+
+#: Of a slice with an epidural bleed, and of one without a bleed.
+PARTS = ("epidural", "subdural", "any")
+TWO_SLICES = np.array([[1, 0, 1], [0, 0, 0]], np.float32)
+
+
+def test_the_factorised_loss_by_hand():
+    # the shares are 0.4 / 0.8 and 0.2 / 0.8: -ln 0.8 - (ln 0.5 + ln 0.75) / 2 = 0.7135
+    # without a bleed the detection alone: -ln 0.7 = 0.3567
+    said = [[0.4, 0.2, 0.8], [0.2, 0.1, 0.3]]
+    told = {"labels": PARTS, "brought": FACTORISED}
+    assert value("bce", TWO_SLICES[:1], said[:1], **told) == pytest.approx(0.7135, abs=1e-4)
+    assert value("bce", TWO_SLICES[1:], said[1:], **told) == pytest.approx(0.3567, abs=1e-4)
+    assert value("bce", TWO_SLICES, said, **told) == pytest.approx(0.5351, abs=1e-4)
+
+
+def factorised_slopes(logits) -> np.ndarray:
+    logits = tf.Variable(np.array(logits, np.float32))
+    loss = make_loss("bce", labels=PARTS, targets=TWO_SLICES, brought=FACTORISED)
+    with tf.GradientTape() as tape:
+        found = loss(tf.constant(TWO_SLICES), DetectionTimesSubtype(2)(logits))
+    return tape.gradient(found, logits).numpy()
+
+
+def test_a_slice_without_a_bleed_teaches_the_detection_alone():
+    # sigmoid(0) is 0.5, sigmoid(ln 3) is 0.75: slopes are p less the target, over the slices and, of subtypes, over two
+    found = factorised_slopes([[0.0, np.log(3), 0.0], [2.0, -1.0, np.log(3)]])
+    np.testing.assert_allclose(found[0], [-0.5 / 4, 0.75 / 4, -0.5 / 2], rtol=1e-5)
+    np.testing.assert_array_equal(found[1, :2], 0.0)
+    assert found[1, 2] == pytest.approx(0.75 / 2)
+
+
+@pytest.mark.parametrize("far", [-200.0, 200.0])
+def test_the_factorised_loss_has_finite_slopes_however_sure_the_network_is(far):
+    found = factorised_slopes(np.full((2, 3), far))
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[1, :2], 0.0)
+
+
+def test_the_priors_of_two_stages_are_of_any_in_all_and_of_subtypes_where_there_is_a_bleed():
+    targets = np.array([[1, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1], *[[0, 0, 0]] * 12], np.float32)
+    # epidural three of four: ln 3; subdural two of four: 0; any four of sixteen: ln(1/3)
+    assert factorised_prior_logits(targets, PARTS) == pytest.approx([1.0986, 0.0, -1.0986], abs=1e-4)
+    assert np.isfinite(factorised_prior_logits(targets[4:], PARTS)).all()

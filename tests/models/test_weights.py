@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ich_mlflow.errors import ModelError
-from ich_mlflow.models.weights import put_weights, read_weights, write_weights
+from ich_mlflow.models.ancestry import IMAGENET, Ancestry, not_known
+from ich_mlflow.models.weights import put_weights, read_weights, shipped_path, write_weights
 
 
 def _network(*, units=2, second="second"):
@@ -54,6 +55,27 @@ def test_weights_of_another_shape_are_refused(written):
     for partly in (True, False):
         with pytest.raises(ModelError, match="those of another network"):
             put_weights(_network(units=5), read_weights(path).arrays, partly=partly)
+
+
+def test_a_file_says_what_its_weights_learned_from_where_that_was_said(written, tmp_path):
+    network, silent = written
+    ancestry = Ancestry((IMAGENET, *not_known("file:old.h5").ancestors))
+    write_weights(tmp_path / "said.npz", network, {"start": "here"}, half=True, ancestry=ancestry)
+    found = read_weights(tmp_path / "said.npz")
+    assert found.ancestry.said == ancestry.said
+    assert found.arrays.keys() == read_weights(silent).arrays.keys()
+    assert read_weights(silent).ancestry is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("efficientnet-lite0-imagenet", "ImageNet (no patients)"),
+        ("efficientnet-lite0-phantom", "this project's phantoms (no patients)"),
+    ],
+)
+def test_what_comes_with_the_package_has_learned_from_no_patient_and_is_named(name, said):
+    assert read_weights(shipped_path(name)).ancestry.said == said
 
 
 def test_a_missing_or_damaged_file_is_one_line(tmp_path):

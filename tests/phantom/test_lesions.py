@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from ich_mlflow.dicom.slice import read_slice
-from ich_mlflow.errors import DataError
+from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.phantom import quirks
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
@@ -91,10 +91,39 @@ def test_a_slice_without_blood_has_no_file(tmp_path):
     assert read_lesions(tmp_path, "ID_1") is None
 
 
-def test_the_source_does_not_mind_the_masks(cohort):
+def test_the_source_reads_the_masks_with_the_slices(cohort):
     source = PhantomSource(str(cohort))
     assert len(source.files()) == len(list((cohort / "stage_2_train").iterdir()))
     assert source.rejected() == ()
+    shown = 0
+    for file in source.files():
+        blood, masks = source.read(file).blood, read_lesions(cohort, file.sop_uid)
+        if masks is None:
+            assert not blood.any()
+        else:
+            np.testing.assert_array_equal([(blood >> i) & 1 for i in range(5)], masks)
+            shown += 1
+    assert shown > 0
+
+
+def test_of_a_cohort_of_before_there_were_masks_nothing_is_known(cohort, tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("stage_2_train", "stage_2_train.csv"):
+        (tmp_path / "old" / name).symlink_to(cohort / name)
+    source = PhantomSource(str(tmp_path / "old"))
+    assert source.read(source.files()[0]).blood is None
+
+
+def test_a_mask_that_is_none_lists_its_slice(cohort, tmp_path):
+    for name in ("stage_2_train", "stage_2_train.csv"):
+        (tmp_path / name).symlink_to(cohort / name)
+    source = PhantomSource(str(tmp_path))
+    uid = source.files()[0].sop_uid
+    (tmp_path / "lesions").mkdir()
+    (tmp_path / "lesions" / f"{uid}.png").write_bytes(b"none")
+    anew = PhantomSource(str(tmp_path))
+    with pytest.raises(SliceError, match="is no lesion mask"):
+        anew.read(anew.files()[0])
 
 
 @pytest.mark.parametrize("content", [b"", b"no PNG", cv2.imencode(".png", np.full((2, 2), 32, np.uint8))[1]])

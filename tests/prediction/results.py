@@ -27,9 +27,9 @@ def study(*series, number=1, why="localizer"):
 
 
 def score(*of_slices, warnings=None, errors=None):
-    """of_slices: probabilities of the five subtypes of each slice, () of one that can't be read."""
+    """of_slices: what the network says of the five subtypes of each slice, () of one that can't be read."""
     return SeriesScore(
-        probabilities=tuple(of_slices),
+        outputs=tuple(of_slices),
         warnings=tuple(warnings or [()] * len(of_slices)),
         errors=tuple(errors or ["" if one else "is cut short" for one in of_slices]),
     )

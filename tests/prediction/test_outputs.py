@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.prediction.out_folder import OutFolder
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
+from ich_mlflow.prediction.pictures import Chosen, draw, page_picture
 from ich_mlflow.prediction.verdict import judge
 from ich_mlflow.serving.request import Asked
 from tests.factories import write_dicom
@@ -26,6 +28,8 @@ class Network:
     """Says nothing of its own: a map with one bright place."""
 
     specification = _answerer(5).specification
+    can_explain = True
+    finds_blood = False
 
     def explained(self, hu):
         return np.zeros((1, 5)), np.eye(3)[None, None].repeat(5, axis=1)
@@ -99,3 +103,47 @@ def test_notes_are_whole(out, tmp_path):
     (note,) = out.notes.glob("study-*.json")
     assert json.loads(note.read_text())["dicom"] == 3
     assert not list(out.notes.glob("*.part"))
+
+
+class FindsMost(Network):
+    """Its map of each label is bright in a place of its own, along the diagonal."""
+
+    def explained(self, hu):
+        maps = np.zeros((1, 5, 8, 8))
+        for label in range(5):
+            maps[0, label, label, label] = 1.0
+        return np.zeros((1, 5)), maps
+
+
+def test_the_map_of_any_is_that_of_the_output_which_speaks_most_for_it(tmp_path):
+    # the network has no output of any; intraparenchymal, the second label, is its highest
+    result = flagged(tmp_path, slices=1, size=256)
+    slice_ = result.slices[0]
+    of_any, of_label = (
+        draw([Chosen(slice=slice_, label=label)], result, FindsMost())[0].heat_map
+        for label in ("any", "intraparenchymal")
+    )
+    other = draw([Chosen(slice=slice_, label="subdural")], result, FindsMost())[0].heat_map
+    np.testing.assert_array_equal(of_any, of_label)
+    assert (of_any != other).any()
+
+
+class Unexplained(Network):
+    """Of a family without heat maps."""
+
+    can_explain = False
+
+    def explained(self, hu):
+        raise AssertionError("asked for what it does not have")
+
+
+def test_of_a_model_without_heat_maps_slices_are_shown_as_they_are_and_no_captures_written(out, tmp_path):
+    result = flagged(tmp_path)
+    (drawn,) = draw([Chosen(slice=result.slices[0], label="any")], result, Unexplained())
+    assert drawn.heat_map is None
+    picture = cv2.imdecode(np.frombuffer(page_picture(drawn), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (384, 384, 3)  # one half of the 384 x 768 that a heat map makes it
+    make_outputs(Unexplained(), result, out, OPTIONS)
+    made = made_outputs(out, result)
+    assert (len(made.pictures), made.dicom, made.why_none) == (2, 1, "")
+    assert [path.name for path in out.study_folder(1).iterdir()] == ["findings.dcm"]

@@ -4,19 +4,28 @@ import numpy as np
 import pytest
 
 from ich_mlflow.intake.files import InputFile
+from ich_mlflow.models.family import Reading
+from ich_mlflow.models.slice_cnn.reader import in_context
 from ich_mlflow.prediction.score import read_score, score_series, write_score
 from tests.factories import write_dicom
 from tests.prediction.results import planned, score
 
 
 class Network:
-    """Says the mean of each channel, in thousands of HU."""
+    """Says the mean of each slice and of its neighbours, in thousands of HU."""
 
     def __init__(self, context):
-        self.specification = SimpleNamespace(context=context)
+        self.specification = SimpleNamespace(reads_series=context > 0)
+        self.context = context
 
-    def probabilities(self, hu):
-        return hu.mean(axis=(1, 2)) / 1000
+    says_of_exams = False
+
+    def predict_series(self, hu, position_mm):
+        order = np.argsort(position_mm, kind="stable")
+        places = in_context(order, self.context).reshape(len(hu), -1)
+        said = np.empty(places.shape)
+        said[order] = hu.mean(axis=(1, 2))[places] / 1000
+        return Reading(said, np.array([hu.mean() / 1000]) if self.says_of_exams else None)
 
 
 def series(folder, *, lost=(), position=lambda k: 5.0 * k):
@@ -39,20 +48,23 @@ def series(folder, *, lost=(), position=lambda k: 5.0 * k):
 
 def test_slices_are_scored_in_the_order_of_the_plan(tmp_path):
     found = score_series(series(tmp_path), Network(0))
-    assert found.probabilities == ((0.1,), (0.2,), (0.3,), (0.4,))
+    assert found.outputs == ((0.1,), (0.2,), (0.3,), (0.4,))
     assert found.errors == ("",) * 4
     assert found.warnings[0][-1].startswith("window only")
 
 
-@pytest.mark.parametrize("position", [lambda k: 5.0 * k, lambda k: 0.0])
-def test_neighbours_are_those_of_the_plan_also_without_positions(tmp_path, position):
-    found = score_series(series(tmp_path, position=position), Network(1))
-    assert found.probabilities == ((0.1, 0.1, 0.2), (0.1, 0.2, 0.3), (0.2, 0.3, 0.4), (0.3, 0.4, 0.4))
+@pytest.mark.parametrize("known", [True, False])
+def test_neighbours_are_those_of_the_plan_also_without_positions(tmp_path, known):
+    one = series(tmp_path, position=lambda k: 5.0 * k if known else 0.0)
+    if not known:
+        object.__setattr__(one, "positions_mm", (float("nan"),) * 4)
+    found = score_series(one, Network(1))
+    assert found.outputs == ((0.1, 0.1, 0.2), (0.1, 0.2, 0.3), (0.2, 0.3, 0.4), (0.3, 0.4, 0.4))
 
 
 def test_a_slice_that_cannot_be_read_keeps_its_place(tmp_path):
     found = score_series(series(tmp_path, lost=[1]), Network(1))
-    assert found.probabilities == ((0.1, 0.1, 0.3), (), (0.1, 0.3, 0.4), (0.3, 0.4, 0.4))
+    assert found.outputs == ((0.1, 0.1, 0.3), (), (0.1, 0.3, 0.4), (0.3, 0.4, 0.4))
     assert [bool(error) for error in found.errors] == [False, True, False, False]
     assert "1.dcm" not in found.errors[1]
     assert found.usable.tolist() == [0, 2, 3]
@@ -64,6 +76,17 @@ def test_a_file_that_has_gone_is_a_slice_that_cannot_be_read(tmp_path):
     assert score_series(one, Network(0)).errors[0].startswith("the file can't be read (No such file")
 
 
+def test_what_is_said_of_the_series_is_of_its_usable_slices_and_comes_back_from_the_note(tmp_path):
+    network = Network(1)
+    network.says_of_exams = True
+    found = score_series(series(tmp_path, lost=[3]), network)
+    assert found.exam == (0.2,)
+    assert found.of_series().tolist() == [[0.2]] * 3
+    write_score(tmp_path, "k", found)
+    assert read_score(tmp_path, "k") == found
+    assert score_series(series(tmp_path), Network(1)).of_series() is None
+
+
 def test_a_note_comes_back_as_it_was(tmp_path):
     assert read_score(tmp_path, "k") is None
     found = score((0.1, 0.2), (), warnings=[("doubtful",), ()])
@@ -72,7 +95,15 @@ def test_a_note_comes_back_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "broken", ["", "{", "{}", '{"probabilities": [[0.1]], "warnings": [], "errors": [""]}']
+    "broken",
+    [
+        "",
+        "{",
+        "{}",
+        '{"outputs": [[0.1]], "warnings": [], "errors": [""]}',
+        # of 0.1, whose numbers were calibrated
+        '{"probabilities": [[0.1]], "warnings": [[]], "errors": [""]}',
+    ],
 )
 def test_a_broken_note_is_none_so_that_the_series_is_scored_again(tmp_path, broken):
     (tmp_path / "k.json").write_text(broken)

@@ -1,3 +1,6 @@
+import io
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -5,7 +8,7 @@ from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.pictures import choose_slices
 from ich_mlflow.prediction.verdict import in_order, judge
 from ich_mlflow.serving.request import Asked
-from ich_mlflow.serving.response import ModelVersion
+from ich_mlflow.serving.rows import Row
 from tests.prediction.results import planned, score, study
 from tests.serving.test_response import _answerer
 
@@ -48,7 +51,7 @@ def test_a_part_of_a_head_without_a_bleed_is_to_be_looked_at():
 def test_what_is_not_like_a_head_is_not_flagged_whatever_the_network_says():
     chest = ("not like a head CT: 33 % of the body is air, as where there are lungs",)
     result = judged(HIGH, HIGH, HIGH, warnings=[chest, chest, ()])
-    assert (result.status, result.reasons) == ("review", ("2 of 3 slices are not like a head CT",))
+    assert (result.status, result.reasons) == ("review", ("2 of 3 slices not like a head CT",))
     assert judged(HIGH, LOW, warnings=[chest, ()]).status == "flagged"  # half of them: a mastoid, a mouth
 
 
@@ -62,23 +65,51 @@ def test_a_study_without_anything_to_score_says_why():
     assert unreadable.probability == 0
 
 
-def test_a_subtype_flags_also_where_a_model_decides_any_by_itself_and_does_not():
+def test_any_flags_by_its_own_threshold_and_subtypes_at_theirs_are_named_all_the_same():
+    # any's own output is .5, below .85; subdural's .95 is not
     result = judge(
         study(planned(slices=1)), {"k": score((0.1, 0.1, 0.1, 0.1, 0.95, 0.5))}, _answerer(6), ASKED
     )
-    assert (result.status, result.positive) == ("flagged", ("subdural",))
-    assert result.probability == pytest.approx(0.95)  # of any it is 0.5
+    assert (result.status, result.positive) == ("not flagged", ("subdural",))
+    assert result.probability == pytest.approx(0.5)
+
+
+def test_any_alone_is_named_where_no_subtype_reaches_its_threshold():
+    result = judge(
+        study(planned(slices=1)),
+        {"k": score((0.1, 0.5, 0.1, 0.1, 0.1))},
+        _answerer(5, any_threshold=0.4),
+        ASKED,
+    )
+    assert (result.status, result.positive) == ("flagged", ("any",))
 
 
 def test_two_reconstructions_of_a_head_are_no_two_heads():
-    one = {"a": score((0.1, 0.5, 0.1, 0.1, 0.1)), "b": score((0.1, 0.6, 0.1, 0.1, 0.1))}
+    # the means of two are .5 and .3; pooled the two highest slices would give .55
+    of = {
+        "a": score((0.1, 0.6, 0.1, 0.1, 0.1), (0.1, 0.4, 0.1, 0.1, 0.1)),
+        "b": score((0.1, 0.5, 0.1, 0.1, 0.1), (0.1, 0.1, 0.1, 0.1, 0.1)),
+    }
     result = judge(
-        study(planned("a", slices=1), planned("b", slices=1)),
-        one,
-        _answerer(5, aggregation="noisy_or"),
+        study(planned("a", slices=2), planned("b", slices=2)),
+        of,
+        _answerer(5, aggregation="mean_of_2"),
         ASKED,
     )
-    assert result.said["probability_intraparenchymal"] == pytest.approx(0.6)  # together they would have 0.8
+    assert result.said["probability_intraparenchymal"] == pytest.approx(0.5)
+
+
+def test_a_study_is_the_exam_that_the_server_makes_of_its_rows():
+    of = {"a": score(LOW, HIGH), "b": score((0.1, 0.3, 0.6, 0.1, 0.1))}
+    answerer = _answerer(5, aggregation="mean_of_2")
+    result = judge(study(planned("a", slices=2), planned("b", slices=1)), of, answerer, ASKED)
+    rows = [
+        Row(hu=np.zeros((256, 256), np.int16), series=key, study="s", position_mm=0, warnings=())
+        for key in ("a", "a", "b")
+    ]
+    outputs = np.concatenate([one.of_usable() for one in of.values()])
+    (line,) = answerer.exams(rows, outputs, Asked(operating_point="max_f1", aggregate="exam"))
+    assert {name: line[name] for name in result.said} == dict(result.said)
 
 
 def test_several_series_are_one_exam():
@@ -113,10 +144,23 @@ def test_pictures_are_of_each_positive_labels_surest_slices_in_turn():
     assert choose_slices(judged(LOW), 4) == []
 
 
-def test_predictions_are_an_exam_and_then_its_slices():
-    frame = tables.predictions(
-        [judged(LOW, ())], ANSWERER.specification.labels, ModelVersion("ich", "3"), "max_f1"
+def test_the_slice_where_any_bleed_is_most_probable_is_shown_first():
+    # any is most probable where the epidural output, which no threshold takes for positive, is highest
+    result = judge(
+        study(planned(slices=2)),
+        {"k": score((0.1, 0.9, 0.1, 0.1, 0.1, 0.86), (0.3, 0.1, 0.1, 0.1, 0.1, 0.95))},
+        _answerer(6),
+        ASKED,
     )
+    assert result.positive == ("intraparenchymal",)
+    assert [(one.slice.place, one.label) for one in choose_slices(result, 4)] == [
+        (1, "any"),
+        (0, "intraparenchymal"),
+    ]
+
+
+def test_predictions_are_an_exam_and_then_its_slices():
+    frame = tables.predictions([judged(LOW, ())], ANSWERER, ASKED)
     assert frame["level"].tolist() == ["exam", "slice", "slice"]
     assert frame["sop_uid"].tolist()[1:] == ["k.0", "k.1"]
     assert frame["slice"].tolist()[1:] == [1, 2]
@@ -125,6 +169,17 @@ def test_predictions_are_an_exam_and_then_its_slices():
     assert frame["warnings"][0] == "1 of 2 slices can't be read"
     assert frame["decision_any"].isna().tolist() == [False, False, True]
     assert set(frame["model_version"]) == {"3"}
+
+
+def test_what_is_doubtful_about_the_model_stands_in_every_row_that_it_says_something_in():
+    few = _answerer(5, patients=9)
+    frame = tables.predictions([judged(LOW)], few, ASKED)
+    assert frame["caveats"][0].startswith("decisions on exams go by thresholds from fewer than 10 patients")
+    assert frame["caveats"][1].startswith("decisions on slices go by thresholds from fewer than 10 patients")
+    empty = judge(study(number=3), {}, few, ASKED)
+    listed = tables.worklist([judged(LOW), empty], {}, caveats=few.caveats(ASKED, unit="exams"))
+    assert listed["caveats"].tolist() == [frame["caveats"][0], ""]
+    assert tables.predictions([judged(LOW)], ANSWERER, ASKED)["caveats"].tolist() == ["", ""]
 
 
 def test_the_worklist_names_the_surest_slice():
@@ -138,4 +193,14 @@ def test_the_worklist_names_the_surest_slice():
 
 def test_texts_of_strangers_are_no_formulas():
     frame = pd.DataFrame({"patient_id": ["=HYPERLINK(1)", "p1"], "probability_any": [-0.5, 0.5]})
-    assert tables.as_csv(frame) == "patient_id,probability_any\n'=HYPERLINK(1),-0.5\np1,0.5\n"
+    assert tables.as_csv(frame) == "\ufeffpatient_id,probability_any\n'=HYPERLINK(1),-0.5\np1,0.5\n"
+
+
+def test_a_spreadsheet_leaves_identifiers_as_they_are():
+    ids = ["0012345", "12345", "123456789012345678", "1E5", "1.2.840.10008", "20260101", "Müller"]
+    text = tables.as_csv(pd.DataFrame({"patient_id": ids, "rank": range(7)}))
+    assert text.encode("utf-8").startswith(b"\xef\xbb\xbf")  # or Excel takes ü for two letters
+    said = [line.split(",")[0] for line in text.splitlines()[1:]]
+    assert said == ["'0012345", "12345", "'123456789012345678", "'1E5", *ids[4:]]
+    read = pd.read_csv(io.StringIO(text), dtype=str)["patient_id"].str.removeprefix("'")
+    assert read.tolist() == ids

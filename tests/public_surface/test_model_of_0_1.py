@@ -1,7 +1,8 @@
-"""A model version that 0.1 logged still answers: by its own code in a process of its own, by ours in every stage.
+"""A model version that 0.1 logged still answers by its own code, in a process of its own. Ours says to train it again.
 
 tests/fixtures/model-0.1.zip is a version as `train` of 0.1 logged it, of the tests' tiny network, its copy of the code
-included.
+included. What was chosen for it lacks any bleed, which evaluate, promote and predict can not do without. Its
+network is read all the same, once it is given what a version of today holds.
 """
 
 import json
@@ -13,6 +14,8 @@ import mlflow
 import numpy as np
 import pytest
 
+from ich_mlflow.models.ancestry import Ancestry
+from ich_mlflow.models.weights import shipped_path
 from tests.public_surface.adapter import ROOT, IchError, probabilities, run_stage
 from tests.public_surface.recorded import expect_bits, floats
 
@@ -38,12 +41,21 @@ def old_model(tmp_path):
 
 
 @pytest.fixture
-def moved_model(old_model):
+def known_model(old_model):
+    """The same network with what a version of today knows of itself."""
+    (file,) = old_model.rglob("serving.json")
+    file.write_text(shipped_path("efficientnet-b0-phantom-5class").with_suffix(".json").read_text())
+    Ancestry().write(file.with_name("ancestry.npz"))
+    return old_model
+
+
+@pytest.fixture
+def moved_model(known_model):
     """The same, but that its code and its .keras file name modules which are nowhere, as once ours have moved."""
-    for file in (old_model / "model.py", *(old_model / "code").rglob("*.py")):
+    for file in (known_model / "model.py", *(known_model / "code").rglob("*.py")):
         text = file.read_text()
         file.write_text(text.replace("from ich_mlflow.", "from ich_mlflow.gone."))
-    (keras_file,) = old_model.rglob("classifier.keras")
+    (keras_file,) = known_model.rglob("classifier.keras")
     with zipfile.ZipFile(keras_file) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     assert b'"module": "ich_mlflow.model.layers"' in parts["config.json"]
@@ -51,7 +63,7 @@ def moved_model(old_model):
     with zipfile.ZipFile(keras_file, "w") as archive:
         for name, part in parts.items():
             archive.writestr(name, part)
-    return old_model
+    return known_model
 
 
 def logged(folder):
@@ -78,8 +90,8 @@ def test_in_a_process_of_its_own_it_answers_by_its_own_code(old_model, hu, dicom
     expect_bits("model-0.1-by-pyfunc", now | {f"dicom/{name}": [by_dicom[0][name]] for name in labels})
 
 
-def test_our_code_gives_the_bits_that_its_own_gave(workspace, old_model, hu):
-    said = probabilities(logged(old_model), hu[:2])
+def test_our_code_gives_the_bits_that_its_own_gave(workspace, known_model, hu):
+    said = probabilities(logged(known_model), hu[:2])
     expect_bits(
         "model-0.1-by-classifier", {f"slice/{number}": floats(row) for number, row in enumerate(said)}
     )
@@ -94,6 +106,27 @@ def test_modules_that_its_code_misses_here_do_not_matter(workspace, moved_model,
     assert sys.path == before
 
 
+def test_what_0_1_chose_has_no_any_and_that_is_said_in_one_line(workspace, old_model, hu):
+    with pytest.raises(IchError) as refused:
+        probabilities(logged(old_model), hu[:1])
+    said = str(refused.value)
+    assert "\n" not in said
+    assert "was logged by ich_mlflow 0.1.0, this is " in said
+    assert "train the model again" in said
+
+
+def test_a_version_that_does_not_say_whom_it_learned_from_is_refused_in_one_line(workspace, known_model):
+    (file,) = known_model.rglob("ancestry.npz")
+    file.unlink()
+    with pytest.raises(IchError) as refused:
+        probabilities(logged(known_model), np.zeros((1, 256, 256), np.int16))
+    said = str(refused.value)
+    assert "\n" not in said
+    assert "was logged by ich_mlflow 0.1.0, this is " in said
+    assert "the model holds no ancestry.npz" in said
+    assert "train it again" in said
+
+
 def test_evaluate_takes_it_with_its_heat_maps(workspace, moved_model, stored_set, monkeypatch):
     ended = run_stage(
         monkeypatch, "evaluate", model=logged(moved_model), data=stored_set.path, resamples=100, heat_maps=1
@@ -101,14 +134,14 @@ def test_evaluate_takes_it_with_its_heat_maps(workspace, moved_model, stored_set
     assert ended == 0
 
 
-def test_a_version_that_knows_other_things_of_itself_is_refused_in_one_line(workspace, old_model):
-    (file,) = old_model.rglob("serving.json")
+def test_a_version_that_knows_other_things_of_itself_is_refused_in_one_line(workspace, known_model):
+    (file,) = known_model.rglob("serving.json")
     known = json.loads(file.read_text())
     file.write_text(json.dumps({**known, "of_later": 1}))
-    init = old_model / "code" / "ich_mlflow" / "__init__.py"
+    init = known_model / "code" / "ich_mlflow" / "__init__.py"
     init.write_text(init.read_text().replace('"0.1.0"', '"0.0.9"'))
     with pytest.raises(IchError) as refused:
-        probabilities(str(old_model), np.zeros((1, 256, 256), np.int16))
+        probabilities(str(known_model), np.zeros((1, 256, 256), np.int16))
     said = str(refused.value)
     assert "\n" not in said
     assert "was logged by ich_mlflow 0.0.9, this is " in said

@@ -8,7 +8,7 @@ from tests import THREADS
 from tests.factories import training_process
 from tests.public_surface.adapter import newest_run, probabilities, run_stage
 from tests.public_surface.recorded import expect, expect_bits, expect_names, floats
-from tests.stages.promote.contenders import make_set, quick, train_contender
+from tests.stages.promote.contenders import make_arena, make_set, quick, train_contender
 
 #: A tiny training that sets every hyperparameter that a short one can.
 SETTING = {
@@ -53,12 +53,12 @@ def test_an_evaluate_run_has_the_recorded_tags_and_metrics(trained, monkeypatch)
 
 
 def test_a_promotion_ends_with_0_a_refusal_with_3_and_both_have_the_recorded_names(
-    bands, registry, monkeypatch
+    registry, monkeypatch, tmp_path
 ):
     quick(monkeypatch)
-    now = {}
+    arena, now = make_arena(tmp_path), {}
     for quality, code in ((1.0, 0), (0.0, 3)):
-        run = train_contender(bands, quality)
+        run = train_contender(arena, quality)
         assert run_stage(monkeypatch, "promote", run=run, smoke=False, resamples=200) == code
         now["promoted" if code == 0 else "refused"] = names(newest_run("promote"))
     (model,) = registry.search_registered_models()

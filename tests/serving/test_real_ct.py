@@ -4,6 +4,8 @@ import numpy as np
 
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.ancestry import Ancestry
+from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.weights import read_weights, shipped_path
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import assemble, check_parity
@@ -20,5 +22,6 @@ def test_litert_says_what_keras_says_of_real_ct(tmp_path):
     path = shipped_path("efficientnet-b0-phantom")
     model = demonstration_model(read_weights(path), class_scheme(5).labels)
     specification = Specification.read(path.with_name("efficientnet-b0-phantom-5class.json"))
-    assemble(model, specification, tmp_path)
-    assert check_parity(model, tmp_path, hu) <= 1e-4
+    networks = [network_of(model, hu)]
+    assemble(networks, specification, Ancestry(), tmp_path)
+    assert check_parity(networks, tmp_path) <= 1e-4

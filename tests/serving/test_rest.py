@@ -84,7 +84,7 @@ def test_a_good_row_beside_a_bad_one_is_lost_only_if_asked_for(server, dicom):
     ]
     status, answer = _post(server, {"dataframe_records": rows})
     assert (status, json.loads(answer)["message"]) == (
-        400, "row 1: dicom is not base64, expected a DICOM file in base64 without line breaks",
+        400, "row 1: dicom is not base64, expected a DICOM file in base64",
     )  # fmt: skip
     status, answer = _post(server, {"dataframe_records": rows, "params": {"on_error": "skip"}})
     first, bad, last = json.loads(answer)["predictions"]
@@ -102,6 +102,27 @@ def test_exams_and_heat_maps_over_rest(server, dicom):
     assert (exam["rows"], exam["operating_point"]) == ([0, 1], "sensitivity_95")
     _, answer = _post(server, {**body, "params": {"explain": True}})
     assert base64.b64decode(json.loads(answer)["predictions"][1]["heat_map_subdural"]).startswith(b"\x89PNG")
+
+
+def test_base64_as_the_command_writes_it_is_read(server, dicom):
+    broken = base64.encodebytes(
+        dicom.read_bytes()
+    ).decode()  # a line break every 76 characters, and at the end
+    answers = [
+        _post(server, {"dataframe_records": [{"dicom": text}]})
+        for text in (_text(dicom), _text(dicom) + "\n", broken, broken.replace("\n", "\r\n"))
+    ]
+    assert len(set(answers)) == 1
+    assert answers[0][0] == 200
+
+
+def test_slices_as_pixels_are_one_exam_where_they_say_their_series(server):
+    pixels = [[[30] * 64] * 64] * 3
+    body = {"inputs": {"pixels": pixels, "series": ["s"] * 3}, "params": {"aggregate": "exam"}}
+    (exam,) = json.loads(_post(server, body)[1])["predictions"]
+    assert exam["rows"] == [0, 1, 2]
+    alone = {"inputs": {"pixels": pixels[:1]}, "params": {"aggregate": "exam"}}
+    assert [one["rows"] for one in json.loads(_post(server, alone)[1])["predictions"]] == [[0]]
 
 
 SECRET = "DOE^JANE"
@@ -123,7 +144,20 @@ SECRET = "DOE^JANE"
             "params: aggregate is none of",
         ),
         ({"dataframe_records": []}, "the request has no rows"),
-        ({"dataframe_records": [{"name": SECRET}]}, "the request has no rows"),
+        ({"dataframe_records": [{"name": SECRET}]}, "columns: one of them is not known, expected dicom"),
+        (
+            {"dataframe_records": [{"dicom": "AAAA", "postion_mm": 3.0}]},
+            "columns: one of them is not known (did you mean position_mm or spacing_mm?), expected dicom",
+        ),
+        ({"inputs": {"dicom": ["AAAA"], SECRET: [1]}}, "columns: one of them is not known, expected dicom"),
+        (
+            {"dataframe_records": [{"dicom": "AAAA"}], "params": {"agregate": "exam"}},
+            "params: one of them is not known (did you mean aggregate?), expected operating_point",
+        ),
+        (
+            {"inputs": {"pixels": [[[0] * 64] * 64] * 3}, "params": {"aggregate": "exam"}},
+            "row 0: has no series, which aggregate=exam puts slices together by",
+        ),
         ({"dataframe_records": [{"dicom": SECRET}]}, "row 0: dicom is not base64"),
         ({"dataframe_records": [{"pixels": SECRET}]}, "row 0: pixels is not a list"),
         ({"dataframe_records": [{"pixels": [[1, SECRET]]}]}, "row 0: pixels is not a list"),

@@ -34,7 +34,7 @@ def _row(number, *, series="", position=0.0):
     ("columns", "said"),
     [
         ({"dicom": ["!"]}, "row 0: dicom is not base64"),
-        ({"dicom": ["QUJD\nQUJD"]}, "row 0: dicom is not base64"),
+        ({"dicom": ["QUJD\nQUJ!"]}, "row 0: dicom is not base64"),
         ({"dicom": ["\u00e9AAA"]}, "row 0: dicom is not base64"),
         ({"dicom": [7]}, "row 0: dicom is not text"),
         ({"dicom": ["AAAA"]}, "row 0 is not a readable DICOM file"),

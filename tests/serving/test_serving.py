@@ -10,6 +10,7 @@ import pytest
 
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.slice_cnn.saliency import saliency_maps
 from ich_mlflow.serving import packaging as package
 from ich_mlflow.serving.packaging import load_classifier
@@ -35,7 +36,7 @@ def test_the_serving_model_answers_as_keras_does(trained, ct_like):
     expected = keras.models.load_model(_keras_file(trained)).predict(
         ct_like.astype(np.float32)[..., None], verbose=0
     )
-    served = load_classifier(trained.serving_uri).probabilities(ct_like)
+    served = load_classifier(trained.serving_uri).uncalibrated(ct_like)
     np.testing.assert_allclose(served, expected, atol=1e-5)
 
 
@@ -48,12 +49,14 @@ def test_one_slice_or_several_give_the_same_probabilities(trained, ct_like):
 
 def test_a_twin_that_differs_from_keras_is_not_logged(trained, ct_like, tmp_path):
     model = keras.models.load_model(_keras_file(trained))
-    package.assemble(model, load_classifier(trained.serving_uri).specification, tmp_path)
-    assert package.check_parity(model, tmp_path, ct_like[..., None]) <= 1e-5
+    logged = load_classifier(trained.serving_uri)
+    networks = [network_of(model, ct_like[..., None])]
+    package.assemble(networks, logged.specification, logged.ancestry, tmp_path)
+    assert package.check_parity(networks, tmp_path) <= 1e-5
     kernel, bias = model.get_layer("probabilities").get_weights()
     model.get_layer("probabilities").set_weights([kernel, bias + 0.1])
     with pytest.raises(ModelError, match="differs from Keras"):
-        package.check_parity(model, tmp_path, ct_like[..., None])
+        package.check_parity(networks, tmp_path)
 
 
 def test_a_dicom_gets_named_probabilities_and_decisions(trained, dicom):
@@ -62,11 +65,13 @@ def test_a_dicom_gets_named_probabilities_and_decisions(trained, dicom):
     assert list(answer.columns) == [
         *(f"probability_{label}" for label in (*SUBTYPES, "any")),
         *(f"decision_{label}" for label in (*SUBTYPES, "any")),
-        "operating_point", "model_name", "model_version", "warnings", "error",
+        *(f"score_{label}" for label in (*SUBTYPES, "any")),
+        "operating_point", "model_name", "model_version", "warnings", "caveats", "error",
     ]  # fmt: skip
     assert len(answer) == 2
-    thresholds = load_classifier(trained.serving_uri).specification.thresholds
-    for label, threshold in zip(SUBTYPES, thresholds, strict=True):
+    specification = load_classifier(trained.serving_uri).specification
+    thresholds = specification.slices.thresholds(specification.decides_by)
+    for label, threshold in zip((*SUBTYPES, "any"), thresholds, strict=True):
         assert (answer[f"decision_{label}"] == (answer[f"probability_{label}"] >= threshold)).all()
 
 

@@ -87,7 +87,7 @@ def test_the_thin_plain_series_is_chosen_and_it_is_said_why(tmp_path):
     assert [row.study for row in rows.values()] == ["CQ500-CT-42"] * 4
     assert {name: (row.step_mm, row.num_slices, row.chosen, row.why) for name, row in rows.items()} == {
         "CT 5mm": (5.0, 24, False, "there is a thinner one"),
-        "CT PRE CONTRAST THIN": (2.5, 50, True, "thinnest of 2 non-contrast axial series"),
+        "CT PRE CONTRAST THIN": (2.5, 50, True, "the best of several"),
         "CT POST CONTRAST THIN": (1.25, 100, False, "contrast, by its name"),
         "CT BONE": (1.25, 100, False, "bone kernel, and there is another"),
     }

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -56,6 +57,52 @@ def test_patients_without_a_folder_and_masks_are_skipped(tmp_path):
     assert len(source.files()) == 2
     assert source.audit()["labels_without_file"] == 1
     assert source.audit()["files_without_label"] == 0
+
+
+def with_mask(root, number, rows, *, grey=255, shape=(16, 16)):
+    mask = np.zeros(shape, np.uint8)
+    mask[:rows] = grey
+    cv2.imwrite(str(root / "Patients_CT" / "049" / "brain" / f"{number}_HGE_Seg.jpg"), mask)
+
+
+def test_a_mask_beside_a_slice_is_of_its_one_subtype(tmp_path):
+    root = write_ctich(tmp_path, [NORMAL_1, EPIDURAL_2])
+    with_mask(root, 2, 8)
+    source = CtIchSource(root)
+    normal, bleeding = source.files()
+    assert (normal.blood, bleeding.blood) == ("", "Patients_CT/049/brain/2_HGE_Seg.jpg")
+    assert not source.read(normal).blood.any()  # known to show none
+    blood = source.read(bleeding).blood
+    assert blood[:8].tolist() == [[1] * 16] * 8
+    assert not blood[8:].any()
+
+
+def test_a_mask_of_a_slice_with_several_subtypes_is_of_none_of_them(tmp_path):
+    root = write_ctich(tmp_path, [NORMAL_1, "49,2,0,1,0,1,0,0,1"])
+    with_mask(root, 2, 8)
+    source = CtIchSource(root)
+    assert np.unique(source.read(source.files()[1]).blood).tolist() == [0, 32]
+
+
+def test_where_no_slice_has_a_mask_nothing_is_known_of_any(tmp_path):
+    source = CtIchSource(write_ctich(tmp_path, [NORMAL_1, EPIDURAL_2]))
+    assert [source.read(file).blood for file in source.files()] == [None, None]
+
+
+def test_a_bleeding_slice_without_a_mask_or_with_an_empty_one_is_not_known(tmp_path):
+    root = write_ctich(tmp_path, ["49,1,0,0,0,0,1,0,0", EPIDURAL_2])
+    with_mask(root, 2, 0)
+    source = CtIchSource(root)
+    assert [file.blood for file in source.files()] == [None, "Patients_CT/049/brain/2_HGE_Seg.jpg"]
+    assert [source.read(file).blood for file in source.files()] == [None, None]
+
+
+def test_a_mask_that_is_no_image_is_refused(tmp_path):
+    root = write_ctich(tmp_path, [NORMAL_1, EPIDURAL_2])
+    (root / "Patients_CT" / "049" / "brain" / "2_HGE_Seg.jpg").write_text("none")
+    source = CtIchSource(root)
+    with pytest.raises(SliceError, match=r"2_HGE_Seg\.jpg is no JPEG"):
+        source.read(source.files()[1])
 
 
 def test_a_missing_bone_image_is_refused(tmp_path):

@@ -296,3 +296,30 @@ def test_volumes_become_a_stored_set_and_a_damaged_one_is_on_the_list(workspace,
     ]
     assert stored.manifest["quarantine"] == {"truncated": 2}
     assert stored.table["position_fraction"].tolist() == [0, 1] * 3
+
+
+def test_a_mask_of_a_volume_is_turned_as_its_volume_and_named_by_the_labels(tmp_path):
+    source = folder_with(tmp_path)
+    mask = np.zeros((3, 2, 2), np.uint8)
+    mask[2, 1, 1] = 255  # furthest right and in front of slice 2: its upper left corner
+    write_volume(tmp_path / "masks" / "049.nii", mask, np.eye(4))
+    first, second = slices(CtIchSource(source.root))
+    assert first.blood.tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert second.blood.tolist() == [[1, 0, 0], [0, 0, 0]]
+    assert second.hu[0, 0] == -888  # i = 2, j = 1, k = 1 of the volume
+
+
+def test_without_masks_nothing_is_known_and_a_volume_without_one_only_of_slices_without_a_bleed(tmp_path):
+    source = folder_with(tmp_path)
+    assert [one.blood for one in slices(source)] == [None, None]
+    write_volume(tmp_path / "masks" / "050.nii", np.zeros((3, 2, 2), np.uint8))
+    first, second = slices(CtIchSource(source.root))
+    assert not first.blood.any()
+    assert second.blood is None
+
+
+def test_a_mask_of_another_shape_than_its_volume_is_refused(tmp_path):
+    source = folder_with(tmp_path)
+    write_volume(tmp_path / "masks" / "049.nii", np.zeros((3, 3, 2), np.uint8))
+    with pytest.raises(SliceError, match=r"masks/049\.nii has the shape \(3, 3, 2\)"):
+        slices(CtIchSource(source.root))

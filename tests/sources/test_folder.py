@@ -24,6 +24,8 @@ def test_files_are_listed_with_their_sizes(folder):
     assert abs(entry.modified_ns - time.time_ns()) < 60e9
     deep = folder.files("images", ".dcm", recursive=True)
     assert sorted(one[:2] for one in deep) == [("images/a.dcm", 3), ("images/deep/b.dcm", 0)]
+    everything = {one.path for one in folder.files("", "", recursive=True)}
+    assert everything == {"images/a.dcm", "images/deep/b.dcm", "images/notes.txt"}
 
 
 def test_a_file_is_read_and_what_is_not_there_is_refused_by_name(folder):

@@ -1,18 +1,22 @@
 import pytest
 
+from ich_mlflow.dataset.drawn import DrawnSource
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.sources.cq500 import Cq500Source
 from ich_mlflow.sources.ctich import CtIchSource
 from ich_mlflow.sources.phantom import PhantomSource
-from ich_mlflow.sources.registry import SOURCES, TRAINABLE, open_source
+from ich_mlflow.sources.registry import LABELLED, SOURCES, TRAINABLE, open_source
 from ich_mlflow.sources.rsna import RsnaSource, RsnaTestSource
+from ich_mlflow.sources.table import TableSource
 
 KINDS = {
     "rsna": RsnaSource,
     "ctich": CtIchSource,
     "phantom": PhantomSource,
     "cq500": Cq500Source,
+    "table": TableSource,
     "rsna-test": RsnaTestSource,
+    "drawn": DrawnSource,
 }
 
 
@@ -32,15 +36,16 @@ def test_the_table_says_what_the_sources_say_of_their_names_and_labels(tmp_path,
     assert source.overlap
 
 
-def test_phantoms_alone_come_with_a_caveat():
+def test_phantoms_and_a_hospitals_own_labels_come_with_a_caveat():
     caveats = {name: record.caveat for name, record in SOURCES.items() if record.caveat}
-    assert list(caveats) == ["phantom"]
+    assert list(caveats) == ["phantom", "table"]
     assert caveats["phantom"].endswith("Nothing here holds for patients.")
 
 
 def test_only_labels_of_slices_can_be_trained_on():
     assert {"rsna", "ctich", "phantom"} <= set(TRAINABLE)
-    assert not {"cq500", "rsna-test"} & set(TRAINABLE)
+    assert not {"cq500", "table", "rsna-test", "drawn"} & set(TRAINABLE)
+    assert "drawn" not in LABELLED  # drawn blood is trained on beside real heads, and scores nobody
 
 
 def test_a_source_says_whether_it_overlaps_rsna():
@@ -49,7 +54,9 @@ def test_a_source_says_whether_it_overlaps_rsna():
         "ctich": "independent of RSNA 2019 (Al Hilla Teaching Hospital, Iraq)",
         "phantom": "made by this project, no patient",
         "cq500": "independent of RSNA 2019 (Centre for Advanced Research in Imaging, New Delhi)",
+        "table": "a hospital's own exams; whether RSNA 2019 has some of its patients is not known here",
         "rsna-test": "is the stage 2 test set of RSNA 2019 itself, without labels",
+        "drawn": "its heads are of the stored set that it was drawn into",
     }
 
 

@@ -5,6 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from ich_mlflow.errors import ModelError
 from ich_mlflow.serving.packaging import load_classifier
+from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.evaluate.evaluate import evaluate
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
@@ -12,7 +13,7 @@ from ich_mlflow.tracking.registry import CHAMPION, alias_version
 
 
 def test_without_a_champion_evaluate_says_what_to_do(workspace):
-    if alias_version("ich-5class", CHAMPION) is None:
+    if all(alias_version(name, CHAMPION) is None for name in MODEL_NAMES):
         with pytest.raises(ModelError, match="-e promote"):
             evaluate(EvaluateOptions())
 
@@ -24,7 +25,7 @@ def test_evaluate_scores_the_test_split_on_a_run_linked_to_the_model(trained, st
     )[0]
     assert run.data.tags["ich.trained_run"] == trained.run_id
     rows = stored_set.rows("test")
-    probabilities = score_rows(load_classifier(trained.serving_uri), stored_set, rows)
+    probabilities = score_rows(load_classifier(trained.serving_uri), stored_set, rows).slices
     expected = roc_auc_score(stored_set.subtypes[rows][:, 1], probabilities[:, 1])
     assert run.data.metrics["test/auc/intraparenchymal"] == pytest.approx(expected)
     assert results.slices.metrics.per_label[1].num_positive_slices == stored_set.subtypes[rows][:, 1].sum()
@@ -33,7 +34,7 @@ def test_evaluate_scores_the_test_split_on_a_run_linked_to_the_model(trained, st
 
 def test_scoring_in_batches_gives_every_row_its_own_answer(trained, stored_set):
     rows = np.array([5, 0, 5])
-    probabilities = score_rows(load_classifier(trained.serving_uri), stored_set, rows)
+    probabilities = score_rows(load_classifier(trained.serving_uri), stored_set, rows).slices
     np.testing.assert_array_equal(probabilities[0], probabilities[2])
 
 

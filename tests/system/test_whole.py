@@ -78,10 +78,11 @@ def test_a_note_that_is_missing_empty_or_broken_is_none(tmp_path, broken):
 
 
 #: Files that are meant to be damaged, the masks and junk of phantoms (their cohort's folder is renamed when whole),
-#: and a picture that is logged from a temporary folder.
+#: a picture that is logged from a temporary folder, and what Keras packs into the .keras file that it writes.
 ELSEWHERE = {
     "system/whole.py",
     "dicom/damage.py",
+    "models/slice_cnn/layers.py",
     "phantom/lesions.py",
     "phantom/studies.py",
     "tracking/run.py",

@@ -1,31 +1,31 @@
 import mlflow
 import pytest
 
-from ich_mlflow.errors import ModelError, OptionError, PromotionError
-from ich_mlflow.tracking.registry import best_training_run, expect_run, run_of_model
+from ich_mlflow.errors import ModelError, OptionError
+from ich_mlflow.tracking import registry
+from ich_mlflow.tracking.registry import expect_run, finished_trainings, run_of_model
 
 
 @pytest.fixture
-def train_run(workspace):
-    """A finished training run of 6 classes with two metrics, deleted at the end."""
-    with mlflow.start_run(tags={"ich.stage": "train"}) as run:
+def train_runs(workspace):
+    """A finished training run of 6 classes, a second one, and one that failed; deleted at the end."""
+    made = []
+    for number, status in enumerate(("FINISHED", "FINISHED", "FAILED")):
+        run = mlflow.start_run(tags={"ich.stage": "train"})
         mlflow.log_param("hp.num_classes", "6")
-        mlflow.log_metrics({"val/auc/macro": 0.5, "val/loss": 0.7})
-    yield run.info.run_id
-    mlflow.delete_run(run.info.run_id)
+        mlflow.log_metric("val/auc/macro", number / 10)
+        mlflow.end_run(status)
+        made.append(run.info.run_id)
+    yield made
+    for run_id in made:
+        mlflow.delete_run(run_id)
 
 
-def test_a_metric_that_no_run_has_is_the_reason_and_its_nearest_is_named(train_run):
-    assert best_training_run(num_classes=6, metric="val/auc/macro").run_id == train_run
-    with pytest.raises(PromotionError) as refusal:
-        best_training_run(num_classes=6, metric="val/auc/marco")
-    said = str(refusal.value)
-    assert said.startswith(
-        "metric is 'val/auc/marco', and none of the 1 finished training runs with num_classes=6"
-    )
-    assert said.endswith("(did you mean val/auc/macro?)")
-    with pytest.raises(PromotionError, match=r"no finished training run with num_classes=6.*rolled back"):
-        best_training_run(num_classes=6, metric="val/auc/macro", but=[train_run])
+def test_the_finished_trainings_of_a_class_scheme_come_page_by_page_the_newest_first(train_runs, monkeypatch):
+    monkeypatch.setattr(registry, "_PAGE", 1)
+    found = [run for run in finished_trainings(6) if run.run_id in train_runs]
+    assert [run.run_id for run in found] == train_runs[1::-1]
+    assert [run.metrics["val/auc/macro"] for run in found] == [0.1, 0.0]
 
 
 def test_a_run_that_is_elsewhere_is_told_with_where_it_was_looked_for(workspace):

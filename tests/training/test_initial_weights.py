@@ -7,9 +7,11 @@ import pytest
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
 from ich_mlflow.models import weights as weights_module
+from ich_mlflow.models.ancestry import IMAGENET, Ancestry
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
+from ich_mlflow.models.slice_cnn.layers import carry_ancestry
 from ich_mlflow.models.weights import read_weights, shipped_path, write_weights
 from ich_mlflow.training import initial_weights as weights
 from ich_mlflow.training.initial_weights import initial_backbone
@@ -56,6 +58,7 @@ def phantom_weights(weights_of_b0, tmp_path, monkeypatch):
 def test_auto_starts_from_phantoms_where_imagenet_cannot_be_had_and_says_so(unreachable, phantom_weights):
     start = initial_backbone("auto", image_size=SIZE)
     assert start.name == "phantom"
+    assert start.ancestry.said == "this project's phantoms (no patients)"
     assert "starts from this project's phantoms" in start.said
     assert "no internet" in start.said
     assert "\n" not in start.said
@@ -66,15 +69,35 @@ def test_auto_starts_at_random_where_there_are_neither(unreachable, phantom_weig
     (phantom_weights / "efficientnet-b0-phantom.npz").unlink()
     start = initial_backbone("auto", image_size=SIZE)
     assert start.name == "random"
+    assert start.ancestry.said == "nothing before"
     assert "starts at random" in start.said
     assert "no internet" in start.said
     with pytest.raises(ModelError, match="come with the package for no backbone, not for EfficientNet-B0"):
         initial_backbone("phantom", image_size=SIZE)
 
 
-def test_phantom_weights_are_inflated_for_three_slices(phantom_weights):
+def _neighbours_of(kernel):
+    return kernel[:, :, [0, 1, 2, 6, 7, 8]]
+
+
+def test_phantom_weights_for_three_slices_are_those_of_the_slice_in_the_middle(phantom_weights):
     stem = initial_backbone("phantom", image_size=SIZE, num_slices=3).backbone.get_layer("stem_conv")
-    np.testing.assert_allclose(stem.get_weights()[0], np.full((3, 3, 9, 32), 0.25 / 3), rtol=1e-6)
+    kernel = stem.get_weights()[0]
+    np.testing.assert_array_equal(kernel[:, :, 3:6], np.full((3, 3, 3, 32), 0.25))
+    assert not _neighbours_of(kernel).any()
+
+
+def test_imagenets_weights_for_three_slices_are_those_of_the_slice_in_the_middle():
+    start = initial_backbone("imagenet", image_size=SIZE, name="efficientnet-lite0", num_slices=3)
+    shipped = read_weights(shipped_path("efficientnet-lite0-imagenet")).arrays
+    kernel = start.backbone.get_layer("stem_conv").get_weights()[0]
+    np.testing.assert_array_equal(kernel[:, :, 3:6], shipped["stem_conv/0"])
+    assert not _neighbours_of(kernel).any()
+
+
+def test_a_start_at_random_sees_the_neighbours_too(tiny_backbone):
+    start = initial_backbone("random", image_size=SIZE, num_slices=3)
+    assert _neighbours_of(start.backbone.get_layer("stem_conv").get_weights()[0]).all()
 
 
 def test_phantom_weights_are_refused_for_a_backbone_that_has_none(phantom_weights):
@@ -86,6 +109,7 @@ def test_lite0_has_its_imagenet_weights_without_a_download(unreachable):
     for asked in ("auto", "imagenet"):
         start = initial_backbone(asked, image_size=SIZE, name="efficientnet-lite0")
         assert start.name == "imagenet"
+        assert start.ancestry.said == "ImageNet (no patients)"
     assert unreachable == []
     shipped = read_weights(shipped_path("efficientnet-lite0-imagenet")).arrays
     stem = start.backbone.get_layer("stem_conv").get_weights()[0]
@@ -139,8 +163,19 @@ def test_a_classifiers_file_gives_its_backbone(tiny_backbone, tmp_path):
     classifier.save(tmp_path / "old.keras")
     start = initial_backbone(str(tmp_path / "old.keras"), image_size=SIZE)
     assert start.name == "file:old.keras"
+    assert start.ancestry.unknown == ("file:old.keras",)
     for new, old in zip(start.backbone.get_weights(), classifier.layers[3].get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+def test_a_classifiers_file_says_what_it_learned_from_and_may_go_by_its_models_name(tiny_backbone, tmp_path):
+    classifier = build_classifier(num_labels=5, image_size=SIZE, windows=parse_windows("brain"))
+    carry_ancestry(classifier, Ancestry((IMAGENET,)))
+    classifier.save(tmp_path / "model.keras")
+    start = initial_backbone(str(tmp_path / "model.keras"), image_size=SIZE, known_as="models:/ich-5class/3")
+    assert start.ancestry.said == "ImageNet (no patients)"
+    assert start.name == "models:/ich-5class/3"
+    assert start.said == "weights: EfficientNet-B0 starts from models:/ich-5class/3"
 
 
 def test_a_weights_file_gives_its_backbone(tiny_backbone, tmp_path):
@@ -148,6 +183,7 @@ def test_a_weights_file_gives_its_backbone(tiny_backbone, tmp_path):
     backbone.save_weights(tmp_path / "backbone.weights.h5")
     start = initial_backbone(str(tmp_path / "backbone.weights.h5"), image_size=SIZE)
     np.testing.assert_array_equal(start.backbone.get_weights()[5], backbone.get_weights()[5])
+    assert start.ancestry.unknown == ("file:backbone.weights.h5",)
 
 
 def test_a_missing_or_foreign_file_is_refused_in_one_line(tmp_path):
@@ -175,15 +211,13 @@ def test_another_backbone_asks_for_its_own_file(monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
-def test_weights_of_one_slice_start_a_backbone_with_context_inflated(tiny_backbone, tmp_path, suffix):
+def test_weights_of_one_slice_start_a_backbone_with_context_as_that_slice(tiny_backbone, tmp_path, suffix):
     alone = build_backbone(image_size=SIZE)
     path = tmp_path / f"alone{suffix}"
     alone.save(path) if suffix == ".keras" else alone.save_weights(path)
     start = initial_backbone(str(path), image_size=SIZE, num_slices=3)
-    pixels = np.random.default_rng(0).uniform(0, 255, size=(2, SIZE, SIZE, 3)).astype(np.float32)
-    np.testing.assert_allclose(
-        np.asarray(start.backbone(np.tile(pixels, (1, 1, 1, 3)))), np.asarray(alone(pixels)), atol=1e-4
-    )
+    nine = np.random.default_rng(0).uniform(0, 255, size=(2, SIZE, SIZE, 9)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(start.backbone(nine)), np.asarray(alone(nine[..., 3:6])), atol=1e-5)
 
 
 def test_weights_of_a_classifier_with_context_start_another(tiny_backbone, tmp_path):

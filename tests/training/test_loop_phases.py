@@ -11,6 +11,8 @@ from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.dataset.batches import SliceBatches
 from ich_mlflow.dataset.sampling import natural_order
 from ich_mlflow.errors import DataError, ModelError, TrainingError
+from ich_mlflow.evaluation.recalibrated import recalibrated_loss
+from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.models.slice_cnn.augmentation import augment_slices
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
@@ -55,7 +57,10 @@ def _fit(stored_set, model, *, on_epoch=lambda epoch, figures: None, checkpoint=
         train=train,
         validation=validation,
         hyperparameters=hyperparameters,
-        score=lambda probabilities: {"val/auc/macro": float(probabilities.mean())},
+        score=lambda probabilities: {
+            "val_loss": recalibrated_loss(validation.targets, probabilities, SUBTYPES),
+            "val/auc/macro": float(probabilities.mean()),
+        },
         on_epoch=on_epoch,
         checkpoint=checkpoint,
         jit=jit,
@@ -172,7 +177,7 @@ def test_with_ema_the_averaged_weights_are_validated_and_kept(stored_set):
         train=SliceBatches(stored_set, rows, stored_set.subtypes[rows].astype(np.float32), batch_size=8),
         validation=SliceBatches(stored_set, rows, stored_set.subtypes[rows].astype(np.float32), batch_size=8),
         hyperparameters=Hyperparameters(**{**SETTING, "epochs": 2, "ema": 0.75, "monitor": "val_auc"}),
-        score=lambda probabilities: {"val/auc/macro": next(rising)},
+        score=lambda probabilities: {"val_loss": 0.5, "val/auc/macro": next(rising)},
         on_epoch=watch(model),
     )
     assert result.best_epoch == 1

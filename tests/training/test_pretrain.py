@@ -4,9 +4,11 @@ import pytest
 
 from ich_mlflow.ct.window import BONE, BRAIN, SUBDURAL
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
+from ich_mlflow.models.slice_cnn.lesion_batches import lesion_cells
+from ich_mlflow.models.slice_cnn.lesion_head import LesionLoss
 from ich_mlflow.models.slice_cnn.pretraining import build_pretraining
-from ich_mlflow.training.pretrain import LesionLoss, PretrainSettings, lesions_said, pretrain
-from ich_mlflow.training.pretraining_batches import PretrainingBatches, lesion_cells, windowed
+from ich_mlflow.training.pretrain import PretrainSettings, lesions_said, pretrain
+from ich_mlflow.training.pretraining_batches import PretrainingBatches, windowed
 from tests.factories import TINY_PYRAMID
 
 
@@ -166,7 +168,7 @@ def test_what_was_cut_off_ends_as_what_was_not(stored_set, tmp_path):
     whole, expected, _ = run("whole.npz")
     assert seen == [0, 1, 2, 3]
     for ours, theirs in zip(history, expected, strict=True):
-        for name in ("loss", "val_loss", "val_dice", "val/auc/macro"):
+        for name in ("loss", "val_loss_uncalibrated", "val_dice", "val/auc/macro"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3), name
     for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -2,11 +2,14 @@ import optuna
 import pytest
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, Hyperparameters
+from ich_mlflow.models.exam_sequence.hyperparameters import Hyperparameters as OfSequence
+from ich_mlflow.models.recipes import HYPERPARAMETERS, RECIPES
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.parameters import Choice, Range, is_dimension, parse_dimension
-from ich_mlflow.tuning.space import DIMENSIONS, Space
+from ich_mlflow.tuning.space import Space, dimensions_of
 
 BASE = Hyperparameters()
+DIMENSIONS = dimensions_of(BASE)
 
 
 def fixed_trial(**values):
@@ -116,3 +119,53 @@ def test_dimensions_of_frozen_epochs_count_where_there_are_any():
         Space.of(BASE, dimension)
     dimensions = Space.of(BASE, {**dimension, "frozen_epochs": Choice((0, 2))}).dimensions
     assert "frozen_learning_rate" in dimensions
+
+
+TWO_STAGE = Hyperparameters(num_classes=6, head="two_stage")
+
+
+def test_a_head_that_brings_its_loss_leaves_none_to_vary():
+    dimensions = Space.of(TWO_STAGE, {}).dimensions
+    assert dimensions.keys() == DIMENSIONS.keys() - {"loss", "focal_gamma"}
+    with pytest.raises(OptionError, match=r"loss is bce \| focal, but nothing .* or let head vary"):
+        Space.of(TWO_STAGE, {"loss": Choice(("bce", "focal"))})
+
+
+@pytest.mark.parametrize("base", [TWO_STAGE, Hyperparameters(num_classes=6)])
+def test_where_the_head_varies_the_loss_is_drawn_for_the_flat_one(base):
+    space = Space.of(base, {"head": Choice(("flat", "two_stage"))})
+    drawn = {"loss": "focal", "focal_gamma": 3.0, "sampling": "natural"}
+    drawn |= {name: one.ends[0] for name, one in space.dimensions.items() if name not in drawn}
+    flat, two_stage = (fixed_trial(**{**drawn, "head": head}) for head in ("flat", "two_stage"))
+    assert (space.suggest(flat).loss, space.suggest(flat).focal_gamma) == ("focal", 3.0)
+    assert (space.suggest(two_stage).head, space.suggest(two_stage).loss) == ("two_stage", "bce")
+    assert not two_stage.params.keys() & {"loss", "focal_gamma"}
+
+
+def test_a_search_over_the_sequence_varies_what_it_declares_and_no_augmentation():
+    space = Space.of(OfSequence(), {})
+    assert space.dimensions == {
+        "kind": Choice(("conv", "gru", "attention")),
+        "width": Choice((16, 32, 64)),
+        "learning_rate": Range(1e-5, 3e-3, log=True),
+        "weight_decay": Range(1e-6, 1e-1, log=True),
+    }
+    assert space.of_base() == {"kind": "conv", "width": 32, "learning_rate": 2e-3, "weight_decay": 1e-3}
+
+
+def test_a_trial_of_the_sequence_is_a_setting_of_it_whose_depth_counts_where_there_are_layers():
+    space = Space.of(OfSequence(depth=3), {})
+    values = {"width": 64, "learning_rate": 1e-3, "weight_decay": 1e-2}
+    conv = space.suggest(fixed_trial(kind="conv", **values))
+    assert conv == OfSequence(kind="conv", depth=3, **values)
+    assert space.suggest(fixed_trial(kind="gru", **values)) == OfSequence(kind="gru", depth=2, **values)
+
+
+def test_a_dimension_of_the_sequence_that_nothing_lets_count_is_refused():
+    with pytest.raises(OptionError, match=r"depth is 1 \.\. 4, but nothing .* or let kind vary"):
+        Space.of(OfSequence(kind="gru"), {"depth": Range(1, 4, whole=True)}, fixed=("kind",))
+
+
+def test_the_sequence_has_no_sampling_rates_to_hold_within_what_data_allow():
+    space = Space.of(OfSequence(), {})
+    assert space.sampling_within(0.0, 0.2) == space

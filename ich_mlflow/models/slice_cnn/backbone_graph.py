@@ -19,14 +19,16 @@ def build_backbone(
 
     image_size: None for images of any size. weights: None for random ones or `imagenet`. With that Keras takes the file
     from its cache (~/.keras/models) or downloads it, but of Lite0, whose weights come with the package; whatever that
-    raises passes through. With several slices the stem is inflated.
+    raises passes through. With several slices ImageNet's stem is inflated; a random one sees all of them.
     """
     # No name of our own: Keras makes the name of the file to download from it.
     build, shape = BACKBONES[name].build, (image_size, image_size, 3)
     backbone = _normalized_alike(build(include_top=False, weights=None, input_shape=shape))
     if weights is not None:
         backbone.set_weights(weights_of(build(include_top=False, weights=weights, input_shape=shape)))
-    return backbone if num_slices == 1 else inflate(backbone, num_slices)
+    if num_slices == 1:
+        return backbone
+    return _widened(backbone, num_slices) if weights is None else inflate(backbone, num_slices)
 
 
 def _normalized_alike(backbone: keras.Model) -> keras.Model:
@@ -65,11 +67,19 @@ def weights_of(backbone: keras.Model) -> list[np.ndarray]:
 
 
 def inflate(backbone: keras.Model, num_slices: int) -> keras.Model:
-    """The backbone for 3 * num_slices channels, whose stem sees each slice with 1 / num_slices of its weights.
+    """The backbone for 3 * num_slices channels, whose stem sees the slice in the middle as before and no neighbour yet.
 
-    So a slice amid copies of itself has the features it had alone. Source of the idea: Carreira and Zisserman,
-    CVPR 2017, 3.1 (bootstrapping 3D filters from 2D filters).
+    So its maps are those that the middle slice had alone, whatever its neighbours show, and training goes on from
+    there: weights of zero get gradients like others. Shared out over the slices instead, the stem would begin with
+    their blurred mean. num_slices: odd. Source: Arnab et al., ICCV 2021 (ViViT), 3.4, central frame initialisation.
     """
+    inflated = _widened(backbone, num_slices)
+    set_weights(inflated, backbone.get_weights())
+    return inflated
+
+
+def _widened(backbone: keras.Model, num_slices: int) -> keras.Model:
+    """The backbone's graph for 3 * num_slices channels with random weights; every slice is normalised alike."""
     *size, channels = backbone.input_shape[1:]
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -82,11 +92,9 @@ def inflate(backbone: keras.Model, num_slices: int) -> keras.Model:
                 config[key] = np.tile(np.asarray(config[key]).reshape(-1), num_slices).tolist()
         return type(layer).from_config(config)
 
-    inflated = keras.models.clone_model(
+    return keras.models.clone_model(
         backbone, input_tensors=keras.Input((*size, channels * num_slices)), clone_function=clone
     )
-    set_weights(inflated, backbone.get_weights())
-    return inflated
 
 
 def set_weights(backbone: keras.Model, weights: Sequence[np.ndarray]) -> None:
@@ -103,9 +111,11 @@ def set_weights(backbone: keras.Model, weights: Sequence[np.ndarray]) -> None:
 def _inflated(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if weight.shape == shape:
         return weight
-    if len(shape) == weight.ndim == 4:  # a kernel, and its input channels
-        times = max(1, shape[2] // weight.shape[2])
-        tiled = np.tile(weight, (1, 1, times, 1)) / times
-        if tiled.shape == shape:
-            return tiled
+    if len(shape) == weight.ndim == 4 and shape[2] % weight.shape[2] == 0:  # a kernel, and its input channels
+        beside = (
+            shape[2] - weight.shape[2]
+        ) // 2  # channels before those of the slice in the middle, and after
+        whole = np.pad(weight, ((0, 0), (0, 0), (beside, beside), (0, 0)))
+        if whole.shape == shape:
+            return whole
     raise ValueError(f"a weight has shape {weight.shape}, expected {shape}")

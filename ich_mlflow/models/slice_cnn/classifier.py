@@ -1,5 +1,6 @@
-"""The classifier: a backbone, global average pooling, dense head, one sigmoid a label. And parts of it."""
+"""The classifier: a backbone, global average pooling, dense head, a probability of each label. And parts of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,10 +8,12 @@ import keras
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.ct.window import Window
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
-from ich_mlflow.models.slice_cnn.layers import AreaResize, WindowChannels
+from ich_mlflow.models.slice_cnn.heads import HEADS
+from ich_mlflow.models.slice_cnn.layers import LOGITS, PROBABILITIES, AreaResize, WindowChannels
+from ich_mlflow.models.slice_cnn.lesion_head import lesion_maps
 
 _POOLING = "gap"
-_HEAD = ("dense", "dropout", "probabilities")
+_HEAD = ("dense", "dropout", LOGITS, PROBABILITIES)
 
 
 def build_classifier(
@@ -21,10 +24,14 @@ def build_classifier(
     context: int = 0,
     dense_units: int = 128,
     dropout: float = 0.3,
+    head: str = "flat",
     backbone: keras.Model | None = None,
+    taps: Sequence[str] = (),
 ) -> keras.Model:
     """Build the classifier with HU float32 [B, 256, 256, 1 + 2 * context] in, probabilities [B, num_labels] out.
 
+    head: one of HEADS. taps: the backbone's layers whose maps a lesion head takes; with them the second output is
+    where the blood is, [B, image_size / 4, image_size / 4, 5].
     backbone: without top, for [B, image_size, image_size, 3 * (1 + 2 * context)] in [0, 255]; EfficientNet-B0
     with random weights where None. Randomness follows keras.utils.set_random_seed. Under a mixed precision
     policy the probabilities, and everything before the backbone, stay float32.
@@ -35,21 +42,36 @@ def build_classifier(
     hu = keras.Input((STORED_SIZE, STORED_SIZE, num_slices), name="hu", dtype="float32")
     x = AreaResize(image_size, name="resize")(hu)
     x = WindowChannels([[w.center, w.width] for w in windows], name="windows")(x)
-    x = backbone(x)
+    if taps:
+        # The last tap is what is pooled, and stands first: so the layers keep the order of the backbone alone.
+        maps = [backbone.get_layer(tap).output for tap in (taps[-1], *taps[:-1])]
+        x, *finer = keras.Model(backbone.input, maps, name=backbone.name)(x)
+        lesions = [lesion_maps([*finer, x])]
+    else:
+        x, lesions = backbone(x), []
     x = keras.layers.GlobalAveragePooling2D(name=_POOLING)(x)
-    for layer in head_layers(num_labels=num_labels, dense_units=dense_units, dropout=dropout):
+    for layer in head_layers(num_labels=num_labels, dense_units=dense_units, dropout=dropout, head=head):
         x = layer(x)
-    return keras.Model(hu, x, name="ich_classifier")
+    return keras.Model(hu, [x, *lesions] if lesions else x, name="ich_classifier")
+
+
+def labels_of(model: keras.Model) -> keras.Model:
+    """The classifier up to its probabilities: itself, or without what its lesion head says."""
+    if len(model.outputs) == 1:
+        return model
+    alone = keras.Model(model.input, model.outputs[0], name=model.name)
+    alone.jit_compile = model.jit_compile
+    return alone
 
 
 def head_layers(
-    *, num_labels: int, dense_units: int = 128, dropout: float = 0.3
+    *, num_labels: int, dense_units: int = 128, dropout: float = 0.3, head: str = "flat"
 ) -> tuple[keras.layers.Layer, ...]:
     """The layers from pooled features to the probability of each label."""
     return (
         keras.layers.Dense(dense_units, activation="relu", name="dense"),
         keras.layers.Dropout(dropout, name="dropout"),
-        keras.layers.Dense(num_labels, activation="sigmoid", dtype="float32", name="probabilities"),
+        *HEADS[head].output(num_labels),
     )
 
 
@@ -102,24 +124,27 @@ def _maps_at_rest(model: keras.Model) -> keras.KerasTensor:
 
 
 def _head(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
+    layers = {layer.name: layer for layer in model.layers}
     for name in _HEAD:
-        x = model.get_layer(name)(x)
+        if name in layers:
+            x = layers[name](x)
     return x
 
 
 def set_batch_norm_momentum(backbone: keras.Model, momentum: float) -> None:
     """Set how slowly the moving statistics of every batch normalisation follow the batches, 0 to below 1."""
-    for layer in _batch_norms(backbone):
+    for layer in batch_norms(backbone):
         layer.momentum = momentum
 
 
 def synchronize_batch_norms(model: keras.Model) -> None:
     """Let batch normalisation see the whole batch where it is spread over several devices."""
-    for layer in _batch_norms(model):
+    for layer in batch_norms(model):
         layer.synchronized = True
 
 
-def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Every batch normalisation in the model, those within its backbone among them."""
     return [
         layer
         for layer in model._flatten_layers(include_self=False)

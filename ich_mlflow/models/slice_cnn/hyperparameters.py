@@ -1,19 +1,19 @@
-"""What a training run can vary, and the named recipes that fix it. Needs neither Keras nor TensorFlow.
+"""What a training of the slice CNN can vary, and its named recipes. Needs neither Keras nor TensorFlow.
 
-A hyperparameter is one field here. The flags of train and tune, the checks, what a search varies and the table in
+A hyperparameter is one field here; one that every family's training has is declared in models/hyperparameters.py, and
+here in its place. The flags of train and tune, the checks, what a search varies and the table in
 docs/reference/parameters.md follow from it. Strengths of augmentation are fields by their records (augmentation.py).
 """
 
-from dataclasses import dataclass, field, make_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, ClassVar
 
 from ich_mlflow.ct.window import Window, parse_windows
-from ich_mlflow.errors import OptionError, nearest
-from ich_mlflow.labels import ANY, SCHEMES, schemes_text
-from ich_mlflow.models.losses import LOSSES, losses_text
-from ich_mlflow.models.monitors import MONITORS
+from ich_mlflow.models.hyperparameters import expect_any, shared
+from ich_mlflow.models.losses import LOSSES
 from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
+from ich_mlflow.models.slice_cnn.heads import HEADS, heads_text
 from ich_mlflow.parameters import (
     Between,
     Choice,
@@ -24,9 +24,12 @@ from ich_mlflow.parameters import (
     check_fields,
     expect,
     parameter,
-    parameters_of,
 )
 
+#: A head that brings its own loss leaves nothing to choose of it.
+_ANY_LOSS = OnlyWith(
+    "head", OneOf(*(name for name, one in HEADS.items() if one.loss is None)), example="flat"
+)
 _FROZEN = OnlyWith("frozen_epochs", Between(0, without=(0,)), example=1)
 
 _Augmentations: Any = make_dataclass(
@@ -51,7 +54,7 @@ class Hyperparameters(_Augmentations):
     Raises OptionError for a value out of range, or one that means nothing beside the others.
     """
 
-    num_classes: int = parameter(5, schemes_text(), OneOf(*SCHEMES))
+    num_classes: int = shared("num_classes")
     backbone: str = parameter(
         "efficientnet-b0",
         f"the network below the head: {OneOf(*BACKBONES)}",
@@ -74,24 +77,13 @@ class Hyperparameters(_Augmentations):
         OneOf(0, 1),
         search=Choice((0, 1)),
     )
-    epochs: int = parameter(10, "most epochs", Between(1, 1000))
-    patience: int = parameter(
-        3, "epochs without a better monitor before training stops", Between(1, unit="epochs")
-    )
-    monitor: str = parameter(
-        "val_loss",
-        "what early stopping goes by: val_loss, or val_auc (mean over labels)",
-        OneOf(*MONITORS),
-    )
+    epochs: int = shared("epochs")
+    patience: int = shared("patience")
+    monitor: str = shared("monitor")
+    kept_epoch: str = shared("kept_epoch")
     batch_size: int = parameter(32, "slices a step, of all GPUs together", Between(1, 4096), log=True)
-    learning_rate: float = parameter(
-        1e-4, "of Adam", Between(0, 1, without=(0,)), search=Range(1e-5, 3e-3, log=True), log=True
-    )
-    schedule: str = parameter(
-        "constant",
-        "of the learning rate: constant, or cosine (to a hundredth of it over all epochs)",
-        OneOf("constant", "cosine"),
-    )
+    learning_rate: float = shared("learning_rate")
+    schedule: str = shared("schedule")
     frozen_epochs: int = parameter(
         0,
         "epochs before the others in which the backbone is frozen and the head alone learns",
@@ -112,38 +104,18 @@ class Hyperparameters(_Augmentations):
         only_with=_FROZEN,
         formerly="warmup_augment",
     )
-    clip_norm: float = parameter(
-        0.0, "largest norm of all gradients together; 0: they are not clipped", Between(0)
-    )
-    # Source: Loshchilov and Hutter, ICLR 2019 (AdamW).
-    weight_decay: float = parameter(
+    clip_norm: float = shared("clip_norm")
+    weight_decay: float = shared("weight_decay")
+    ema: float = shared("ema")
+    head: str = parameter("flat", f"how logits become probabilities: {heads_text()}", OneOf(*HEADS))
+    loss: str = shared("loss", only_with=_ANY_LOSS)
+    focal_gamma: float = shared("focal_gamma")
+    label_smoothing: float = shared("label_smoothing", only_with=_ANY_LOSS)
+    lesion_weight: float = parameter(
         0.0,
-        "share of each kernel taken off a step, times the learning rate; biases and normalisations keep theirs",
-        Between(0, 1, without=(1,)),
-        search=Range(1e-6, 1e-1, log=True),
+        "of a second loss, of where the blood is: a lesion head learns from slices with stored masks; 0: no such head",
+        Between(0),
         log=True,
-    )
-    ema: float = parameter(
-        0.0,
-        "momentum of the moving average of weights that is validated and kept, as 0.999; 0: the weights themselves",
-        Between(0, 1, without=(1,)),
-    )
-    loss: str = parameter(
-        "bce",
-        f"{losses_text()}; val_loss is plain cross-entropy whatever the loss",
-        OneOf(*LOSSES),
-        search=Choice(tuple(name for name, one in LOSSES.items() if one.searched)),
-    )
-    # Below 1 its slope is not finite where a probability is exactly right. Default: Lin et al., ICCV 2017.
-    focal_gamma: float = parameter(
-        2.0,
-        "with loss=focal, how much less what is right already counts",
-        Between(1, 10),
-        only_with=OnlyWith("loss", OneOf("focal"), example="focal"),
-        search=Range(1.0, 5.0),
-    )
-    label_smoothing: float = parameter(
-        0.0, "share by which targets are drawn to one half", Between(0, 1, without=(1,))
     )
     prior_bias: bool = parameter(
         False, "true starts the output at the prevalences that training sees, not at one half"
@@ -173,11 +145,26 @@ class Hyperparameters(_Augmentations):
         search=Range(0.05, 0.3),
     )
 
+    in_memory: ClassVar[tuple[str, ...]] = ("batch_size", "image_size", "context")
+
     def __post_init__(self) -> None:
         check_fields(self)
         parse_windows(self.windows)
-        fits = not LOSSES[self.loss].needs_any or ANY in SCHEMES[self.num_classes].labels
-        expect("loss", self.loss, fits, "with num_classes=6, which has `any`, or another loss")
+        expect_any(self, "loss", LOSSES[self.loss].needs_any, "another loss")
+        expect_any(self, "head", HEADS[self.head].needs_any, "head=flat")
+        self._expect_lesions_possible()
+
+    def _expect_lesions_possible(self) -> None:
+        """A lesion head takes maps of 1/4 to 1/32 of the image, and learns with the whole network alone."""
+        for possible, expected in (
+            (BACKBONES[self.backbone].taps, f"0 with backbone={self.backbone}, which has no maps for it"),
+            (not self.image_size % 32, f"0 with image_size={self.image_size}, or a multiple of 32 for that"),
+            (
+                not self.frozen_epochs,
+                f"0 with frozen_epochs={self.frozen_epochs}, in which it would learn nothing",
+            ),
+        ):
+            expect("lesion_weight", self.lesion_weight, not self.lesion_weight or bool(possible), expected)
 
     @property
     def parsed_windows(self) -> tuple[Window, ...]:
@@ -185,7 +172,8 @@ class Hyperparameters(_Augmentations):
 
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
-#: phantom cohort and two cores: a small image, and few steps from weights that start ahead.
+#: phantom cohort and two cores: a small image, and few steps from weights that start ahead. `small-cohort` is for tens
+#: to hundreds of patients of one's own: by it the demonstration model of CT-ICH was trained (docs/results.md).
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),
@@ -200,6 +188,17 @@ RECIPES: dict[str, Hyperparameters] = {
         sampling="class_balanced",
         monitor="val_auc",
     ),
+    "small-cohort": Hyperparameters(
+        image_size=160,
+        windows="brain,subdural,bone",
+        rotation_degrees=25.0,
+        epochs=12,
+        kept_epoch="last",
+        batch_size=16,
+        learning_rate=1e-3,
+        schedule="cosine",
+        batch_norm_momentum=0.9,
+    ),
 }
 #: What a recipe says and an option may not contradict: without it the recipe is another model.
 FIXED_BY_RECIPE: dict[str, tuple[str, ...]] = {
@@ -207,45 +206,3 @@ FIXED_BY_RECIPE: dict[str, tuple[str, ...]] = {
     "model-2": ("num_classes", "sampling"),
     "model-3": ("num_classes",),
 }
-HYPERPARAMETERS = parameters_of(Hyperparameters)
-HYPERPARAMETER_NAMES = tuple(HYPERPARAMETERS)
-#: Names of a release before, and what they are called now.
-FORMER_NAMES = {
-    one.metadata["parameter"].formerly: name
-    for name, one in HYPERPARAMETERS.items()
-    if one.metadata["parameter"].formerly
-}
-
-
-def resolve(
-    recipe: str, overrides: dict[str, Any], *, base: Hyperparameters | None = None
-) -> Hyperparameters:
-    """The recipe's hyperparameters with `overrides` (name -> value) put over them. base: of a recipe of one's own.
-
-    Raises OptionError for an unknown recipe, a value out of range, or an override of what makes the recipe.
-    """
-    if base is None and recipe not in RECIPES:
-        raise OptionError(
-            f"recipe is {recipe!r}, expected one of {', '.join(RECIPES)}{nearest(recipe, RECIPES)}: pass -P "
-            "recipe=model-1"
-        )
-    base = base or RECIPES[recipe]
-    for name in FIXED_BY_RECIPE.get(recipe, ()):
-        fixed = getattr(base, name)
-        if overrides.get(name, fixed) != fixed:
-            raise OptionError(
-                f"{name} is {overrides[name]!r}, but recipe={recipe} means {name}={fixed}: leave out one of "
-                "the two"
-            )
-    return replace(base, **overrides)
-
-
-def from_values(values: dict[str, Any]) -> Hyperparameters:
-    """The hyperparameters of values by name, as a recipe or a run has them, names of a release before among them."""
-    known = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
-    for name in known:
-        if name not in HYPERPARAMETERS:
-            raise OptionError(
-                f"there is no hyperparameter {name}{nearest(name, HYPERPARAMETERS)}: leave it out"
-            )
-    return Hyperparameters(**known)

@@ -1,8 +1,9 @@
-"""The first layers of every classifier: resample and window Hounsfield units inside the graph.
+"""Layers of our own: the first of every classifier, which resample and window HU in the graph, and a head's last.
 
 Because they travel with the weights, training and serving cannot disagree about them.
 """
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +11,10 @@ from keras import ops
 
 from ich_mlflow.ct.resample import resize_weights
 from ich_mlflow.ct.window import Window
+from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
+
+#: Names of the layer whose output is served, and of one before it where a head has its logits by themselves.
+PROBABILITIES, LOGITS = "probabilities", "logits"
 
 
 @keras.saving.register_keras_serializable(package="ich_mlflow")
@@ -18,7 +23,12 @@ class AreaResize(keras.layers.Layer):
 
     Two matrix products, so that every runtime gives the same pixels: library resizers differ in their
     antialiasing. Always in float32: bfloat16 has 8 bits for 4,000 Hounsfield units.
+
+    ancestry: what the network has learned from, None where nothing tells. It is here because Keras gives a layer a
+    folder inside the .keras file, so that whoever copies the file copies the record.
     """
+
+    ancestry: Ancestry | None = None
 
     def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -44,6 +54,31 @@ class AreaResize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
+
+    def save_assets(self, folder: str) -> None:
+        """Keras calls it while a .keras file is written."""
+        if self.ancestry is not None:
+            (Path(folder) / ANCESTRY_FILE).write_bytes(self.ancestry.to_bytes())
+
+    def load_assets(self, folder: str | None) -> None:
+        """Keras calls it while a .keras file is read; None where the file holds nothing of this layer."""
+        path = Path(folder) / ANCESTRY_FILE if folder else None
+        self.ancestry = Ancestry.from_bytes(path.read_bytes()) if path and path.is_file() else None
+
+
+def carry_ancestry(model: keras.Model, ancestry: Ancestry) -> None:
+    """Let the classifier's .keras files say what it has learned from. A network of other layers carries nothing."""
+    for layer in _resizing(model):
+        layer.ancestry = ancestry
+
+
+def carried_ancestry(model: keras.Model) -> Ancestry | None:
+    """What the classifier says that it has learned from; None where it says nothing."""
+    return next((layer.ancestry for layer in _resizing(model)), None)
+
+
+def _resizing(model: keras.Model) -> list[AreaResize]:
+    return [layer for layer in model.layers if isinstance(layer, AreaResize)]
 
 
 @keras.saving.register_keras_serializable(package="ich_mlflow")
@@ -74,3 +109,36 @@ class WindowChannels(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "windows": self.windows}
+
+
+@keras.saving.register_keras_serializable(package="ich_mlflow")
+class DetectionTimesSubtype(keras.layers.Layer):
+    """Logits [B, L] of any bleed, and of each subtype given a bleed, to probabilities [B, L] of the labels.
+
+    p_any = sigmoid(z_any), p_s = p_any * sigmoid(z_s): no subtype is likelier than a bleed. Always in float32.
+    any_at: the place of any among the labels.
+    """
+
+    def __init__(self, any_at: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.any_at = any_at
+
+    def call(self, logits: Any) -> Any:
+        given = ops.sigmoid(logits)
+        detected = given[:, self.any_at : self.any_at + 1]
+        # a product with ones in any's place, since every runtime has that
+        is_any = [float(number == self.any_at) for number in range(logits.shape[-1])]
+        own = ops.convert_to_tensor(is_any, dtype=logits.dtype)
+        return given * (own + (1.0 - own) * detected)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "any_at": self.any_at}
+
+
+def logits_layer(model: keras.Model) -> keras.layers.Dense:
+    """The classifier's layer whose kernel [U, L] and bias [L] make the logits, whatever makes probabilities of them."""
+    names = {layer.name for layer in model.layers}
+    return model.get_layer(LOGITS if LOGITS in names else PROBABILITIES)

@@ -5,6 +5,7 @@ import numpy as np
 
 from ich_mlflow.models.slice_cnn.classifier import feature_maps_of
 from ich_mlflow.models.slice_cnn.hirescam import maps_of_features
+from ich_mlflow.models.slice_cnn.layers import logits_layer
 
 
 def saliency_maps(model: keras.Model, hu: np.ndarray) -> np.ndarray:
@@ -16,5 +17,5 @@ def saliency_maps(model: keras.Model, hu: np.ndarray) -> np.ndarray:
     """
     features = np.asarray(feature_maps_of(model)(hu.astype(np.float32)))
     dense, bias = model.get_layer("dense").get_weights()
-    output, _ = model.get_layer("probabilities").get_weights()
+    output, _ = logits_layer(model).get_weights()
     return maps_of_features(features, dense, bias, output)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ich_mlflow.evaluation.assess import Assessment
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
+from ich_mlflow.models.ancestry import Ancestry
 from ich_mlflow.stages.common.results import EXAM_PREFIX, PREFIX
 from ich_mlflow.stages.common.scoring import Scored
+from ich_mlflow.tracking.looks import Look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,10 @@ class Pointing:
 class Evaluated:
     """Everything about one model on one test split. slices is None where labels are of whole studies.
 
-    differences: model minus baseline by unit (slices, exams), empty without a baseline.
+    ancestry: what the model has learned from. not_known: names of what it, or the baseline, comes from of which it is
+    not known. look: which look at the test split it is. differences: model minus baseline by unit (slices, exams),
+    empty without a baseline. two_parts: detection and subtype apart; None without an output of its own for any, or
+    without slices.
     """
 
     run_id: str
@@ -31,15 +37,30 @@ class Evaluated:
     baseline_uri: str | None
     rule: str
     num_resamples: int
-    unseen_checked: bool
+    ancestry: Ancestry
+    not_known: tuple[str, ...]
+    look: Look
     scored: Scored
     slices: Assessment | None
     exams: Assessment
     subgroups: pd.DataFrame
     differences: dict[str, pd.DataFrame]
     pointing: Pointing | None
+    two_parts: pd.DataFrame | None
+
+    @property
+    def unseen_checked(self) -> bool:
+        """Whether it is known that no test patient was learned from."""
+        return not self.not_known
 
     def as_metrics(self) -> dict[str, float]:
         """The metrics of slices as `test/…` and of exams as `test/exam/…`, as the evaluate run has them."""
         slices = {} if self.slices is None else self.slices.as_metrics(PREFIX)
         return {**slices, **self.exams.as_metrics(EXAM_PREFIX)}
+
+
+def caveats_of(evaluated: Evaluated) -> list[str]:
+    """What to know beside every number and decision of the model, of slices and of exams."""
+    specification = evaluated.scored.specification
+    slices = () if evaluated.slices is None else specification.slices.caveats(evaluated.rule, unit=SLICES)
+    return [*slices, *specification.exams.caveats(evaluated.rule, unit=EXAMS)]

@@ -1,33 +1,41 @@
 """Groups of parameters that several stages take. A stage composes those that it needs."""
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ich_mlflow.dataset.set_paths import paths_of
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.evaluation.calibration import METHODS
 from ich_mlflow.evaluation.operating_point import MAX_F1, RULES
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS, RECIPES, resolve
+from ich_mlflow.models.recipes import RECIPES, hyperparameters_of, resolve
+from ich_mlflow.models.registry import FAMILIES
+from ich_mlflow.models.series import SMOOTHINGS
 from ich_mlflow.parameters import (
     AUTO,
     Between,
     Either,
     Matching,
     OneOf,
-    Parameter,
     check_fields,
     check_value,
-    declared,
     expect,
     from_text,
     is_dimension,
     parameter,
     parameters_of,
+    parse_dimension,
     text_of,
 )
 from ich_mlflow.sources.registry import PHANTOM, TRAINABLE
+from ich_mlflow.stages.common.families import (
+    RUN_ID,
+    HyperparameterFlags,
+    family_said,
+    hyperparameters_said,
+    recipe_name,
+)
 
 #: Seeds of the cohorts that pretraining sees, so that no phantom of another command is one of them; the shipped
 #: weights' own seed.
@@ -36,20 +44,41 @@ PRETRAINING_SEED = 4_000_000_007
 ENGINES = ("local", "spark")
 #: What names a stored set, a source's files, or anything else that is read.
 ANY_PATH = r"(?s)(?!auto$).+"
+_SHARES = r"\s*(\d+\.?\d*|\.\d+)(\s*,\s*(\d+\.?\d*|\.\d+))*\s*"
 MODEL_TEXT = "ich-5class@champion, models:/<name>/<version> or runs:/<run id>/serving"
 
 WEIGHTS_FILE = Matching(r"(?s).+\.(keras|h5|npz)", "a .keras, .weights.h5 or .npz file")
+WEIGHTS_MODEL = Matching(
+    rf"(models|runs):/\S+|[\w-]+(@[\w.-]+|/\d+)|{RUN_ID}",
+    "a model: ich-5class@champion, models:/<name>/<version>, runs:/<run id>/keras or a train run's id",
+)
+SLICE_MODEL = Matching(
+    WEIGHTS_MODEL.pattern,
+    "a model: ich-5class@champion, models:/<name>/<version>, runs:/<run id>/serving or a train run's id",
+)
+#: What of weights is a file here, which can be looked for at once.
+WEIGHTS_PATH = r"(?s)(?!(models|runs):/).+\.(keras|h5|npz)"
 SEED = Between(0, 2**32 - 1)
-SHARE = Between(0, 1, without=(0, 1))
+SHARE = Between(0, 1, without=(1,))
+#: Of the patients that validate and that test; a cohort of phantoms is small, and intervals of few patients are wide.
+_HELD_OUT, _HELD_OUT_OF_PHANTOMS = (0.15, 0.15), (0.2, 0.35)
+#: With folds=: a network for each fold; of a set without folds, of so many.
+ALL, USUAL_FOLDS = "all", 5
 AUTO_OR_RULE = OneOf(AUTO, *RULES)
 RESAMPLES = Between(100, 100_000)
-_RUN_ID = r"[0-9a-f]{32}"
 _RECIPE = Either(
     (
         OneOf(AUTO, *RECIPES),
-        Matching(rf".+\.json|{_RUN_ID}", "a recipe's .json file, or the id of a tune or train run"),
+        Matching(rf".+\.json|{RUN_ID}", "a recipe's .json file, or the id of a tune or train run"),
     )
 )
+
+
+def _auto_recipes() -> str:
+    """What recipe=auto means, a family at a time."""
+    first, *others = FAMILIES.values()
+    made = f"{first.demo_recipe} on the phantom cohort made here, else " if first.demo_recipe else ""
+    return "; ".join([f"{made}{first.recipe}", *(f"{one.recipe} with family={one.name}" for one in others)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +86,10 @@ class CohortParameters:
     """The phantom cohort that is made where source is phantom and no data folder is named."""
 
     exams: int = parameter(
-        60, "phantom exams to make where source=phantom and data=auto", Between(3, 100_000)
+        120, "phantom exams to make where source=phantom and data=auto", Between(3, 100_000)
     )
     bleeds: float = parameter(
-        0.3,
+        0.2,
         "share of phantom exams that show each subtype; 0 for prevalences like those of RSNA 2019",
         Between(0, 1),
     )
@@ -79,8 +108,18 @@ class StoredSetParameters(CohortParameters):
     out: str = parameter(
         AUTO, "folder of the stored set; auto: a folder under data/ named after source and options"
     )
-    validation_fraction: float = parameter(0.15, "share of the patients that validate", SHARE)
-    test_fraction: float = parameter(0.15, "share of the patients that test", SHARE)
+    validation_fraction: float = parameter(
+        0.0,
+        f"share of the patients that validate; 0: {_HELD_OUT[0]:g}, of a phantom cohort that is made here "
+        f"{_HELD_OUT_OF_PHANTOMS[0]:g}",
+        SHARE,
+    )
+    test_fraction: float = parameter(
+        0.0,
+        f"share of the patients that test; 0: {_HELD_OUT[1]:g}, of a phantom cohort that is made here "
+        f"{_HELD_OUT_OF_PHANTOMS[1]:g}",
+        SHARE,
+    )
     folds: int = parameter(
         0,
         "folds of the patients outside test, for cross-validation (train -P fold=); 0: none",
@@ -102,9 +141,9 @@ class StoredSetParameters(CohortParameters):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        held_out = self.validation_fraction + self.test_fraction
-        expect("test_fraction", self.test_fraction, held_out < 1, "less than 1 with validation_fraction")
-        expect("folds", self.folds, not self.external or self.folds == 0, "0 with external=true")
+        left = self.fractions[0]
+        expect("test_fraction", self.test_fraction, left > 0, "less than 1 with validation_fraction")
+        expect("folds", self.folds, not self.external or self.folds in (0, "0"), "0 with external=true")
 
     def expect_ready(self) -> None:
         """Raise OptionError where the data can't be had as the options stand: seen before anything begins."""
@@ -125,8 +164,11 @@ class StoredSetParameters(CohortParameters):
     @property
     def fractions(self) -> tuple[float, float, float]:
         """Shares of the patients in train, validation and test; they sum to 1."""
-        held_out = self.validation_fraction + self.test_fraction
-        return (1 - held_out, self.validation_fraction, self.test_fraction)
+        source, data = getattr(self, "source", AUTO), getattr(self, "data", AUTO)
+        is_made = source in (AUTO, PHANTOM) and data == AUTO
+        usual = _HELD_OUT_OF_PHANTOMS if is_made else _HELD_OUT
+        validation, test = self.validation_fraction or usual[0], self.test_fraction or usual[1]
+        return (1 - validation - test, validation, test)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +182,16 @@ class TrainingSetParameters(StoredSetParameters):
     )
     data: str = parameter(
         AUTO,
-        "a stored set made by preprocess, or with source= the folder of the source's files",
+        "a stored set made by preprocess, or several as a,b,c, of which the first validates and all are trained on; or "
+        "with source= the folder of the source's files",
         reads=ANY_PATH,
+        reads_several=True,
+    )
+    folds: str = parameter(  # type: ignore[assignment]
+        "0",
+        "folds of the patients outside test of a set that is made here (fold=); all: train a network for each fold, of "
+        f"a set without folds for each of {USUAL_FOLDS}, and serve their mean as one model",
+        Either((OneOf("0", ALL), Matching(r"[2-9]|[1-9]\d|100", "2 to 100"))),
     )
 
     def __post_init__(self) -> None:
@@ -153,42 +203,24 @@ class TrainingSetParameters(StoredSetParameters):
             "false: all of external data is in the test split, and nothing is left to train on (evaluate takes it)",
         )
         if self.source == AUTO and self.data != AUTO:
-            expect_unsaid(self, parameters_of(StoredSetParameters).keys() - {"seed", "workers"})
+            of_training = {"seed", "workers"} | ({"folds"} if self.folds == ALL else set())
+            expect_unsaid(self, parameters_of(StoredSetParameters).keys() - of_training)
+
+    @property
+    def num_folds(self) -> int:
+        """Folds of a set that is made here."""
+        return USUAL_FOLDS if self.folds == ALL else int(self.folds)
 
     def expect_ready(self) -> None:
         """As StoredSetParameters, and for data that are no stored set."""
         super().expect_ready()
-        if self.source == AUTO:
-            expect_stored_set(self.data)
-
-
-#: A hyperparameter as it is typed: its value, or for a search several; auto: the recipe's.
-_Hyperparameters: Any = make_dataclass(
-    "_Hyperparameters",
-    [
-        (
-            name,
-            str,
-            field(
-                default=AUTO,
-                metadata={
-                    "parameter": Parameter(
-                        text=declared(one).text,
-                        default_said=f"the recipe's, {text_of(one.default)} in reference",
-                        formerly=declared(one).formerly,
-                    )
-                },
-            ),
-        )
-        for name, one in HYPERPARAMETERS.items()
-    ],
-    frozen=True,
-    kw_only=True,
-)
+        if self.source == AUTO and self.data != AUTO:
+            for path in paths_of(self.data):
+                expect_stored_set(path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingParameters(_Hyperparameters):
+class TrainingParameters(HyperparameterFlags):
     """How is trained, and every hyperparameter as text."""
 
     fold: str = parameter(
@@ -196,19 +228,34 @@ class TrainingParameters(_Hyperparameters):
         "number of the fold that validates, of a set with folds; auto: the set's own split",
         Either((OneOf(AUTO), Matching(r"\d{1,3}", "a fold's number, 0 or more"))),
     )
+    shares: str = parameter(
+        AUTO,
+        "of each of several sets in data=, in an epoch: numbers as 0.5,0.3,0.2, whose sum need not be 1; auto: equal",
+        Either((OneOf(AUTO), Matching(_SHARES, "numbers above 0, separated by commas"))),
+    )
+    family: str = parameter(
+        AUTO,
+        f"{'; '.join(f'{one.name}: {one.text}' for one in FAMILIES.values())}; auto: the recipe's",
+        OneOf(AUTO, *FAMILIES),
+    )
     recipe: str = parameter(
         AUTO,
         f"{', '.join(RECIPES)} (reference: the three models' common setting, free to vary), a recipe's .json file, or "
-        "the id of a tune or train run; auto: demo on the phantom cohort made here, else reference",
+        f"the id of a tune or train run; auto: {_auto_recipes()}",
         _RECIPE,
         reads=r"(?s).+\.json",
     )
     weights: str = parameter(
         AUTO,
-        "initial weights of the backbone: imagenet, phantom (come with the package), random, or a .keras, .weights.h5 "
-        "or .npz file; auto: imagenet where it can be had, else phantom",
-        Either((OneOf(AUTO, "imagenet", "phantom", "random"), WEIGHTS_FILE)),
-        reads=r"(?s).+\.(keras|h5|npz)",
+        "initial weights of the backbone: imagenet, phantom (come with the package), random, a .keras, .weights.h5 or "
+        ".npz file, or a model's; auto: imagenet where it can be had, else phantom",
+        Either((OneOf(AUTO, "imagenet", "phantom", "random"), WEIGHTS_FILE, WEIGHTS_MODEL)),
+        reads=WEIGHTS_PATH,
+    )
+    slice_model: str = parameter(
+        AUTO,
+        "with family=exam_sequence, the model version whose slices' outputs are read; auto: the champion",
+        Either((OneOf(AUTO), SLICE_MODEL)),
     )
     epidural_only: str = parameter(
         "drop",
@@ -232,6 +279,15 @@ class TrainingParameters(_Hyperparameters):
     deterministic: bool = parameter(
         False, "true: the same seed on the same machine ends in the same bits; slower"
     )
+    series_smoothing: str = parameter(
+        AUTO,
+        f"how far what is said of a slice is averaged along its series: {OneOf(*SMOOTHINGS)}; auto: as ranks any "
+        "bleed best on validation",
+        OneOf(AUTO, *SMOOTHINGS),
+    )
+    mirror: bool = parameter(
+        False, "true: the model looks at the mirror image of a slice too and says the mean, in twice the time"
+    )
     calibration: str = parameter(
         AUTO,
         f"of probabilities on the validation split: {OneOf(*METHODS)}; auto: as much as its slices allow",
@@ -243,8 +299,34 @@ class TrainingParameters(_Hyperparameters):
         OneOf(*RULES),
     )
 
+    @property
+    def parsed_shares(self) -> tuple[float, ...]:
+        """The shares as numbers; () for equal ones."""
+        return () if self.shares == AUTO else tuple(map(float, self.shares.split(",")))
+
+    def _check_shares(self) -> None:
+        if self.shares == AUTO:
+            return
+        source, data = getattr(self, "source", AUTO), getattr(self, "data", AUTO)
+        sets = paths_of(data) if source == AUTO and data != AUTO else []
+        numbers = self.parsed_shares
+        expect("shares", self.shares, len(sets) > 1, "auto: it is of several stored sets (data=a,b)")
+        expect(
+            "shares",
+            self.shares,
+            len(numbers) == len(sets),
+            f"{len(sets)} numbers, one for each set of data=",
+        )
+        expect(
+            "shares",
+            self.shares,
+            min(numbers) > 0,
+            "numbers above 0: leave a set without a share out of data=",
+        )
+
     def __post_init__(self) -> None:
         check_fields(self)
+        self._check_shares()
         both = self.jit and self.deterministic
         expect("jit", self.jit, not both, "false with deterministic=true: XLA promises no equal bits")
 
@@ -268,6 +350,8 @@ def expect_stored_set(data: str) -> None:
 
     if data == AUTO or "://" in data:
         return
+    several = not Path(data).exists() and len(paths_of(data)) > 1
+    expect("data", data, not several, "one stored set (train and tune take several)")
     expect("data", data, not Path(data).is_file(), "the folder of a stored set, not a file")
     if Path(data).is_dir() and (why := no_stored_set(Path(data))):
         raise DataError(why)
@@ -276,48 +360,32 @@ def expect_stored_set(data: str) -> None:
 def check_fold(options: Any) -> None:
     """Raise OptionError for a fold of a set that is made here without it. What a stored set has is seen when opened."""
     is_stored = options.data != AUTO and getattr(options, "source", AUTO) == AUTO
-    folds = getattr(options, "folds", 0)
+    folds = getattr(options, "num_folds", 0)
+    both = options.fold != AUTO and getattr(options, "folds", "") == ALL
+    expect("fold", options.fold, not both, f"{AUTO} with folds={ALL}, which trains on each of them")
     if options.fold != AUTO and not is_stored:
         has = f"has {folds} folds, counted from 0" if folds else "has no folds"
         expect("fold", options.fold, int(options.fold) < folds, f"auto: the set that is made here {has}")
 
 
-def hyperparameters_said(options: Any) -> dict[str, str]:
-    """The hyperparameters that were said, as text by name."""
-    said = {name: getattr(options, name) for name in HYPERPARAMETERS}
-    return {name: text for name, text in said.items() if text != AUTO}
-
-
 def check_hyperparameters(options: Any, *, several: bool = False) -> None:
-    """Raise OptionError for a hyperparameter that is none, or that contradicts a recipe of the project's.
+    """Raise OptionError for a hyperparameter that is none, or that contradicts the family or a recipe of the project's.
 
     Of a recipe of the user's own each value is checked alone: what it holds is read later. several: whether a range or
     alternatives may stand for a value, as in a search.
     """
-    for name, text in hyperparameters_said(options).items():
+    known, said = hyperparameters_of(family_said(options)), hyperparameters_said(options)
+    values = {}
+    for name, text in said.items():
         expect(
             name, text, several or not is_dimension(text), "one value (a range and alternatives are for tune)"
         )
-    values = {
-        name: from_text(HYPERPARAMETERS[name], text)
-        for name, text in hyperparameters_said(options).items()
-        if not is_dimension(text)
-    }
-    for name, value in values.items():
-        check_value(HYPERPARAMETERS[name], value)
+        ends = (
+            parse_dimension(known[name], text).ends if is_dimension(text) else (from_text(known[name], text),)
+        )
+        for value in ends:
+            check_value(known[name], value)
+        values[name] = ends[0]
     recipe = recipe_name(options)
-    if recipe in RECIPES and len(values) == len(hyperparameters_said(options)):
+    if recipe in RECIPES and not any(map(is_dimension, said.values())):
         resolve(recipe, values)
-
-
-def recipe_name(options: Any) -> str:
-    """The recipe that was said; else `demo` for the phantom cohort made here, and `reference` for other data."""
-    if options.recipe != AUTO:
-        return str(options.recipe)
-    own_data = options.data != AUTO or getattr(options, "source", AUTO) not in (AUTO, PHANTOM)
-    return "reference" if own_data else "demo"
-
-
-def is_own_recipe(text: str) -> bool:
-    """Whether the text names a recipe's file, or a run by its id."""
-    return text.endswith(".json") or bool(re.fullmatch(_RUN_ID, text))

@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.hyperparameters import (
+from ich_mlflow.models.recipes import (
     FORMER_NAMES,
-    HYPERPARAMETERS,
-    Hyperparameters,
+    RECIPES,
+    family_named,
     from_values,
+    hyperparameters_of,
     resolve,
 )
+from ich_mlflow.models.registry import SLICE_CNN, family_of
 from ich_mlflow.parameters import from_text
-from ich_mlflow.stages.common.options import hyperparameters_said, is_own_recipe, recipe_name
+from ich_mlflow.stages.common.families import (
+    expect_family,
+    hyperparameters_said,
+    is_own_recipe,
+    recipe_name,
+)
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.system.whole import write_whole
 from ich_mlflow.tracking.registry import expect_run, run_artifact, run_parameters
@@ -26,10 +33,10 @@ _PREFIX = "hp."
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Hyperparameters with a name, as tune finds and writes them. about: where they come from."""
+    """Hyperparameters of a family with a name, as tune finds and writes them. about: where they come from."""
 
     name: str
-    hyperparameters: Hyperparameters
+    hyperparameters: Any
     about: dict[str, Any]
 
     def write(self, path: Path) -> None:
@@ -37,16 +44,26 @@ class Recipe:
         write_whole(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "hyperparameters": asdict(self.hyperparameters), "about": self.about}
+        return {
+            "name": self.name,
+            "family": family_of(self.hyperparameters).name,
+            "hyperparameters": asdict(self.hyperparameters),
+            "about": self.about,
+        }
 
     @classmethod
     def from_text(cls, text: str, *, said: str) -> "Recipe":
-        """The reverse of to_dict. Raises OptionError, which calls the text `said`, where it is no recipe."""
+        """The reverse of to_dict; one without a family, of a release before, is the slice CNN's.
+
+        Raises OptionError, which calls the text `said`, where it is no recipe.
+        """
         try:
             values = json.loads(text)
             return cls(
                 name=str(values["name"]),
-                hyperparameters=from_values(values["hyperparameters"]),
+                hyperparameters=from_values(
+                    values["hyperparameters"], family=str(values.get("family", SLICE_CNN))
+                ),
                 about=dict(values.get("about", {})),
             )
         except OptionError as error:
@@ -57,23 +74,26 @@ class Recipe:
             ) from None
 
 
-def chosen_hyperparameters(
-    options: TrainOptions, *, without: Container[str] = ()
-) -> tuple[str, Hyperparameters]:
-    """The recipe's name and its hyperparameters under what was said, of names but those in `without`.
+def chosen_hyperparameters(options: TrainOptions, *, without: Container[str] = ()) -> tuple[str, Any]:
+    """The recipe's name and its family's hyperparameters under what was said, of names but those in `without`.
 
-    Raises OptionError for a contradiction, or a value that is none.
+    Raises OptionError for a contradiction, what the family does not have, or a value that is none.
     """
+    name = recipe_name(options)
+    if is_own_recipe(name):
+        own = _own_recipe(name)
+        name, base = own.name, own.hyperparameters
+    else:
+        base = RECIPES[name]
+    family = family_of(base)
+    expect_family(options, family)
+    known = hyperparameters_of(family)
     overrides = {
-        name: from_text(HYPERPARAMETERS[name], text)
-        for name, text in hyperparameters_said(options).items()
-        if name not in without
+        one: from_text(known[one], text)
+        for one, text in hyperparameters_said(options).items()
+        if one not in without
     }
-    recipe = recipe_name(options)
-    if not is_own_recipe(recipe):
-        return recipe, resolve(recipe, overrides)
-    own = _own_recipe(recipe)
-    return own.name, resolve(own.name, overrides, base=own.hyperparameters)
+    return name, resolve(name, overrides, base=base)
 
 
 def _own_recipe(text: str) -> Recipe:
@@ -99,10 +119,12 @@ def _own_recipe(text: str) -> Recipe:
             f"run {text} has neither {RECIPE_FILE} nor hyperparameters, expected a tune or a train run: take its id "
             "from the UI"
         )
+    family = params.get("family", SLICE_CNN)  # a run of a release before says none
     known = {FORMER_NAMES.get(name, name): text for name, text in params.items()}
-    values = {name: from_text(one, known[name]) for name, one in HYPERPARAMETERS.items() if name in known}
+    names = hyperparameters_of(family_named(family))
+    values = {name: from_text(one, known[name]) for name, one in names.items() if name in known}
     return Recipe(
         name=params.get("recipe", "unnamed"),
-        hyperparameters=Hyperparameters(**values),
+        hyperparameters=from_values(values, family=family),
         about={"run_id": text},
     )

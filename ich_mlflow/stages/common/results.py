@@ -5,9 +5,10 @@ from dataclasses import replace
 import pandas as pd
 
 from ich_mlflow.evaluation.assess import Predictions
-from ich_mlflow.evaluation.scores import SLICES, SliceMetrics
+from ich_mlflow.evaluation.counts import SLICES
+from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.figures.confusion import confusion_figure, cooccurrence_figure
-from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.stages.common.scoring import Scored
 from ich_mlflow.tracking.run import Run
 
@@ -25,17 +26,18 @@ def log_metrics(run: Run, predictions: Predictions, *, prefix: str) -> SliceMetr
 
 
 def log_confusion(run: Run, predictions: Predictions, *, prefix: str, note: str) -> None:
-    """Log what was decided against what was true, label by label and between labels."""
+    """Log what was decided against what was true, finding by finding and between subtypes."""
+    subtypes = predictions.only(tuple(label for label in predictions.labels if label != ANY))
     drawn = (
-        ("confusion", confusion_figure, "Confusion by label"),
-        ("cooccurrence", cooccurrence_figure, "What was decided where"),
+        ("confusion", confusion_figure, "Confusion by label", predictions),
+        ("cooccurrence", cooccurrence_figure, "What was decided where", subtypes),
     )
-    for name, figure, title in drawn:
+    for name, figure, title, shown in drawn:
         run.figure(
             figure(
-                predictions.targets,
-                predictions.decisions,
-                predictions.labels,
+                shown.targets,
+                shown.decisions,
+                shown.labels,
                 f"{title} ({predictions.unit})",
                 note=note,
                 unit=predictions.unit,
@@ -58,7 +60,11 @@ def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
                     "rule": rule,
                     "label": point.label,
                     "threshold": point.threshold,
+                    "validation_positive_patients": point.positive_patients,
+                    "validation_negative_patients": point.negative_patients,
                     "validation_sensitivity": point.sensitivity,
+                    "validation_sensitivity_low": point.sensitivity_low,
+                    "validation_sensitivity_high": point.sensitivity_high,
                     "validation_specificity": point.specificity,
                     "test_sensitivity": scored_label["sensitivity"],
                     "test_specificity": scored_label["specificity"],
@@ -70,9 +76,11 @@ def operating_point_table(scored: Scored, unit: str) -> pd.DataFrame:
 
 
 def log_predictions(run: Run, scored: Scored) -> None:
-    """Log a table of every slice: truth, probability of each label, and which exam it belongs to."""
+    """Log a table of every slice: truth, probability and score of each finding, and which exam it belongs to."""
     table = scored.stored.table.iloc[scored.rows][["sop_uid", "series_uid", "study_uid", "patient_id"]]
-    for i, label in enumerate(scored.specification.labels):
-        table = table.assign(**{f"probability_{label}": scored.probabilities[:, i]})
+    scores = scored.specification.scores(scored.outputs)
+    for i, label in enumerate(scored.specification.findings):
+        said = {f"probability_{label}": scored.probabilities[:, i], f"score_{label}": scores[:, i]}
+        table = table.assign(**said)
     truth = scored.stored.table.iloc[scored.rows][list(SUBTYPES)].add_prefix("true_")
     run.frame(pd.concat([table, truth], axis=1), "predictions.csv")

@@ -1,8 +1,7 @@
 """Scoring a stored set with a model version: its slices and exams, and what the null models say of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -13,12 +12,17 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions
+from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.evaluation.null_models import PREVALENCE
-from ich_mlflow.evaluation.scores import EXAMS
-from ich_mlflow.labels import SCHEMES, scheme_of_labels
+from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.models.ancestry import Ancestry
+from ich_mlflow.models.series import known_positions
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.packaging import load_classifier
+from ich_mlflow.sources.registry import PHANTOM
+from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.specification import columns
+from ich_mlflow.stages.common.stored_sets import OF_SLICES, ids_of_test, label_level
 from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import (
     CHAMPION,
@@ -27,12 +31,9 @@ from ich_mlflow.tracking.registry import (
     run_of_model,
     run_parameters,
 )
+from ich_mlflow.tracking.versions import source_of
 
 BATCH_SIZE = 32
-#: What the labels of a stored set are of, as its manifest says.
-OF_SLICES, OF_STUDIES, NO_LABELS = "slice", "study", "none"
-#: What tells that a patient was seen: a copy of the data may have its patients renamed, and its studies not.
-_PATIENT_COLUMNS = {"patient_id": "patients", "study_uid": "studies", "series_uid": "series"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,11 @@ class LoadedModel:
         """What the version knows of itself."""
         return self.classifier.specification
 
+    @property
+    def ancestry(self) -> Ancestry:
+        """What the version, and whatever its weights come from, has learned from."""
+        return self.classifier.ancestry
+
 
 def load_model(text: str) -> LoadedModel:
     """The model that a user named: a registered name with alias or version, or a model URI. Raises ModelError."""
@@ -64,15 +70,21 @@ def load_model(text: str) -> LoadedModel:
     )
 
 
-def champion_name() -> str:
-    """The champion that stands for `auto`, as load_model takes it. Raises ModelError where the registry has none."""
-    for num_classes in (5, 4, 6):
-        name = SCHEMES[num_classes].model_name
-        if alias_version(name, CHAMPION) is not None:
-            return f"{name}@{CHAMPION}"
+def champion_name(*, option: str = "model") -> str:
+    """The champion that stands for `auto`, as load_model takes it. Raises ModelError where the registry has none.
+
+    One that learned from real data goes before one of phantoms, which is said in a line where it is taken.
+    """
+    found = {name: version for name in MODEL_NAMES if (version := alias_version(name, CHAMPION)) is not None}
+    of_phantoms = {name for name, version in found.items() if source_of(name, version) == PHANTOM}
+    for name in sorted(found, key=lambda name: name in of_phantoms):
+        if name in of_phantoms:
+            print(f"note: {name}@{CHAMPION} learned from phantoms, and there is no champion that did not")
+        return f"{name}@{CHAMPION}"
     raise ModelError(
-        "no model was named and the registry has no champion: pass -P model=runs:/<run id>/serving, or run "
-        f"{next_command('promote')}, or to try it {next_command('demonstrate')} and -P model=ich-5class-phantom-demo/1"
+        f"no model was named and the registry has no champion: pass -P {option}=runs:/<run id>/serving, or run "
+        f"{next_command('promote')}, or to try it {next_command('demonstrate')} and -P {option}="
+        "ich-5class-ctich-demo/1"
     )
 
 
@@ -80,8 +92,9 @@ def champion_name() -> str:
 class Scored:
     """The test split of a stored set, scored.
 
-    uncalibrated  the network's own probabilities float32 [N, L] of the rows
-    slices        calibrated, against labels of slices; None where the labels are of whole studies
+    outputs       of the network, float32 [N, L], of the rows
+    probabilities of the findings, calibrated, float64 [N, F]
+    slices        findings against labels of slices; None where the labels are of whole studies
     exams         slices put together as the model's version says, in the order of study_uids
     null_models   what each null model says of the slices; exam_null_models: of the exams
     """
@@ -89,7 +102,7 @@ class Scored:
     stored: StoredSet
     rows: np.ndarray
     specification: Specification
-    uncalibrated: np.ndarray
+    outputs: np.ndarray
     probabilities: np.ndarray
     slices: Predictions | None
     exams: Predictions
@@ -104,100 +117,106 @@ def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
     rows = stored.rows(TEST)
     if not len(rows):
         raise DataError(f"{stored.path} has no test split, expected slices to evaluate on")
-    uncalibrated = score_rows(classifier, stored, rows)
-    probabilities = specification.slices.calibrated(uncalibrated)
-    labels = specification.labels
-    targets = scheme_of_labels(labels).targets(stored.subtypes[rows]).astype(bool)
-    patients, studies, position = columns(stored, rows)
-    exams = to_exams(targets, probabilities, studies, patients, aggregation=specification.aggregation)
-
-    def of_slices(said: np.ndarray, thresholds: np.ndarray) -> Predictions:
-        return Predictions(
-            labels=labels, targets=targets, probabilities=said, thresholds=thresholds, patients=patients
-        )
-
-    def of_exams(said: np.ndarray, thresholds: np.ndarray) -> Predictions:
-        return Predictions(
-            labels=labels,
-            targets=exams.targets,
-            probabilities=said,
-            thresholds=thresholds,
-            patients=exams.patients,
-            unit=EXAMS,
-        )
-
-    per_slice = label_level(stored) == OF_SLICES
+    read = score_rows(classifier, stored, rows)
+    outputs, scores = read.slices, specification.scores(read.slices)
+    probabilities = specification.slices.calibrated(scores)
+    findings = specification.findings
+    targets = scheme_of_labels(specification.labels).finding_targets(stored.subtypes[rows])
+    where = columns(stored, rows)
+    exams = to_exams(
+        targets,
+        scores,
+        where.studies,
+        where.patients,
+        where.series,
+        aggregation=specification.aggregation,
+        of_series=None if read.of_series is None else specification.scores(read.of_series),
+    )
+    of_slices = partial(Predictions, labels=findings, targets=targets, patients=where.patients)
+    of_exams = partial(
+        Predictions, labels=findings, targets=exams.targets, patients=exams.patients, unit=EXAMS
+    )
     nowhere = np.zeros(len(exams.targets))
     of_exam = specification.exam_null_model
     return Scored(
         stored=stored,
         rows=rows,
         specification=specification,
-        uncalibrated=uncalibrated,
+        outputs=outputs,
         probabilities=probabilities,
-        slices=of_slices(probabilities, specification.slices.thresholds(rule)) if per_slice else None,
+        slices=of_slices(
+            probabilities=probabilities, thresholds=specification.slices.thresholds(rule), scores=scores
+        )
+        if label_level(stored) == OF_SLICES
+        else None,
         exams=of_exams(
-            specification.exams.calibrated(exams.probabilities), specification.exams.thresholds(rule)
+            probabilities=specification.exams.calibrated(exams.scores),
+            thresholds=specification.exams.thresholds(rule),
+            scores=exams.scores,
         ),
         study_uids=exams.study_uids,
         null_models={
-            name: of_slices(null.probabilities(position), null.thresholds(rule))
+            name: of_slices(
+                probabilities=null.probabilities(where.position), thresholds=null.thresholds(rule)
+            )
             for name, null in specification.null_models.items()
         },
-        exam_null_models={PREVALENCE: of_exams(of_exam.probabilities(nowhere), of_exam.thresholds(rule))},
+        exam_null_models={
+            PREVALENCE: of_exams(
+                probabilities=of_exam.probabilities(nowhere), thresholds=of_exam.thresholds(rule)
+            )
+        },
     )
 
 
-def score_rows(classifier: Classifier, stored: StoredSet, rows: np.ndarray) -> np.ndarray:
-    """The network's own probabilities float32 [N, L] of those rows, as the model version serves it."""
-    starts = range(0, len(rows), BATCH_SIZE)
-    batches = [
-        classifier.uncalibrated(
-            stored.hu_with_context(rows[start : start + BATCH_SIZE], classifier.specification.context)
-        )
-        for start in tqdm(starts, desc="scoring", unit="batch", leave=False)
-    ]
-    return np.concatenate(batches)
+@dataclass(frozen=True, eq=False)
+class ReadRows:
+    """What a model version says of slices, float32 [N, L], and of their series; of_series is None where of none."""
+
+    slices: np.ndarray
+    of_series: np.ndarray | None
 
 
-def label_level(stored: StoredSet) -> str:
-    """What the set's labels are of: slice, study or none."""
-    return str(stored.manifest.get("label_level", OF_SLICES))
+def score_rows(classifier: Classifier, stored: StoredSet, rows: np.ndarray) -> ReadRows:
+    """What the model version says of those rows, as it serves them: series by series, each whole."""
+    rows = np.asarray(rows)
+    slices, of_series = np.empty((2, len(stored.table), len(classifier.specification.labels)), np.float32)
+    says_exams = False
+    position_mm = stored.table["position_mm"].to_numpy()
+    whole = stored.whole_series(rows)
+    with tqdm(total=sum(map(len, whole)), desc="scoring", unit="slice", leave=False) as progress:
+        for members in whole:
+            read = classifier.predict_series(stored.hu(members), known_positions(position_mm[members]))
+            slices[members] = read.slices
+            if read.exam is not None:
+                of_series[members], says_exams = read.exam, True
+            progress.update(len(members))
+    return ReadRows(slices[rows], of_series[rows] if says_exams else None)
 
 
-def expect_unseen(
-    specification: Specification,
-    stored: StoredSet,
-    trained_path: str | None,
-    *,
-    say: Callable[[str], None] = print,
-) -> bool:
-    """Whether it was checked that no patient, study or series of the test split was trained or validated on.
+def expect_unseen(model: LoadedModel, stored: StoredSet) -> tuple[str, ...]:
+    """Names of what the model's weights come from of which it is not known whether it saw patients of the test split.
 
-    The set that was trained on keeps its own test split, so nothing has to be looked up there. trained_path: of the
-    stored set that was trained on. Raises ModelError where any is shared.
+    Raises ModelError where the model, or anything that its weights come from, was trained or validated on a patient, a
+    study or a series of it.
     """
-    if specification.data_digest == stored.digest:
-        return True
-    path = Path(trained_path) if trained_path else None
-    if path is None or not path.is_dir():
-        say(
-            f"note: the set that the model was trained on ({path or 'not recorded'}) is not here, so that no "
-            "patient is in "
-            "both can't be checked"
-        )
-        return False
-    trained = StoredSet.open(path)
-    if trained.digest != specification.data_digest:
-        say(f"note: {path} has changed since the model was trained, so shared patients can't be ruled out")
-        return False
-    seen, test = trained.table[trained.table["split"] != TEST], stored.table.iloc[stored.rows(TEST)]
-    for column, things in _PATIENT_COLUMNS.items():
-        shared = set(seen[column]) & set(test[column])
-        if shared:
-            raise ModelError(
-                f"{len(shared)} {things} of the test split of {stored.path} were in the training or validation "
-                f"split of the model ({path}), such as {min(shared)}: expected none; evaluate on the model's own set "
-                f"(-P data={path}), or on other patients"
-            )
-    return True
+    shared = model.ancestry.shared_with(ids_of_test(stored))
+    if not shared:
+        return model.ancestry.unknown
+    one = shared[0]
+    itself = one.ancestor is model.ancestry.ancestors[-1]
+    whose = model.uri if itself else f"what the weights of {model.uri} come from"
+    also = f", and of {len(shared) - 1} more" if len(shared) > 1 else ""
+    own = f" (-P data={model.trained_path})" if model.trained_path else ""
+    mend = f"on the test split of its own set{own}" if itself else "train it from other weights"
+    raise ModelError(
+        f"{one.count:,} {one.kind} of the test split of {stored.path} were in the training or validation split of "
+        f"{whose}, {one.ancestor.said}{also}: expected none; evaluate on other patients, or {mend}"
+    )
+
+
+def say_not_known(names: tuple[str, ...]) -> str:
+    """That it is not known what those have learned from, in a line; '' where there is none."""
+    if not names:
+        return ""
+    return f"it is not known what {', '.join(names)} learned from, so shared patients can't be ruled out"

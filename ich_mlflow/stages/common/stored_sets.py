@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ich_mlflow.commands import next_command
-from ich_mlflow.dataset.split import SPLITS
+from ich_mlflow.dataset.mixture import HomeSet, sets_of
+from ich_mlflow.dataset.split import SPLITS, TEST
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.labels import ANY, SUBTYPES
+from ich_mlflow.models.ancestry import KINDS, Ancestor, Ancestry, hashes
 
 #: Cohorts and stored sets that the user gave no place are made here, under the current folder.
 DATA_FOLDER = Path("data")
 PREVIEW_SLICES = 24
+#: What the labels of a stored set are of, as its manifest says.
+OF_SLICES, OF_STUDIES, NO_LABELS = "slice", "study", "none"
 
 
 def no_stored_set(folder: Path) -> str:
@@ -24,13 +29,47 @@ def no_stored_set(folder: Path) -> str:
     )
 
 
+def label_level(stored: StoredSet) -> str:
+    """What the set's labels are of: slice, study or none. Sets made before manifests told it have those of slices."""
+    return str(stored.manifest.get("label_level", OF_SLICES))
+
+
 def describe(stored: StoredSet) -> str:
-    """`phantom, 1,872 slices of 69 patients, digest 0123456789ab`."""
-    table = stored.table
-    return (
-        f"{stored.manifest['source']}, {len(table):,} slices of {table['patient_id'].nunique():,} patients, "
-        f"digest {stored.digest[:12]}"
+    """`phantom, 1,872 slices of 69 patients, digest 0123456789ab`; of a home set also what is trained on beside it."""
+    said = [
+        f"{one.manifest['source']}, {len(one.table):,} slices of {one.table['patient_id'].nunique():,} patients, "
+        f"digest {one.digest[:12]}"
+        for one in sets_of(stored)
+    ]
+    return "; beside it ".join(said)
+
+
+def learned_from(stored: StoredSet, *, by: str, rows: np.ndarray | None = None) -> Ancestor:
+    """What a network that was trained on the set has learned from: all but its test split, also where a fold validates.
+
+    by: what learned, as `run 0123…`. rows: those of the set that it was shown, where nothing was chosen by others.
+    """
+    seen = stored.table[stored.table["split"] != TEST] if rows is None else stored.table.iloc[rows]
+    return Ancestor(
+        name=by,
+        source=str(stored.manifest["source"]),
+        digest=stored.digest,
+        seen={kind: hashes(seen[column].unique()) for column, kind in KINDS.items()},
     )
+
+
+def learned_then(before: Ancestry, stored: StoredSet, *, by: str) -> Ancestry:
+    """What a network has learned from that was trained on the set, and on those beside it, after what came before."""
+    if isinstance(stored, HomeSet):
+        for one, rows in zip(stored.beside, stored.rows_beside(), strict=True):
+            before = before.then(learned_from(one, by=by, rows=rows))
+    return before.then(learned_from(stored, by=by))
+
+
+def ids_of_test(stored: StoredSet) -> dict[str, list[str]]:
+    """Patients, studies and series of the test split, each once, by their columns."""
+    test = stored.table.iloc[stored.rows(TEST)]
+    return {column: test[column].unique().tolist() for column in KINDS}
 
 
 def data_note(stored: StoredSet) -> str:

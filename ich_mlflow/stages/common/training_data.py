@@ -1,19 +1,16 @@
 """What train reads: which rows, in which order and how often, checked and logged."""
 
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ich_mlflow.dataset.batches import Order, SliceBatches
-from ich_mlflow.dataset.sampling import balanced, natural_order, reachable_rates
+from ich_mlflow.dataset.mixture import HomeSet, names_of, sets_of
 from ich_mlflow.dataset.split import assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.figures.contact_sheet import contact_sheet
-from ich_mlflow.labels import ANY, ClassScheme
-from ich_mlflow.models.slice_cnn.augmentation import augment_slices, num_draws
-from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
-from ich_mlflow.stages.common.stored_sets import data_note, preview_rows
+from ich_mlflow.labels import ClassScheme
+from ich_mlflow.stages.common.stored_sets import OF_SLICES, OF_STUDIES, data_note, label_level, preview_rows
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.tracking.run import Run
 
@@ -23,7 +20,7 @@ def training_rows(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str)
 
     Validation and test keep such slices: the model will meet them.
     """
-    rows = stored.rows("train")
+    rows = stored.rows_at_home() if isinstance(stored, HomeSet) else stored.rows("train")
     assert_disjoint(stored.table["patient_id"].to_numpy(), stored.table["split"].to_numpy())
     unrepresented = scheme.unrepresented(stored.subtypes[rows])
     if epidural_only == "keep":
@@ -31,19 +28,56 @@ def training_rows(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str)
     return rows[~unrepresented], int(unrepresented.sum())
 
 
-def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, missing: str) -> None:
+def rows_beside(stored: StoredSet, scheme: ClassScheme, *, epidural_only: str) -> list[np.ndarray]:
+    """Of each set beside the stored set the rows to train on, as training_rows has them; [] where there is none.
+
+    Says in a line a set how many slices are left out because another set keeps their patients apart.
+    """
+    if not isinstance(stored, HomeSet):
+        return []
+    found = []
+    for one, rows in zip(stored.beside, stored.rows_beside(), strict=True):
+        _check_trainable(one, exams=False)
+        left_out = np.setdiff1d(one.rows("train"), rows)
+        if len(left_out):
+            patients = one.table["patient_id"].to_numpy()[left_out]
+            print(
+                f"left out of {one.path}: {len(left_out):,} slices of {len(np.unique(patients)):,} patients whom "
+                "another set validates or tests on"
+            )
+        drop = epidural_only != "keep"
+        found.append(rows[~scheme.unrepresented(one.subtypes[rows])] if drop else rows)
+    return found
+
+
+def check_labels(
+    stored: StoredSet,
+    rows: np.ndarray,
+    scheme: ClassScheme,
+    *,
+    missing: str,
+    exams: bool = False,
+    beside: Sequence[np.ndarray] = (),
+) -> None:
     """Raise DataError where no patient of the training rows, or of the validation split, has one of the labels.
 
-    Nor can a set be trained on whose labels are not of slices, or that is all test split.
+    beside: of each set beside the stored set its training rows, which count too.
+
+    Nor can a set be trained on whose labels are not of slices (exams: nor of whole studies), or that is all test split.
     missing: `allow` lets validation go without some. Test labels are not looked at: evaluate says what it lacks.
     """
-    _check_trainable(stored)
+    _check_trainable(stored, exams=exams)
     advice = (
         "make another stored set (-P seed=, a larger -P validation_fraction=, -P folds=, more data), or pass "
         "-P num_classes=4 if it is epidural"
     )
-    for split, chosen in (("train", rows), ("validation", stored.rows("validation"))):
-        positive = scheme.targets(stored.subtypes[chosen]).sum(axis=0)
+    others = sets_of(stored)[1:]
+    shown = [stored.subtypes[rows], *(one.subtypes[mine] for one, mine in zip(others, beside, strict=True))]
+    for split, subtypes in (
+        ("train", np.concatenate(shown)),
+        ("validation", stored.subtypes[stored.rows("validation")]),
+    ):
+        positive = scheme.targets(subtypes).sum(axis=0)
         lacking = [label for label, count in zip(scheme.labels, positive, strict=True) if not count]
         some = len(lacking) < len(scheme.labels)
         if not lacking or (split == "validation" and missing == "allow" and some):
@@ -57,86 +91,20 @@ def check_labels(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme, *, mi
         )
 
 
-def _check_trainable(stored: StoredSet) -> None:
-    """Sets made before manifests told the level of their labels have labels of slices."""
-    labels = {"study": "labels of whole studies", "none": "no labels"}.get(
-        stored.manifest.get("label_level", "slice")
-    )
-    if labels:
+def _check_trainable(stored: StoredSet, *, exams: bool) -> None:
+    level = label_level(stored)
+    if level != OF_SLICES and not (exams and level == OF_STUDIES):
+        labels = "labels of whole studies" if level == OF_STUDIES else "no labels"
+        also = "; -P family=exam_sequence can learn from it" if level == OF_STUDIES else ""
         raise DataError(
             f"{stored.path} has {labels}, expected one a slice of every subtype: train on another set, this one "
-            "is for evaluation"
+            f"is for evaluation{also}"
         )
     if not len(stored.rows("train")):
         raise DataError(
             f"{stored.path} has no training split (external=true), expected one: run preprocess with "
             "-P external=false and another -P out=, or train on another set"
         )
-
-
-def training_batches(
-    stored: StoredSet,
-    rows: np.ndarray,
-    scheme: ClassScheme,
-    hyperparameters: Hyperparameters,
-    *,
-    seed: int,
-    replicas: int = 1,
-) -> SliceBatches:
-    """The batches of those rows: sampled and augmented as the hyperparameters say, by the seed.
-
-    Raises DataError where `replicas` devices can't share a batch evenly.
-    """
-    if hyperparameters.batch_size % replicas or len(rows) < replicas:
-        raise DataError(
-            f"batch_size is {hyperparameters.batch_size} for {len(rows)} slices, expected a multiple of the {replicas} "
-            f"GPUs: pass -P batch_size={replicas * max(1, hyperparameters.batch_size // replicas)}, or fewer GPUs by "
-            "CUDA_VISIBLE_DEVICES"
-        )
-    targets = scheme.targets(stored.subtypes[rows])
-    return SliceBatches(
-        stored,
-        rows,
-        targets,
-        batch_size=hyperparameters.batch_size,
-        seed=seed,
-        context=hyperparameters.context,
-        order=_order(targets, scheme, hyperparameters, seed=seed),
-        augment=partial(augment_slices, strengths=hyperparameters),
-        num_draws=num_draws(),
-        divisor=replicas,
-    )
-
-
-def _order(targets: np.ndarray, scheme: ClassScheme, hyperparameters: Hyperparameters, *, seed: int) -> Order:
-    if hyperparameters.sampling == "natural":
-        return lambda epoch: natural_order(len(targets), seed=seed, epoch=epoch)
-    subtypes = _subtypes(targets, scheme)
-    sampler = balanced(subtypes, rate=hyperparameters.sampling_rate or 1 / (subtypes.shape[1] + 1))
-    return lambda epoch: sampler.order(seed=seed, epoch=epoch)
-
-
-def reachable_sampling(stored: StoredSet, rows: np.ndarray, scheme: ClassScheme) -> tuple[float, float]:
-    """The lowest and highest sampling_rate that those rows allow; 1, 0 where they allow none."""
-    return reachable_rates(_subtypes(scheme.targets(stored.subtypes[rows]), scheme))
-
-
-def _subtypes(targets: np.ndarray, scheme: ClassScheme) -> np.ndarray:
-    return targets[:, [label != ANY for label in scheme.labels]]
-
-
-def validation_batches(
-    stored: StoredSet, scheme: ClassScheme, hyperparameters: Hyperparameters
-) -> SliceBatches:
-    """The validation split as it stands."""
-    rows = stored.rows("validation")
-    return SliceBatches(
-        stored,
-        rows,
-        scheme.targets(stored.subtypes[rows]),
-        batch_size=hyperparameters.batch_size,
-        context=hyperparameters.context,
-    )
 
 
 def log_data(run: Run, stored: StoredSet, options: TrainOptions, *, dropped: int) -> None:
@@ -151,6 +119,16 @@ def log_data(run: Run, stored: StoredSet, options: TrainOptions, *, dropped: int
         },
         prefix="data",
     )
+    for name, one, share in _beside(stored):
+        run.params(
+            {
+                "path": one.path.resolve(),
+                "digest": one.digest,
+                "source": one.manifest["source"],
+                "share": share,
+            },
+            prefix=f"data.{name}",
+        )
     if dropped:
         print(f"left out of training: {dropped} slices whose only bleed is epidural (epidural_only=drop)")
     if run.has_datasets:  # logged before the training was cut off
@@ -164,16 +142,31 @@ def log_data(run: Run, stored: StoredSet, options: TrainOptions, *, dropped: int
             digest=stored.digest,
             context={"train": "training"}.get(split, split),
         )
+    for name, one, _ in _beside(stored):
+        run.dataset(
+            one.table.iloc[one.rows("train")],
+            source=one.path,
+            name=f"{name}-train",
+            digest=one.digest,
+            context="training",
+        )
 
 
-def log_augmented(run: Run, stored: StoredSet, hyperparameters: Hyperparameters, *, seed: int) -> None:
-    """Log a picture of eight slices, each augmented three times."""
+def _beside(stored: StoredSet) -> list[tuple[str, StoredSet, float]]:
+    """Of each set beside the stored set its name, itself and its share of an epoch."""
+    if not isinstance(stored, HomeSet):
+        return []
+    return list(zip(names_of(stored)[1:], stored.beside, stored.shares[1:], strict=True))
+
+
+def log_augmented(
+    run: Run, stored: StoredSet, augmented: Callable[[np.ndarray, int], np.ndarray], *, seed: int
+) -> None:
+    """Log a picture of eight slices, each augmented three times. augmented: as Prepared has it."""
     rows = preview_rows(stored, num_slices=8)[:8] * 3
-    draws = np.random.default_rng(seed).random((len(rows), num_draws()))
-    augmented = augment_slices(stored.hu(np.array(rows))[..., None], draws, hyperparameters)[..., 0]
     run.figure(
         contact_sheet(
-            augmented.astype(np.int16),
+            augmented(np.array(rows), seed),
             [f"row {row}" for row in rows],
             title="Augmented slices",
             note=data_note(stored),

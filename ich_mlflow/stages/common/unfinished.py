@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.models.slice_cnn.hyperparameters import FORMER_NAMES
+from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
+from ich_mlflow.models.recipes import FORMER_NAMES
 from ich_mlflow.parameters import typed
 from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.train.options import TrainOptions
@@ -18,6 +19,7 @@ from ich_mlflow.system.processes import locked
 from ich_mlflow.system.whole import read_note, write_whole
 from ich_mlflow.tracking.run import why_not_resumable
 from ich_mlflow.training.checkpoint import STATE_FILE
+from ich_mlflow.training.initial_weights import ancestry_of_start
 
 Options = TrainOptions | PretrainOptions
 _NOTE = "training.json"
@@ -25,7 +27,10 @@ _LOCK = "lock"
 #: Options that change where or how fast a training runs, not what it learns.
 _ANYHOW = ("resume", "checkpoints", "jit", "engine", "spark_master", "workers")
 #: What may change while a search goes on: how far, by whom and where, and what comes after it.
-_ANYHOW_TUNING = (*(*_ANYHOW, "trials", "search", "storage", "train_best", "calibration", "operating_point"),)
+_ANYHOW_TUNING = (
+    *(*_ANYHOW, "trials", "search", "storage", "train_best"),
+    *("series_smoothing", "mirror", "calibration", "operating_point"),
+)
 #: Where pretraining puts its files; the `out` of a training decides which stored set it makes.
 _ANYHOW_PRETRAINING = (*_ANYHOW, "out")
 
@@ -42,6 +47,20 @@ class Unfinished:
     def state_path(self) -> Path:
         """The checkpoint, there after the first epoch."""
         return self.folder / STATE_FILE
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether there is anything to go on from: an epoch, or an epoch of a fold."""
+        return self.state_path.exists() or any(self.folder.glob("fold-*/*.npz"))
+
+    def ancestry(self, start: str) -> Ancestry:
+        """What the initial weights have learned from, as it was kept; of a checkpoint of before, what `start` tells."""
+        path = self.folder / ANCESTRY_FILE
+        return Ancestry.read(path) if path.is_file() else ancestry_of_start(start)
+
+    def keep_ancestry(self, ancestry: Ancestry) -> None:
+        """Keep what the initial weights have learned from: their file may be gone when the training goes on."""
+        ancestry.write(self.folder / ANCESTRY_FILE)
 
     def note(self, **values: Any) -> None:
         """Keep a value for the one who goes on."""

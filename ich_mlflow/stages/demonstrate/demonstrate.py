@@ -1,16 +1,18 @@
-"""The demonstration models: the network that pretraining taught, head and all, packed and registered as any other."""
+"""The demonstration models: networks that come with the package, head and all, packed and registered as any other."""
 
 from pathlib import Path
 
 from ich_mlflow.commands import serve_command
-from ich_mlflow.ct.window import BRAIN
+from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of, build_classifier
+from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.weights import (
     IMAGE_SIZE_NOTE,
+    WITHOUT_PATIENTS,
     ShippedWeights,
     put_weights,
     read_weights,
@@ -20,48 +22,56 @@ from ich_mlflow.models.weights import (
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.stages.demonstrate.models import BACKBONE, DEMONSTRATIONS, Demonstration
 from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
 from ich_mlflow.tracking.registry import register
 from ich_mlflow.tracking.run import NOTICE, start_run
 
-BACKBONE = "efficientnet-b0"
-
 
 def demonstrate(options: DemonstrateOptions) -> str:
-    """Register the demonstration model of a class scheme; return its URI. It needs no data and no training."""
-    scheme = class_scheme(options.num_classes)
-    weights_path = shipped_path(f"{BACKBONE}-phantom")
-    weights = read_weights(weights_path)
-    packed = _read_specification(weights_path.with_name(specification_name(BACKBONE, options.num_classes)))
+    """Register a demonstration model of a class scheme; return its URI. It needs no data and no training."""
+    scheme, demonstration = class_scheme(options.num_classes), DEMONSTRATIONS[options.name]
+    paths = [shipped_path(name) for name in demonstration.files]
+    members = [read_weights(path) for path in paths]
+    packed = _read_specification(
+        paths[0].with_name(specification_name(BACKBONE, options.num_classes, options.name))
+    )
     with start_run("demonstrate") as run:
-        run.params({"num_classes": options.num_classes, "weights": weights_path.name}, prefix="demonstrate")
-        run.dictionary(weights.about, "about.json")
+        told = {"num_classes": options.num_classes, "weights": ", ".join(path.name for path in paths)}
+        run.params(told, prefix="demonstrate")
+        run.dictionary(members[0].about, "about.json")
         run.dictionary(packed.to_dict(), "serving.json")
-        model = demonstration_model(weights, scheme.labels)
         exam = make_exam(ExamOptions(seed=0, exam_rate=1.0, rows=256), 0)
         sample = exam.hu[:: max(1, len(exam.hu) // 6)][..., None]
-        _, serving_uri = log_models(model, packed, sample_hu=sample)
-        name = f"{scheme.model_name}-phantom-demo"
+        networks = [network_of(demonstration_model(one, scheme.labels), sample) for one in members]
+        ancestry = members[0].ancestry or WITHOUT_PATIENTS["phantom"]
+        _, serving_uri = log_models(networks, packed, ancestry)
+        name = f"{scheme.model_name}-{options.name}-demo"
         version = register(
             serving_uri,
             model_name=name,
             tags={"ich.weights.start": "phantom", "ich.num_classes": options.num_classes},
-            description=_description(weights, options.num_classes),
+            description=_description(demonstration, members[0], options.num_classes),
         )
     uri = f"models:/{name}/{version}"
-    print(f"registered {uri}: trained on phantoms, not for patients\nServe it:  {serve_command(uri)}")
+    print(f"registered {uri}: it learned from {demonstration.learned_from}. {demonstration.caveat}")
+    print(f"Serve it:  {serve_command(uri)}")
     return uri
 
 
 def demonstration_model(weights: ShippedWeights, labels: tuple[str, ...]):  # type: ignore[no-untyped-def]
     """The Keras classifier of those labels with the weights' backbone and head, for HU [B, 256, 256, 1]."""
-    image_size = int(weights.about[IMAGE_SIZE_NOTE])
-    backbone = build_backbone(name=str(weights.about["backbone"]), image_size=image_size)
+    about = weights.about
+    image_size = int(about[IMAGE_SIZE_NOTE])
+    backbone = build_backbone(name=str(about["backbone"]), image_size=image_size)
     model = build_classifier(
-        num_labels=len(labels), image_size=image_size, windows=(BRAIN,), backbone=backbone
+        num_labels=len(labels),
+        image_size=image_size,
+        windows=parse_windows(str(about.get("windows", "brain"))),
+        backbone=backbone,
     )
     put_weights(backbone_of(model), weights.arrays)
-    taught = class_scheme(6).labels
+    taught = tuple(about.get("labels", class_scheme(6).labels))
     places = [taught.index(label) for label in labels]
     kernel, bias = (weights.arrays[f"probabilities/{number}"] for number in range(2))
     model.get_layer("dense").set_weights([weights.arrays[f"dense/{number}"] for number in range(2)])
@@ -76,10 +86,12 @@ def _read_specification(path: Path) -> Specification:
         raise ModelError(f"{path} is missing: install ich_mlflow again") from None
 
 
-def _description(weights: ShippedWeights, num_classes: int) -> str:
+def _description(demonstration: Demonstration, weights: ShippedWeights, num_classes: int) -> str:
     about = weights.about
+    measured = ""
+    if "test/auc/macro" in about:
+        measured = f" Mean AUC of six labels on unseen phantom patients {about['test/auc/macro']:.3f}."
     return (
-        f"{NOTICE} Trained on phantoms that this project made ({about['exams']} exams), not on patients and not for "
-        f"them. {BACKBONES[BACKBONE].title}, {num_classes} classes; mean AUC of six labels on unseen phantom patients "
-        f"{about['test/auc/macro']:.3f}. See docs/weights.md."
+        f"{NOTICE} Learned from {demonstration.learned_from}. {demonstration.caveat} "
+        f"{BACKBONES[BACKBONE].title}, {num_classes} classes.{measured} See docs/weights.md."
     )

@@ -7,11 +7,12 @@ import pandas as pd
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.assess import Assessment, assess, difference, null_model_column
-from ich_mlflow.evaluation.metrics import COMPARED
-from ich_mlflow.evaluation.scores import EXAMS, SLICES
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
+from ich_mlflow.evaluation.metrics import COMPARED, MACRO
 from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import ANY
 from ich_mlflow.parameters import AUTO, typed
-from ich_mlflow.stages.common.evaluation import Evaluated
+from ich_mlflow.stages.common.evaluation import Evaluated, caveats_of
 from ich_mlflow.stages.common.results import (
     EXAM_PREFIX,
     PREFIX,
@@ -20,24 +21,25 @@ from ich_mlflow.stages.common.results import (
     operating_point_table,
 )
 from ich_mlflow.stages.common.scoring import (
-    NO_LABELS,
     LoadedModel,
     Scored,
     champion_name,
     expect_unseen,
-    label_level,
     load_model,
+    say_not_known,
     score,
 )
-from ich_mlflow.stages.common.stored_sets import describe
+from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.evaluate.report import log_report
 from ich_mlflow.stages.evaluate.subgroups import log_subgroups
 from ich_mlflow.stages.evaluate.submission import expect_all_labels, log_submission
+from ich_mlflow.stages.evaluate.two_parts import two_parts
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
+from ich_mlflow.tracking.looks import look_of
 from ich_mlflow.tracking.run import Run, start_run
 
 
@@ -76,12 +78,16 @@ def _evaluate(
             "-P submission=true with the folder of RSNA 2019"
         )
     models = [model] if baseline is None else [model, baseline]
-    unseen = all([expect_unseen(one.specification, stored, one.trained_path) for one in models])
+    not_known = tuple(dict.fromkeys(name for one in models for name in expect_unseen(one, stored)))
+    if not_known:
+        print(f"note: {say_not_known(not_known)}")
     print(f"evaluating {model.uri} on the test split of {stored.path} ({describe(stored)})")
     print(f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes")
     rule = _rule(options, model)
     scored = score(model.classifier, stored, rule=rule)
     slices, exams = _assess(run, scored, options.resamples)
+    look = look_of(model.trained_run, stored.digest, beside=[one.trained_run for one in models[1:]])
+    run.tags(look.tags())
     return Evaluated(
         run_id=run.run_id,
         model_uri=model.uri,
@@ -89,13 +95,16 @@ def _evaluate(
         baseline_uri=None if baseline is None else baseline.uri,
         rule=rule,
         num_resamples=options.resamples,
-        unseen_checked=unseen,
+        ancestry=model.ancestry,
+        not_known=not_known,
+        look=look,
         scored=scored,
         slices=slices,
         exams=exams,
         subgroups=log_subgroups(run, scored),
         differences={} if baseline is None else _compare(run, options, scored, baseline),
-        pointing=log_heat_maps(run, model.uri, scored, num_shown=options.heat_maps),
+        pointing=log_heat_maps(run, model.classifier, scored, num_shown=options.heat_maps),
+        two_parts=_log_two_parts(run, scored, slices, options.resamples),
     )
 
 
@@ -158,6 +167,17 @@ def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | 
     return found.get(SLICES), found[EXAMS]
 
 
+def _log_two_parts(
+    run: Run, scored: Scored, slices: Assessment | None, num_resamples: int
+) -> pd.DataFrame | None:
+    """Score detection and subtype apart where the network itself says what it thinks of any."""
+    if slices is None or ANY not in scored.specification.labels:
+        return None
+    found = two_parts(slices, num_resamples=num_resamples)
+    run.table(found, f"tables/{PREFIX}_detection_and_subtype.json")
+    return found
+
+
 def _compare(
     run: Run, options: EvaluateOptions, scored: Scored, baseline: LoadedModel
 ) -> dict[str, pd.DataFrame]:
@@ -181,14 +201,33 @@ def _compare(
 
 
 def _say(evaluated: Evaluated) -> None:
-    """Print the main figures with their intervals."""
+    """Print what decides first: any bleed, with its rates at the model's operating point; then each label's AUC."""
+    look = evaluated.look
+    print(f"{evaluated.model_uri} is {look.said} ({look.digest[:12]})")
     for assessment in (evaluated.slices, evaluated.exams):
         if assessment is None:
             continue
-        unit = assessment.predictions.unit
-        print(f"{unit}: AUC (95 % interval over patients), null model: what doesn't look at the image")
-        table = assessment.table()
-        null = list(assessment.null_models)[-1]
-        for row in table[table["metric"] == "auc"].to_dict("records"):
-            said = with_interval(row["value"], row["low"], row["high"])
-            print(f"  {row['label']:<18}{said:<22}  {null} {shown(row[null_model_column(null)])}")
+        print(f"{assessment.predictions.unit}, decided by {evaluated.rule} (95 % intervals over patients):")
+        for line in summary_lines(assessment):
+            print(f"  {line}")
+    for caveat in caveats_of(evaluated):
+        print(f"note: {caveat}")
+
+
+def summary_lines(assessment: Assessment) -> list[str]:
+    """Any bleed: AUC beside what doesn't look at the image, sensitivity, specificity. Then the AUC of each label."""
+    rows = assessment.table().set_index(["metric", "label"])
+
+    def said(metric: str, label: str) -> str:
+        return with_interval(*rows.loc[(metric, label)][["value", "low", "high"]])
+
+    def null_models(label: str) -> str:
+        each = ((name, rows.loc[("auc", label)][null_model_column(name)]) for name in assessment.null_models)
+        return ", ".join(f"{name} alone {shown(value)}" for name, value in each)
+
+    labels = [label for label in assessment.predictions.labels if label != ANY]
+    return [
+        f"any bleed: AUC {said('auc', ANY)}; {null_models(ANY)}",
+        f"any bleed: sensitivity {said('sensitivity', ANY)}, specificity {said('specificity', ANY)}",
+        *(f"AUC {label:<18}{said('auc', label):<22}  {null_models(label)}" for label in (*labels, MACRO)),
+    ]

@@ -1,18 +1,19 @@
 """The pictures of an evaluation: curves with bands, calibration, histograms, intervals, and the worst failures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ich_mlflow.evaluation.assess import Assessment, Predictions, null_model_column
+from ich_mlflow.evaluation.counts import SLICES
 from ich_mlflow.evaluation.curves import GRID, Band, bands, precision_recall, roc
 from ich_mlflow.evaluation.metric import RANKING
 from ich_mlflow.evaluation.metrics import of_group
 from ich_mlflow.evaluation.null_models import POSITION, PREVALENCE
 from ich_mlflow.evaluation.operating_point import RULES
-from ich_mlflow.evaluation.scores import SLICES
 from ich_mlflow.evaluation.text import with_interval
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.forest import forest_figure
@@ -63,7 +64,7 @@ def _log_assessment(run: Run, evaluated: Evaluated, assessment: Assessment, *, n
         precision_recall_figure(recalls, title=f"Precision and recall {said}", note=note),
         f"figures/{prefix}_precision_recall.png",
     )
-    before = scored.uncalibrated if unit == SLICES else None
+    before = predictions.scores
     values = assessment.values
     run.figure(
         reliability_figure(
@@ -103,7 +104,7 @@ def _curves(
     predictions = assessment.predictions
     rocs, recalls = [], []
     for i, scored in enumerate(assessment.metrics.per_label):
-        targets, probabilities = predictions.targets[:, i], predictions.probabilities[:, i]
+        targets, scores = predictions.targets[:, i], predictions.ranked_by[:, i]
         counts: dict[str, Any] = {
             "label": scored.label,
             "num_positive": scored.num_positive_slices,
@@ -115,24 +116,16 @@ def _curves(
             recalls.append(RankingCurve(x=empty, y=empty, **counts))
             continue
         with_bands = assessment.has_interval(f"auc/{scored.label}")
-        found = bands(targets, probabilities, predictions.patients) if with_bands else (None, None)
+        found = bands(targets, scores, predictions.patients) if with_bands else (None, None)
         at = {
-            rule: Predictions(
-                labels=(scored.label,),
-                targets=targets[:, None],
-                probabilities=probabilities[:, None],
-                thresholds=each[i : i + 1],
-                patients=predictions.patients,
-            )
-            .metrics()
-            .per_label[0]
+            rule: replace(predictions, thresholds=each).only((scored.label,)).metrics().per_label[0]
             for rule, each in thresholds.items()
         }
         null_said = None if null is None else (targets, null.probabilities[:, i])
         rocs.append(
             RankingCurve(
                 **counts,
-                **_drawn(roc, targets, probabilities, found[0], null_said),
+                **_drawn(roc, targets, scores, found[0], null_said),
                 points=tuple((rule, 1 - one["specificity"], one["sensitivity"]) for rule, one in at.items()),
                 said=_said(assessment, "auc", "AUC", scored.label),
             )
@@ -140,7 +133,7 @@ def _curves(
         recalls.append(
             RankingCurve(
                 **counts,
-                **_drawn(precision_recall, targets, probabilities, found[1], null_said),
+                **_drawn(precision_recall, targets, scores, found[1], null_said),
                 prevalence=float(targets.mean()),
                 points=tuple(
                     (rule, one["sensitivity"], one["ppv"])

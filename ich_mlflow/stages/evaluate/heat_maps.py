@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from ich_mlflow.evaluation.pointing import Pointed, point
 from ich_mlflow.figures.overlay import overlay_figure
-from ich_mlflow.models.slice_cnn.saliency import saliency_maps
-from ich_mlflow.serving.packaging import keras_file
+from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.stages.common.evaluation import Pointing
 from ich_mlflow.stages.common.results import PREFIX
 from ich_mlflow.stages.common.scoring import BATCH_SIZE, Scored
 from ich_mlflow.stages.common.stored_sets import data_note
 from ich_mlflow.stages.evaluate.lesions import lesion_folder, lesions_of
-from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.run import Run
 
 #: The pointing game is played on so many positive slices of a label at most.
@@ -35,12 +32,13 @@ class _Shown:
     hit: bool | None
 
 
-def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -> Pointing | None:
-    """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks."""
-    if num_shown == 0 or scored.slices is None:
+def log_heat_maps(run: Run, classifier: Classifier, scored: Scored, *, num_shown: int) -> Pointing | None:
+    """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks.
+
+    Nor are there any of a model whose family has no heat maps.
+    """
+    if num_shown == 0 or scored.slices is None or not classifier.can_explain:
         return None
-    with native_stderr_muted():  # the first look for a GPU is loud where there is none
-        model = keras.models.load_model(keras_file(model_uri), compile=False)
     folder = lesion_folder(scored)
     each = max(1, num_shown // len(scored.specification.labels))
     shown: list[_Shown] = []
@@ -55,7 +53,7 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
         counting = places[:: -(-len(places) // MAX_POINTED)] if folder is not None else best[:each]
         played = np.union1d(counting, best[:each])
         rows = scored.rows[played]
-        maps = _maps(model, scored, rows, i)
+        maps = _maps(classifier, scored, rows, i)
         hu = scored.stored.hu(rows)
         lesions = None if folder is None else lesions_of(scored, folder, rows, label)
         pointed = None if lesions is None else point(maps, lesions, hu)
@@ -86,12 +84,12 @@ def log_heat_maps(run: Run, model_uri: str, scored: Scored, *, num_shown: int) -
     return Pointing(table=table, map_size=int(maps.shape[-1]), tolerance=tolerance)
 
 
-def _maps(model: keras.Model, scored: Scored, rows: np.ndarray, label: int) -> np.ndarray:
+def _maps(classifier: Classifier, scored: Scored, rows: np.ndarray, label: int) -> np.ndarray:
     """Saliency maps float32 [n, h, w] of one label."""
     context = scored.specification.context
     starts = range(0, len(rows), BATCH_SIZE)
     parts = [
-        saliency_maps(model, scored.stored.hu_with_context(rows[start : start + BATCH_SIZE], context))[
+        classifier.explained(scored.stored.hu_with_context(rows[start : start + BATCH_SIZE], context))[1][
             :, label
         ]
         for start in starts

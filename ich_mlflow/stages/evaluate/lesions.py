@@ -30,11 +30,11 @@ def lesions_of(scored: Scored, folder: Path, rows: np.ndarray, label: str) -> np
 
 
 def lesion_areas(scored: Scored) -> np.ndarray | None:
-    """Area of each label's bleed on each slice, mm², float64 [N, L], NaN where it is 0; None without masks."""
+    """Area of each finding's bleed on each slice, mm², float64 [N, F], NaN where it is 0; None without masks."""
     folder = lesion_folder(scored)
     if folder is None:
         return None
-    labels = scored.specification.labels
+    labels = scored.specification.findings
     table = scored.stored.table.iloc[scored.rows]
     pixel = (table["row_spacing_mm"] * table["column_spacing_mm"]).to_numpy()
     areas = np.full((len(table), len(labels)), np.nan)

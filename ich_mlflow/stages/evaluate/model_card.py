@@ -1,19 +1,23 @@
 """The model card of an evaluation, and what a reader must know before believing a figure."""
 
 from ich_mlflow import __version__
+from ich_mlflow.evaluation.chosen import Chosen
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.evaluation.metric import DECISION
 from ich_mlflow.evaluation.metrics import MACRO, of_group
-from ich_mlflow.evaluation.scores import EXAMS, SLICES
+from ich_mlflow.evaluation.operating_point import FEW_PATIENTS
 from ich_mlflow.evaluation.text import shown, with_interval
-from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.labels import ANY, scheme_of_labels
+from ich_mlflow.models.registry import FAMILIES, SLICE_CNN
 from ich_mlflow.report.contents import Card, Table
+from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.sources.registry import SOURCES
 from ich_mlflow.stages.common.evaluation import Evaluated
+from ich_mlflow.stages.common.names import registered_name
+from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import describe
+from ich_mlflow.stages.evaluate.two_parts import two_parts_table
 from ich_mlflow.tracking.run import NOTICE
-
-#: Below this many positive patients a label's figures are an example, not a result.
-FEW_PATIENTS = 10
 
 
 def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> Card:
@@ -24,30 +28,32 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
     table = assessment.table().set_index(["metric", "label"])
     decisions = [metric for metric in of_group(DECISION) if metric.compared]
     rows = []
-    for label in (*specification.labels, MACRO):
+    for label in (ANY, *_subtypes(specification.findings), MACRO):
         cells = [with_interval(*table.loc[("auc", label)][["value", "low", "high"]])]
         cells += [shown(table.loc[(metric.name, label)]["value"]) for metric in decisions]
         cells.append(with_interval(*exams.loc[("auc", label)][["value", "low", "high"]]))
         rows.append([label, *cells])
     unit = assessment.predictions.unit
     points = [
-        [one.rule, one.label, f"{one.threshold:.3f}", f"{shown(one.sensitivity)} / {shown(one.specificity)}"]
-        for one in specification.slices.operating_points[specification.decides_by]
+        row
+        for of, chosen in ((SLICES, specification.slices), (EXAMS, specification.exams))
+        for row in _point_rows(of, chosen, specification.decides_by)
     ]
+    source = model.get("data.source", "")
     external = "" if is_own_data(evaluated) else " This is external data."
     return Card(
-        name=f"ich-{len(specification.labels)}class: {model_name(evaluated)}",
+        name=f"{registered_name(len(specification.labels), source)}: {model_name(evaluated)}",
         notice=NOTICE,
         summary=(
             f"Takes a slice of non-contrast head CT and gives a probability and a decision for "
-            f"{', '.join(specification.labels)}."
+            f"{', '.join(specification.findings)}."
         ),
         details=[
-            ("backbone", model.get("hp.backbone", "not recorded")),
-            ("input", f"{model.get('hp.image_size', '?')} pixels, windows {model.get('hp.windows', '?')}"),
+            *_network_rows(specification, model),
             ("recipe", specification.recipe),
             ("start of the weights", specification.weights),
             ("trained on", specification.trained_on),
+            ("has learned from", evaluated.ancestry.said),
             ("training run", evaluated.trained_run),
             ("code", f"ich_mlflow {__version__}"),
         ],
@@ -56,7 +62,11 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             f"{manifest.get('overlap', 'overlap not recorded')}.{external}",
             f"{len(scored.rows):,} slices, {len(scored.exams.targets):,} exams, "
             f"{len(set(scored.exams.patients)):,} patients, none of them trained or validated on"
-            + ("." if evaluated.unseen_checked else ", as far as is known."),
+            + (
+                ", by the model or by what its weights come from."
+                if evaluated.unseen_checked
+                else f", as far as is known: {say_not_known(evaluated.not_known)}."
+            ),
         ],
         metrics=Table(
             title="Metrics",
@@ -68,15 +78,50 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             ),
         ),
         operating_points=Table(
-            title="Operating points",
-            columns=["rule", "label", "threshold", "sensitivity / specificity on validation"],
+            title=f"Operating points: {specification.decides_by}",
+            columns=["of", "label", "calibration", "threshold", "patients", "sensitivity", "specificity"],
             rows=points,
-            note="Also carried: the other rules (serving.json).",
+            note=f"Chosen on validation, on so many patients with / without (few: fewer than {FEW_PATIENTS}, a guess). "
+            "Exact 95 % intervals, as if each patient counted once. Probabilities by `shrunk` are drawn towards the "
+            "prevalence. Other rules: serving.json.",
         ),
         subgroups=_subgroup_lines(evaluated),
         caveats=limits,
         run_id=evaluated.run_id,
+        more=[] if evaluated.two_parts is None else [two_parts_table(evaluated.two_parts)],
     )
+
+
+def _network_rows(specification: Specification, model: dict[str, str]) -> list[tuple[str, str]]:
+    """What the network is: of the slice CNN its backbone and input, of another family its name and what that means."""
+    family = specification.family
+    if family != SLICE_CNN:
+        return [("family", f"{family}, {FAMILIES[family].text}")]
+    several = [("networks", f"the mean of {specification.members}, one a fold")]
+    return [
+        *(several if specification.members > 1 else []),
+        ("backbone", model.get("hp.backbone", "not recorded")),
+        ("input", f"{model.get('hp.image_size', '?')} pixels, windows {model.get('hp.windows', '?')}"),
+    ]
+
+
+def _subtypes(findings: tuple[str, ...]) -> list[str]:
+    return [finding for finding in findings if finding != ANY]
+
+
+def _point_rows(unit: str, chosen: Chosen, rule: str) -> list[list[str]]:
+    return [
+        [
+            unit,
+            point.label,
+            calibration.method,
+            f"{point.threshold:.3f}",
+            f"{point.positive_patients} / {point.negative_patients}{' (few)' if point.is_from_few else ''}",
+            with_interval(point.sensitivity, point.sensitivity_low, point.sensitivity_high),
+            shown(point.specificity),
+        ]
+        for point, calibration in zip(chosen.operating_points[rule], chosen.calibrations, strict=True)
+    ]
 
 
 def _subgroup_lines(evaluated: Evaluated) -> list[str]:
@@ -106,8 +151,8 @@ def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
     ]
     if few:
         found.append(
-            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples; with so few, "
-            "intervals by resampling are too narrow."
+            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples: their "
+            "intervals are wide, and true only if other patients are like these."
         )
     found += [*_not_estimable(evaluated), *_unrepresented(evaluated)]
     if is_own_data(evaluated):
@@ -147,7 +192,10 @@ def _unrepresented(evaluated: Evaluated) -> list[str]:
         count, unit = scored.stored.table["study_uid"].iloc[scored.rows[shows]].nunique(), EXAMS
     if not count:
         return []
-    return [f"{count:,} {unit} show only bleeds that this model has no label for; they count as negatives."]
+    return [
+        f"{count:,} {unit} show only bleeds that this model has no label for; they count as negatives "
+        "of every label, and as positives of any."
+    ]
 
 
 def is_own_data(evaluated: Evaluated) -> bool:

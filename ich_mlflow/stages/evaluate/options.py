@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ich_mlflow.evaluation.operating_point import RULES
 from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, expect, parameter
 from ich_mlflow.sources.registry import LABELLED, SOURCES
+from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, MODEL_TEXT, RESAMPLES, expect_stored_set
 
 
@@ -17,7 +18,7 @@ class EvaluateOptions:
 
     model: str = parameter(
         AUTO,
-        f"{MODEL_TEXT}; auto: the champion of ich-5class, or of ich-4class where there is no other",
+        f"{MODEL_TEXT}; auto: the champion of {', '.join(MODEL_NAMES)}, the first that there is",
     )
     baseline: str = parameter(
         AUTO, "another model, as model: the difference is reported with its interval; auto: none"

@@ -5,25 +5,32 @@ from datetime import UTC, datetime
 from ich_mlflow import __version__
 from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import split_counts
-from ich_mlflow.evaluation.assess import Assessment
-from ich_mlflow.evaluation.metrics import metric_named
-from ich_mlflow.evaluation.scores import EXAMS, SLICES
+from ich_mlflow.evaluation.assess import Assessment, null_model_column
+from ich_mlflow.evaluation.chosen import Chosen
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
+from ich_mlflow.evaluation.metrics import MACRO, metric_named
 from ich_mlflow.evaluation.text import shown, with_interval
+from ich_mlflow.labels import ANY
+from ich_mlflow.models.registry import FAMILIES, SLICE_CNN
+from ich_mlflow.models.slice_cnn.heads import HEADS
 from ich_mlflow.report.contents import Picture, Report, Section, Table
 from ich_mlflow.report.render import as_description, claim_checklist, model_card, report_html
-from ich_mlflow.stages.common.evaluation import Evaluated
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.stages.common.evaluation import Evaluated, caveats_of
 from ich_mlflow.stages.common.results import CARD_FILE, PREFIX, operating_point_table
+from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import counts_frame, describe
 from ich_mlflow.stages.evaluate import tables
 from ich_mlflow.stages.evaluate.model_card import card_of, is_own_data, limits_of, model_name
+from ich_mlflow.stages.evaluate.two_parts import two_parts_section
 from ich_mlflow.system.provenance import git_commit
 from ich_mlflow.tracking.registry import describe_versions, run_artifact, run_parameters
 from ich_mlflow.tracking.run import NOTICE, Run
 
 #: Parameters of the training run that the report shows first.
 _FIRST = (
-    "hp.recipe", "hp.backbone", "hp.image_size", "hp.windows", "hp.context", "hp.loss", "hp.sampling", "hp.epochs",
-    "hp.learning_rate", "hp.seed", "weights.start", "data.epidural_only_dropped",
+    "hp.recipe", "hp.family", "hp.backbone", "hp.image_size", "hp.windows", "hp.context", "hp.head", "hp.loss",
+    "hp.sampling", "hp.epochs", "hp.learning_rate", "hp.seed", "weights.start", "data.epidural_only_dropped",
 )  # fmt: skip
 
 
@@ -59,17 +66,22 @@ def _headline(evaluated: Evaluated) -> list[tuple[str, str, str]]:
     for assessment in (evaluated.slices, evaluated.exams):
         if assessment is None:
             continue
-        unit, values = assessment.predictions.unit, assessment.values
-        null, null_metrics = list(assessment.null_models.items())[-1]
-        for metric in ("auc", "f1"):
-            interval = assessment.interval(f"{metric}/macro")
-            value = values.get(f"{metric}/macro", float("nan"))
-            theirs = null_metrics.macro(metric)
+        unit = assessment.predictions.unit
+        null = list(assessment.null_models)[-1]
+        rows = assessment.table().set_index(["metric", "label"])
+        for metric, label, of in (
+            ("auc", ANY, "any bleed"),
+            ("sensitivity", ANY, "any bleed"),
+            ("specificity", ANY, "any bleed"),
+            ("auc", MACRO, "mean of subtypes"),
+            ("f1", MACRO, "mean of subtypes"),
+        ):
+            row = rows.loc[(metric, label)]
             found.append(
                 (
-                    f"{metric_named(metric).title} of {unit}, mean of labels",
-                    with_interval(value, interval.low, interval.high),
-                    f"{null} alone: {shown(theirs)}",
+                    f"{metric_named(metric).title} of {unit}, {of}",
+                    with_interval(row["value"], row["low"], row["high"]),
+                    f"{null} alone: {shown(row[null_model_column(null)])}",
                 )
             )
     return found
@@ -84,6 +96,8 @@ def _sections(run: Run, evaluated: Evaluated, model: dict[str, str]) -> list[Sec
     for assessment in (evaluated.slices, evaluated.exams):
         if assessment is not None:
             sections.append(_results_section(run, evaluated, assessment))
+    if evaluated.two_parts is not None:
+        sections.append(two_parts_section(evaluated.two_parts))
     for unit, table in evaluated.differences.items():
         sections.append(
             Section(
@@ -137,10 +151,15 @@ def _data_section(evaluated: Evaluated) -> Section:
         "Patients never cross splits; that was asserted when the set was made. The test split was read by "
         "this evaluation "
         "only, thresholds, calibration and early stopping saw the validation split.",
-        "That no test patient was trained or validated on was checked."
+        "That no test patient was trained or validated on, by the model or by what its weights come from, was checked."
         if evaluated.unseen_checked
-        else "Whether a test patient was in training could not be checked: the training set is not on this machine.",
+        else f"Whether a test patient was learned from could not be checked: {say_not_known(evaluated.not_known)}.",
+        f"The model has learned from {evaluated.ancestry.said}.",
     ]
+    paragraphs.append(
+        f"This is {evaluated.look.said}. The more are compared on the same patients, the more the best of them owes to "
+        "chance."
+    )
     if not is_own_data(evaluated):
         paragraphs.append(
             f"This is external data: the model was trained on {evaluated.scored.specification.trained_on}."
@@ -161,7 +180,10 @@ def _data_section(evaluated: Evaluated) -> Section:
 
 def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Section:
     specification = evaluated.scored.specification
-    rows = [["labels", ", ".join(specification.labels)], ["trained on", specification.trained_on]]
+    rows = [
+        ["labels of the network", ", ".join(specification.labels)],
+        ["trained on", specification.trained_on],
+    ]
     rows += [[name.split(".")[1], model[name]] for name in _FIRST if name in model]
     others = [
         [name, value]
@@ -172,11 +194,7 @@ def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Sec
     return Section(
         anchor="model",
         title="Model",
-        paragraphs=[
-            "Hounsfield units are resampled and windowed inside the network: a backbone, global average "
-            "pooling, a dense "
-            "layer with ReLU, dropout, and one sigmoid a label."
-        ],
+        paragraphs=[_what_it_is(specification, model)],
         tables=[
             Table(title=f"Training run {evaluated.trained_run}", columns=["what", "value"], rows=rows),
             Table(
@@ -190,9 +208,24 @@ def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Sec
     )
 
 
+def _what_it_is(specification: Specification, model: dict[str, str]) -> str:
+    family = specification.family
+    if family != SLICE_CNN:
+        return f"The model's family is {family}: {FAMILIES[family].text}."
+    several = ""
+    if specification.members > 1:
+        several = (
+            f"The mean of {specification.members} networks, one a fold of the patients outside test; everything was "
+            "chosen on what each says of the fold that it has not learned from. Of each: "
+        )
+    return (
+        f"{several}Hounsfield units are resampled and windowed inside the network: a backbone, global average pooling, "
+        f"a dense layer with ReLU, dropout, and {HEADS[model.get('hp.head', 'flat')].said}."
+    )
+
+
 def _validation_section(evaluated: Evaluated) -> Section:
     specification = evaluated.scored.specification
-    methods = ", ".join(f"{one.label} {one.method}" for one in specification.slices.calibrations)
     found = [
         tables.operating_points(operating_point_table(evaluated.scored, unit), unit=unit)
         for unit, predictions in ((SLICES, evaluated.scored.slices), (EXAMS, evaluated.scored.exams))
@@ -202,13 +235,18 @@ def _validation_section(evaluated: Evaluated) -> Section:
         anchor="validation",
         title="Chosen on validation",
         paragraphs=[
-            f"Calibration of slices: {methods}. A slice's probabilities become an exam's by "
-            f"{specification.aggregation}, "
-            "which is then calibrated as slices are. The model decides by "
-            f"{specification.decides_by}; decisions here go by {evaluated.rule}."
+            f"Calibration of slices: {_methods(specification.slices)}. Slices become an exam by "
+            f"{specification.aggregation} of what the network says, series by series, which is then calibrated: "
+            f"{_methods(specification.exams)}. The model decides by {specification.decides_by}; decisions here go by "
+            f"{evaluated.rule}.",
+            *(f"Mind: {caveat}." for caveat in caveats_of(evaluated)),
         ],
         tables=found,
     )
+
+
+def _methods(chosen: Chosen) -> str:
+    return ", ".join(f"{one.label} {one.method}" for one in chosen.calibrations)
 
 
 def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> Section:
@@ -221,8 +259,8 @@ def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> 
         anchor=f"results-{unit}",
         title=f"Results: {unit}",
         paragraphs=[
-            f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are the "
-            "middle 95 % over "
+            f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are of "
+            "95 %, by Student's t and "
             f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure, or in the last "
             "rows, stands what a predictor scores that "
             "doesn't look at the image: how often the label was in training"

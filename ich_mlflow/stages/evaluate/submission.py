@@ -8,9 +8,8 @@ import pandas as pd
 from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
-from ich_mlflow.evaluation.log_loss import with_any
+from ich_mlflow.evaluation.log_loss import RSNA_LABELS
 from ich_mlflow.evaluation.null_models import PREVALENCE
-from ich_mlflow.labels import SCHEMES
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.sources.folder import Folder
 from ich_mlflow.stages.common.scoring import score_rows
@@ -35,14 +34,16 @@ def log_submission(run: Run, options: EvaluateOptions, classifier: Classifier, s
     """Score the set made of the stage 2 test files and log submission.csv; what can't be read gets the prevalence."""
     specification = classifier.specification
     rows = stored.rows(TEST)
-    probabilities = specification.slices.calibrated(score_rows(classifier, stored, rows))
+    probabilities = specification.slices.calibrated(
+        specification.scores(score_rows(classifier, stored, rows).slices)
+    )
     unread = specification.null_models[PREVALENCE].probabilities(np.zeros(1))
     sample = Folder(options.data)
     text, num_unread = submission(
         sample.read(SAMPLE_FILE),
         stored.table["sop_uid"].to_numpy()[rows],
-        with_any(probabilities, specification.labels),
-        with_any(unread, specification.labels)[0],
+        probabilities,
+        unread[0],
         name=sample.name(SAMPLE_FILE),
     )
     run.text(text, SUBMISSION_FILE)
@@ -59,7 +60,7 @@ def submission(
 ) -> tuple[str, int]:
     """The CSV, in the sample's order of rows, and how many of its slices were not scored.
 
-    sop_uids [N], probabilities [N, 6] in the order of the 6-class scheme, unread [6]: for slices without any.
+    sop_uids [N], probabilities [N, 6] in the order of RSNA_LABELS, unread [6]: for slices without any.
     Raises DataError for a sample that is none.
     """
     try:
@@ -68,7 +69,7 @@ def submission(
         raise DataError(
             f"{name} can't be read ({str(error).splitlines()[0]}), expected ID,Label: copy it again"
         ) from None
-    labels = SCHEMES[6].labels
+    labels = RSNA_LABELS
     parts = table["ID"].str.rsplit("_", n=1, expand=True)
     columns = pd.Index(labels).get_indexer(parts[1]) if parts.shape[1] == 2 else np.array([-1])
     if (columns < 0).any():

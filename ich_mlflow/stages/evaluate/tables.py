@@ -32,14 +32,14 @@ def ranking_table(assessment: Assessment) -> Table:
     columns = ["label", f"positive {unit}", "positive patients"]
     for metric in metrics:
         columns += [f"{metric.title} (95 % interval)", *(f"{metric.title} of {null}" for null in null_models)]
-    estimable = f"{assessment.metrics.num_estimable} of {len(assessment.predictions.labels)}"
+    estimable = f"{assessment.metrics.num_estimable} of {len(assessment.metrics.of_subtypes)}"
     return Table(
         title=f"Ranking of {unit}",
         columns=columns,
         rows=rows,
         note=(
-            f"Macro means are over the {estimable} labels that are estimable; micro takes all their "
-            "decisions together."
+            f"Macro means are over the {estimable} subtypes that are estimable, without any; micro takes all their "
+            "decisions together. Rankings go by what the network says itself, since calibration can tie ranks."
         ),
     )
 
@@ -60,13 +60,17 @@ def probability_table(assessment: Assessment) -> Table:
         assessment,
         PROBABILITY,
         title=f"Probabilities of {assessment.predictions.unit}",
-        note="Lower is better. A resample always looks a little worse calibrated than the whole, so an interval of the "
-        "calibration error may lie above its value.",
+        note=(
+            "Brier score, log loss and calibration error: lower is better. Brier skill: 1 is perfect, 0 no better than "
+            "the share of positives here. Slope 1 and intercept 0 are right: below 1 probabilities are too extreme, an "
+            "intercept above 0 says that they are too low all over. A resample always looks a little worse calibrated "
+            "than the whole, so an interval of the calibration error may lie above its value."
+        ),
     )
 
 
 def joint_table(assessment: Assessment) -> Table:
-    """Accuracies and log losses of all labels together, with the null models."""
+    """Accuracies and the challenge's loss of all labels together, with the null models."""
     table = assessment.table().set_index(["metric", "label"])
     rows = []
     for metric in JOINT_METRICS:
@@ -81,7 +85,7 @@ def joint_table(assessment: Assessment) -> Table:
             ]
         )
     return Table(
-        title=f"All labels together, {assessment.predictions.unit}",
+        title=f"All subtypes together, {assessment.predictions.unit}",
         columns=["", "value (95 % interval)", *(f"of {null}" for null in assessment.null_models)],
         rows=rows,
         note="Accuracy is high for any rare label: read it beside its null model.",
@@ -95,21 +99,24 @@ def operating_points(table: pd.DataFrame, *, unit: str) -> Table:
             row["rule"],
             row["label"],
             f"{row['threshold']:.3f}",
-            f"{shown(row['validation_sensitivity'])} / {shown(row['validation_specificity'])}",
+            f"{row['validation_positive_patients']} / {row['validation_negative_patients']}",
+            with_interval(*(row[f"validation_sensitivity{end}"] for end in ("", "_low", "_high")))
+            + f" / {shown(row['validation_specificity'])}",
             f"{shown(row['test_sensitivity'])} / {shown(row['test_specificity'])}",
             f"{shown(row['test_ppv'])} / {shown(row['test_npv'])}",
         ]
         for row in table.to_dict("records")
     ]
     columns = [
-        "rule", "label", "threshold", "validation: sensitivity / specificity", "test: sensitivity / specificity",
+        "rule", "label", "threshold", "validation patients with / without",
+        "validation: sensitivity / specificity", "test: sensitivity / specificity",
         "test: PPV / NPV",
     ]  # fmt: skip
     return Table(
         title=f"Operating points of {unit}",
         columns=columns,
         rows=rows,
-        note="The model carries all three rules. PPV and NPV hold for the prevalence of this test split only.",
+        note="The model carries all rules. PPV and NPV hold for the prevalence of this test split only.",
     )
 
 
@@ -189,16 +196,21 @@ def _group_table(assessment: Assessment, group: Group, *, title: str, note: str)
     table = assessment.table().set_index(["metric", "label"])
     metrics = of_group(group)
     means = (MACRO, MICRO) if group.has_micro else (MACRO,)
+    has_macro = {metric.name: metric.has_macro for metric in metrics}
     rows = []
     for label in (*assessment.predictions.labels, *means):
         row = [label]
         for metric in metrics:
             found = table.loc[(metric.name, label)]
-            row.append(with_interval(found["value"], found["low"], found["high"], digits=metric.digits))
+            cell = with_interval(found["value"], found["low"], found["high"], digits=metric.digits)
+            row.append(cell if has_macro[metric.name] or label != MACRO else "")
         rows.append(row)
     for null in assessment.null_models:
         column = null_model_column(null)
         theirs = [table.loc[(metric.name, MACRO)][column] for metric in metrics]
-        said = [shown(value, digits=group.digits) for value in theirs]
+        said = [
+            shown(value, digits=group.digits) if metric.has_macro else ""
+            for metric, value in zip(metrics, theirs, strict=True)
+        ]
         rows.append([f"macro of {null} alone", *said])
     return Table(title=title, columns=["label", *(metric.title for metric in metrics)], rows=rows, note=note)

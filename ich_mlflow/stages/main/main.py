@@ -1,8 +1,8 @@
 """The whole job: preprocess, train, evaluate and promote as child runs of one parent."""
 
 from ich_mlflow.commands import LOOK_AT_RUNS, serve_command
-from ich_mlflow.labels import class_scheme
 from ich_mlflow.parameters import taken_from, typed
+from ich_mlflow.stages.common.names import registered_name
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
 from ich_mlflow.stages.evaluate.evaluate import evaluate
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
@@ -13,6 +13,7 @@ from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import open_stored_set, train
 from ich_mlflow.tracking.registry import CHAMPION, alias_version
 from ich_mlflow.tracking.run import start_run
+from ich_mlflow.tracking.versions import CANDIDATE
 
 
 def main(options: MainOptions) -> None:
@@ -28,10 +29,17 @@ def main(options: MainOptions) -> None:
         assert evaluated is not None
         promote_candidate(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
-    name = class_scheme(trained.num_classes).model_name
-    version = alias_version(name, CHAMPION)
+    source = str(evaluated.scored.stored.manifest["source"])
     print(
-        f"\nLook at the runs:    {LOOK_AT_RUNS}\n"
-        f"Serve the champion:  {serve_command(f'models:/{name}@{CHAMPION}')}   (version {version})\n"
+        f"\nLook at the runs:     {LOOK_AT_RUNS}\n"
+        f"{_serve(registered_name(trained.num_classes, source))}\n"
         "Research software, not a medical device."
     )
+
+
+def _serve(name: str) -> str:
+    """The command that serves the champion of that name; where none was promoted yet, the candidate."""
+    version = alias_version(name, CHAMPION)
+    alias = CANDIDATE if version is None else CHAMPION
+    version = version or alias_version(name, CANDIDATE)
+    return f"Serve the {f'{alias}:':<11}{serve_command(f'models:/{name}@{alias}')}   (version {version})"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ich_mlflow.evaluation.operating_point import RULES
 from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, parameter
+from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, ENGINES, MODEL_TEXT
 
 
@@ -23,7 +24,7 @@ class PredictOptions:
     )
     model: str = parameter(
         AUTO,
-        f"{MODEL_TEXT}; auto: the champion of ich-5class, or of ich-4class where there is no other",
+        f"{MODEL_TEXT}; auto: the champion of {', '.join(MODEL_NAMES)}, the first that there is",
     )
     out: str = parameter(
         AUTO, "folder of the results; auto: one under predictions/, named after input and options"

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from ich_mlflow import __version__
 from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.errors import DataError
+from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.archive import is_zip, unpack
 from ich_mlflow.intake.files import files_digest, files_of
-from ich_mlflow.intake.lungs import has_lungs
+from ich_mlflow.intake.look import why_cut, why_no_head
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
 from ich_mlflow.intake.survey import Skipped, survey
 from ich_mlflow.parameters import AUTO, text_of
@@ -42,6 +43,7 @@ from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.response import Answerer, ModelVersion
 from ich_mlflow.stages.common.scoring import LoadedModel, champion_name, load_model
 from ich_mlflow.stages.predict.options import PredictOptions
+from ich_mlflow.system.counting import counted
 from ich_mlflow.system.processes import num_cores
 from ich_mlflow.system.whole import write_whole
 from ich_mlflow.tracking.run import NOTICE, Run, start_run
@@ -158,19 +160,21 @@ def _predict(job: _Job, path: Path) -> dict[str, Any]:
     files = unpack(path, job.out.unpacked) if is_zip(path) else files_of(path, but=job.but)
     found = survey(files, workers=job.workers)
     print(
-        f"{len(files):,} files: {found.num_images:,} CT images of {len(found.studies):,} studies{_but(found.reasons())}"
+        f"{counted(len(files), 'file')}: {counted(found.num_images, 'CT image')} of "
+        f"{counted(len(found.studies), 'study', 'studies')}{_but(found.reasons())}"
     )
     if not found.studies:
         raise DataError(
-            f"none of the {len(files):,} files is a CT image{_but(found.reasons())}: expected DICOM files of CT; "
+            f"no CT image in {counted(len(files), 'file')}{_but(found.reasons())}: expected DICOM files of CT; "
             "pass another -P input="
         )
-    studies = plan(found.studies, series=job.options.series, look=has_lungs)
+    studies = plan(found.studies, series=job.options.series, look=why_no_head, ends=why_cut)
     chosen = [series for study in studies for series in study.series]
     num_series = sum(len(study.rows) for study in studies)
     print(f"{num_series:,} series: {len(chosen):,} non-contrast head CT to score{_why_not(studies)}")
     with Workers(job.model.classifier, job.workers) as workers:
         _score(job, chosen, workers)
+        studies = _score_instead(job, studies, workers)
         scored_after = time.monotonic() - started
         results = in_order(_results(job, studies))
         _make(job, results, workers)
@@ -185,11 +189,39 @@ def _score(job: _Job, chosen: Sequence[PlannedSeries], workers: Workers) -> None
     total = sum(len(series.files) for series in chosen)
     done = total - sum(len(series.files) for series in left)
     if done:
-        print(f"{done:,} of {total:,} slices were scored before")
+        print(f"{done:,} of {counted(total, 'slice')} scored before")
     scoring = _scoring(job, left, workers)
     with tqdm(total=total, initial=done, desc="scoring", unit="slice") as progress, closing(scoring):
         for count in scoring:
             progress.update(count)
+
+
+def _score_instead(job: _Job, studies: Sequence[Study], workers: Workers) -> list[Study]:
+    """Where no slice of a study's chosen series can be read, score its next one; return the studies as scored."""
+    now = list(studies)
+    while True:
+        again = [
+            place
+            for place, study in enumerate(now)
+            if study.spare and (_why_unreadable(job, study) is not None)
+        ]
+        if not again:
+            return now
+        for place in again:
+            now[place] = now[place].instead(_why_unreadable(job, now[place]) or "")
+        print(
+            f"{counted(len(again), 'study', 'studies')}: the series chosen first can't be read, the next one is scored"
+        )
+        _score(job, [series for place in again for series in now[place].series], workers)
+
+
+def _why_unreadable(job: _Job, study: Study) -> str | None:
+    """The first reason, where not one slice of the study's series can be read; None where one can."""
+    scores = [read_score(job.out.notes, series.key) for series in study.series]
+    known = [score for score in scores if score is not None]
+    if any(len(score.usable) for score in known):
+        return None
+    return next((error for score in known for error in score.errors if error), None)
 
 
 def _scoring(job: _Job, left: Sequence[PlannedSeries], workers: Workers) -> Generator[int, None, None]:
@@ -227,6 +259,7 @@ def _make(job: _Job, results: Sequence[StudyResult], workers: Workers) -> None:
             model_version=version.version,
             operating_point=job.asked.operating_point,
             project_version=__version__,
+            caveats=job.answerer.caveats(job.asked, unit=EXAMS),
         ),
     )
     left = [one for one in results if one.said and made_outputs(job.out, one) is None]
@@ -241,7 +274,9 @@ def _write(
     made = {one.study.number: made_outputs(job.out, one) for one in results}
     lacking = [outputs.why_none for outputs in made.values() if outputs is not None and outputs.why_none]
     if lacking:
-        print(f"{len(lacking):,} studies lack pictures or DICOM; the first: {lacking[0]}")
+        print(
+            f"{counted(len(lacking), 'study', 'studies')} without pictures or DICOM; the first: {lacking[0]}"
+        )
     pictures: dict[int, list[Shown]] = {}
     for one in results:
         outputs = made[one.study.number]
@@ -260,12 +295,17 @@ def _write(
         operating_point=job.asked.operating_point,
         notice=f"{NOTICE} Nothing here may decide about a patient.",
         made_by=f"ich_mlflow {__version__}, {job.model.uri}, trained on {specification.trained_on}.",
+        has_heat_maps=job.model.classifier.can_explain,
     )
+    caveats = job.answerer.caveats(job.asked, unit=EXAMS)
     num_dicom = {number: outputs.dicom for number, outputs in made.items() if outputs is not None}
     folder = job.out.path
     for name, frame in (
-        (PREDICTIONS, tables.predictions(results, specification.labels, version, job.asked.operating_point)),
-        (WORKLIST, tables.worklist(results, num_dicom)),
+        (
+            PREDICTIONS,
+            tables.predictions(results, job.answerer, job.asked),
+        ),
+        (WORKLIST, tables.worklist(results, num_dicom, caveats=caveats)),
         (SERIES, tables.series_table(studies)),
         (SKIPPED, tables.skipped_table(skipped)),
     ):
@@ -310,8 +350,9 @@ def _log(run: Run, summary: dict[str, Any]) -> None:
 def _say(out: OutFolder, summary: dict[str, Any]) -> None:
     counts = summary["counts"]
     print(
-        f"{counts['studies']:,} studies: {counts['flagged']:,} flagged, {counts['review']:,} for review, "
-        f"{counts['not_flagged']:,} not flagged ({counts['slices']:,} slices, {counts['slices_unusable']:,} unusable)\n"
+        f"{counted(counts['studies'], 'study', 'studies')}: {counts['flagged']:,} flagged, {counts['review']:,} for "
+        f"review, {counts['not_flagged']:,} not flagged ({counted(counts['slices'], 'slice')}, "
+        f"{counts['slices_unusable']:,} unusable)\n"
         f"{out.path / PAGE}\n{NOTICE}"
     )
 

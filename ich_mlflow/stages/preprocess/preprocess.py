@@ -4,11 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
+from ich_mlflow.dataset.drawn import DrawnSource
 from ich_mlflow.dataset.plan import partial_folder
 from ich_mlflow.dataset.quarantine import QUARANTINE
 from ich_mlflow.dataset.split import FOLD, assert_disjoint, split_counts
@@ -16,11 +18,10 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import QuarantineError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.figures.counts import split_counts_figure
-from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.parameters import AUTO, typed
-from ich_mlflow.sources.base import Source
+from ich_mlflow.sources.base import NO_FILE, NO_LABEL, Source
 from ich_mlflow.sources.folder import is_url
-from ich_mlflow.sources.registry import open_source
+from ich_mlflow.sources.registry import DRAWN, open_source
 from ich_mlflow.stages.common.stored_sets import (
     DATA_FOLDER,
     counts_text,
@@ -30,8 +31,10 @@ from ich_mlflow.stages.common.stored_sets import (
     previewed_split,
 )
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
+from ich_mlflow.stages.preprocess.pairs import pairs_figure, present_text
 from ich_mlflow.tracking.run import Run, start_run
 
+_OF_DRAWN = ("synthesis", "copies", "sham_share")
 #: Options that don't change what is in the set.
 _HOW_IT_IS_MADE = ("out", "workers", "engine", "spark_master", "strict", "quarantine_limit")
 
@@ -44,7 +47,7 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
     with start_run("preprocess", nested=nested) as run:
         run.params(typed(options), prefix="preprocess")
         out = stored_set_folder(options)
-        source = open_source(options.source, source_folder(options))
+        source = open_source(options.source, source_folder(options), **_source_options(options))
         try:
             stored = build_stored_set(source, out, build_options(options), progress=True, say=print)
         except KeyboardInterrupt:
@@ -59,10 +62,14 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
         studies = stored.table["study_uid"].to_numpy()
         counts = split_counts(patients, stored.subtypes, splits, study_uids=studies)
         _log(run, stored, counts)
+        if isinstance(source, DrawnSource):
+            run.figure(pairs_figure(stored, source), "figures/drawn.png")
         _log_series(run, source)
         run.metrics({f"source/{name}": count for name, count in source.audit().items()})
         print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")
         _say_quarantine(stored)
+        if source.label_level == "study":
+            _say_unmatched(source)
         print(counts_text(counts))
         return stored
 
@@ -74,6 +81,7 @@ def build_options(options: PreprocessOptions) -> BuildOptions:
         fractions=options.fractions,
         folds=options.folds,
         external=options.external,
+        training_only=options.source == DRAWN,
         compress=options.compress,
         quarantine_limit=options.quarantine_limit,
         strict=options.strict,
@@ -81,6 +89,18 @@ def build_options(options: PreprocessOptions) -> BuildOptions:
         engine=options.engine,
         spark_master=options.spark_master,
     )
+
+
+def _source_options(options: PreprocessOptions) -> dict[str, Any]:
+    """What the source is made with beside its folder."""
+    if options.source != DRAWN:
+        return {}
+    return {
+        "subtypes": options.drawn_subtypes,
+        "copies": options.copies,
+        "sham_share": float(options.sham_share),
+        "seed": options.seed,
+    }
 
 
 def source_folder(options: PreprocessOptions) -> Path | str:
@@ -105,8 +125,11 @@ def stored_set_folder(options: PreprocessOptions) -> Path:
     if options.out != AUTO:
         return Path(options.out)
     setting = {name: value for name, value in typed(options).items() if name not in _HOW_IT_IS_MADE}
+    # Sets made before there were such options keep their folder.
     if not options.external:
-        del setting["external"]  # sets made before there was such an option keep their folder
+        del setting["external"]
+    if options.source != DRAWN:
+        setting = {name: value for name, value in setting.items() if name not in _OF_DRAWN}
     if options.data != AUTO and not is_url(options.data):
         setting["data"] = str(Path(options.data).resolve())
     return DATA_FOLDER / f"set-{options.source}-{_digest(setting)}"
@@ -126,7 +149,7 @@ def _log(run: Run, stored: StoredSet, counts: pd.DataFrame) -> None:
     rows = preview_rows(stored)
     sheet = contact_sheet(
         stored.hu(np.array(rows)),
-        [_caption(stored, row) for row in rows],
+        [present_text(stored, row) for row in rows],
         title=f"Slices of the {previewed_split(stored)} split",
         note=data_note(stored),
     )
@@ -175,9 +198,12 @@ def _say_quarantine(stored: StoredSet) -> None:
         print(f"left out {sum(counts.values()):,} files: {said} (see {stored.path / QUARANTINE})")
 
 
-def _caption(stored: StoredSet, row: int) -> str:
-    present = [name for name, value in zip(SUBTYPES, stored.subtypes[row], strict=True) if value]
-    return ", ".join(present) or "no bleed"
+def _say_unmatched(source: Source) -> None:
+    """Which studies have labels and no files, or the reverse: a typing error in a table looks just like it."""
+    for reason, said in ((NO_FILE, "have labels and no files"), (NO_LABEL, "have files and no labels")):
+        names = [one.file for one in source.rejected() if one.reason == reason]
+        if names:
+            print(f"note: {len(names):,} studies {said}, the first {names[0]}: they are left out")
 
 
 def _digest(values: dict[str, object]) -> str:

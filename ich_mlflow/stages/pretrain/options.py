@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from ich_mlflow.models.slice_cnn.backbones import pretrainable
 from ich_mlflow.parameters import Between, Either, OneOf, check_fields, expect, parameter
-from ich_mlflow.stages.common.options import PRETRAINING_SEED, PRETRAINING_SEEDS, WEIGHTS_FILE
+from ich_mlflow.stages.common.options import (
+    PRETRAINING_SEED,
+    PRETRAINING_SEEDS,
+    WEIGHTS_FILE,
+    WEIGHTS_MODEL,
+    WEIGHTS_PATH,
+)
+
+#: The start whose convolutions are those of EfficientNet-Lite0.
+LITE0_START = "lite0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +26,11 @@ class PretrainOptions:
     backbone: str = parameter("efficientnet-b0", " or ".join(pretrainable()), OneOf(*pretrainable()))
     # auto and phantom are none of them: what the package comes with would be made from itself.
     weights: str = parameter(
-        "lite0",
+        LITE0_START,
         "what pretraining itself begins with: lite0 (the convolutions of EfficientNet-Lite0, of ImageNet, which come "
-        "with the package), imagenet, random, or a .keras, .weights.h5 or .npz file",
-        Either((OneOf("lite0", "imagenet", "random"), WEIGHTS_FILE)),
-        reads=r"(?s).+\.(keras|h5|npz)",
+        "with the package), imagenet, random, a .keras, .weights.h5 or .npz file, or a model's",
+        Either((OneOf(LITE0_START, "imagenet", "random"), WEIGHTS_FILE, WEIGHTS_MODEL)),
+        reads=WEIGHTS_PATH,
     )
     exams: int = parameter(2000, "phantom exams", Between(40, 100_000))
     bleeds: float = parameter(0.35, "share of the exams that show each subtype", Between(0, 1, without=(0,)))

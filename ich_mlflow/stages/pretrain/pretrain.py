@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,19 +15,20 @@ from ich_mlflow.errors import DataError
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.pretraining import build_pretraining
-from ich_mlflow.models.weights import put_weights, read_weights, shipped_path
+from ich_mlflow.models.weights import WITHOUT_PATIENTS, put_weights, read_weights, shipped_path
 from ich_mlflow.parameters import typed
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.phantom.lesions import has_lesions, read_lesions
+from ich_mlflow.stages.common.initial_weights import initial_weights, pinned, say_start
 from ich_mlflow.stages.common.stored_sets import DATA_FOLDER
 from ich_mlflow.stages.common.unfinished import Unfinished, begin, to_resume
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
-from ich_mlflow.stages.pretrain.options import PretrainOptions
-from ich_mlflow.stages.pretrain.results import Pretrained, label_aucs
+from ich_mlflow.stages.pretrain.options import LITE0_START, PretrainOptions
+from ich_mlflow.stages.pretrain.results import Pretrained, validation_scores
 from ich_mlflow.system.provenance import git_commit, versions
 from ich_mlflow.tracking.run import Run, start_run
-from ich_mlflow.training.initial_weights import initial_backbone
+from ich_mlflow.training.initial_weights import InitialWeights
 from ich_mlflow.training.pretrain import PretrainSettings
 from ich_mlflow.training.pretrain import pretrain as fit_pretraining
 from ich_mlflow.training.pretraining_batches import PretrainingBatches
@@ -45,6 +47,7 @@ def pretrain(options: PretrainOptions) -> Path:
     With resume=true, which is the default, it goes on with the unfinished pretraining of the same options.
     """
     _expect_writable(Path(options.out))
+    options = replace(options, weights=pinned(options.weights))
     with ExitStack() as locks:
         before = to_resume(options, locks)
         with start_run("pretrain", resume=before.run_id if before else None, system_metrics=True) as run:
@@ -86,10 +89,11 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
     run.tags({"ich.git_commit": git_commit()})
     # The network first: a mistake in weights= shows before the cohort is made.
     keras.utils.set_random_seed(options.seed)
-    network, start = _network(options, goes_on=unfinished.state_path.exists())
-    start = start or unfinished.notes["start"]
-    unfinished.note(start=start)
-    print(start)
+    start = _start(options, unfinished)
+    network = build_pretraining(name=options.backbone, backbone=start.backbone)
+    unfinished.keep_ancestry(start.ancestry)
+    unfinished.note(start=start.said)
+    say_start(start)
     stored = _expected(pretraining_set(options), options, unfinished)
     run.dataset(
         stored.table,
@@ -106,12 +110,18 @@ def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Pat
         settings=PretrainSettings(
             epochs=options.epochs, learning_rate=options.learning_rate, lesion_weight=options.lesion_weight
         ),
-        score=lambda targets, said: label_aucs(targets, said, "val"),
+        score=validation_scores,
         on_epoch=_on_epoch(run, options),
         checkpoint=unfinished.state_path,
     )
     pretrained = Pretrained(
-        run=run, options=options, stored=stored, network=network, start=start, history=history
+        run=run,
+        options=options,
+        stored=stored,
+        network=network,
+        start=start.said,
+        before=start.ancestry,
+        history=history,
     )
     pretrained.log_pictures(test)
     tested = pretrained.log_tested(test)
@@ -149,20 +159,25 @@ def _expected(stored: StoredSet, options: PretrainOptions, unfinished: Unfinishe
     return stored
 
 
-def _network(options: PretrainOptions, *, goes_on: bool) -> tuple[keras.Model, str]:
-    """The network with the weights that pretraining starts from, and what is said of them: nothing where it goes on."""
+def _start(options: PretrainOptions, unfinished: Unfinished) -> InitialWeights:
+    """What pretraining starts from. Where it goes on its checkpoint brings the weights, its notes what is said."""
     name = options.backbone
-    if goes_on:  # its checkpoint brings them
-        return build_pretraining(name=name), ""
-    if options.weights == "lite0":
+    if unfinished.state_path.exists():
         backbone = build_backbone(name=name, image_size=None)
-        weights = read_weights(shipped_path("efficientnet-lite0-imagenet"))
-        put_weights(backbone, weights.arrays, partly=True)
-        said = "weights: starts from the convolutions of EfficientNet-Lite0, of ImageNet"
-    else:
-        start = initial_backbone(options.weights, name=name, image_size=None)
-        backbone, said = start.backbone, start.said
-    return build_pretraining(name=name, backbone=backbone), said
+        before = unfinished.ancestry("imagenet" if options.weights == LITE0_START else options.weights)
+        return InitialWeights(
+            backbone=backbone, name=options.weights, said=unfinished.notes["start"], ancestry=before
+        )
+    if options.weights != LITE0_START:
+        return initial_weights(options.weights, name=name, image_size=None)
+    backbone = build_backbone(name=name, image_size=None)
+    put_weights(backbone, read_weights(shipped_path("efficientnet-lite0-imagenet")).arrays, partly=True)
+    return InitialWeights(
+        backbone=backbone,
+        name=LITE0_START,
+        said="weights: starts from the convolutions of EfficientNet-Lite0, of ImageNet",
+        ancestry=WITHOUT_PATIENTS["imagenet"],
+    )
 
 
 def _batches(stored: StoredSet, options: PretrainOptions, split: str) -> PretrainingBatches:

@@ -10,15 +10,17 @@ import pandas as pd
 
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.operating_point import MAX_F1, default_thresholds
+from ich_mlflow.evaluation.recalibrated import recalibrated_loss
 from ich_mlflow.evaluation.scores import evaluate_slices
 from ich_mlflow.figures.curves import training_curves
 from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.labels import SCHEMES, SUBTYPES, class_scheme
-from ich_mlflow.models.slice_cnn.pretraining import LABELS_OUTPUT
+from ich_mlflow.models.ancestry import Ancestry
+from ich_mlflow.models.series import NONE
 from ich_mlflow.models.weights import IMAGE_SIZE_NOTE, specification_name, write_weights
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.common.specification import from_validation
-from ich_mlflow.stages.common.stored_sets import data_note
+from ich_mlflow.stages.common.stored_sets import data_note, learned_from
 from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.system.provenance import git_commit
 from ich_mlflow.tracking.run import Run
@@ -33,13 +35,17 @@ _PLACES = ("out", "resume", "checkpoints")
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A network after its last epoch, on the run that taught it. start: the line that said what it began with."""
+    """A network after its last epoch, on the run that taught it.
+
+    start: the line that said what it began with; before: what that had learned from.
+    """
 
     run: Run
     options: PretrainOptions
     stored: StoredSet
     network: keras.Model
     start: str
+    before: Ancestry
     history: list[dict[str, float]]
 
     def log_tested(self, test: PretrainingBatches) -> dict[str, float]:
@@ -51,7 +57,7 @@ class Pretrained:
         return tested
 
     def write_weights(self, tested: dict[str, float], *, image_size: int) -> Path:
-        """Write the file that train takes, without the lesion head, and what it was made from; return its path."""
+        """Write the file that train takes, with the lesion head, and what it was made from; return its path."""
         about: dict[str, Any] = {
             "start": "phantom",
             "made_from": self.start,
@@ -63,8 +69,8 @@ class Pretrained:
             **{name: round(value, 4) for name, value in tested.items()},
         }
         path = Path(self.options.out) / f"{self.options.backbone}-phantom.npz"
-        network = keras.Model(self.network.input, self.network.output[LABELS_OUTPUT])
-        write_weights(path, network, about, half=True)
+        ancestry = self.before.then(learned_from(self.stored, by=f"run {self.run.run_id}"))
+        write_weights(path, self.network, about, half=True, ancestry=ancestry)
         self.run.file(path)
         self.run.dictionary(about, "about.json")
         return path
@@ -102,6 +108,7 @@ class Pretrained:
                 scheme,
                 calibration=AUTO,
                 rule=MAX_F1,
+                series_smoothing=NONE,
             )
             specification = chosen.specification(
                 self.stored, run_id=self.run.run_id, weights="phantom", recipe="pretrain"
@@ -109,6 +116,11 @@ class Pretrained:
             path = Path(self.options.out) / specification_name(self.options.backbone, scheme.num_classes)
             specification.write(path)
             self.run.file(path)
+
+
+def validation_scores(targets: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    """The recalibrated loss of validation slices as `val_loss`, and their AUCs."""
+    return {"val_loss": recalibrated_loss(targets, said, _LABELS), **label_aucs(targets, said, "val")}
 
 
 def label_aucs(targets: np.ndarray, said: np.ndarray, prefix: str) -> dict[str, float]:

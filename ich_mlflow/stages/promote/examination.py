@@ -1,82 +1,175 @@
 """What is to be known before a candidate may become champion: scored, measured, and compared on the same test split."""
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import ModelError
-from ich_mlflow.evaluation.assess import MACRO, Assessment, Predictions, difference, too_few_patients
+from ich_mlflow.evaluation.metrics import MACRO
+from ich_mlflow.labels import ANY
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
 from ich_mlflow.serving.packaging import signature_fault, size_mb
 from ich_mlflow.serving.smoke_test import latency_ms
 from ich_mlflow.stages.common.evaluation import Evaluated
-from ich_mlflow.stages.common.scoring import LoadedModel, Scored, expect_unseen, score
-from ich_mlflow.stages.promote.gates import Compared, Facts
-from ich_mlflow.stages.promote.options import PromoteOptions
-from ich_mlflow.tracking.registry import TrainedRun
+from ich_mlflow.stages.common.scoring import LoadedModel, Scored, expect_unseen, load_model, score
+from ich_mlflow.stages.promote.candidates import misnamed, source_learned_from
+from ich_mlflow.stages.promote.facts import Facts, OverNullModel, Versus
+from ich_mlflow.stages.promote.home import examine_home, not_known_of, seen_by
+from ich_mlflow.stages.promote.measured import (
+    Difference,
+    calibration_lines,
+    compare,
+    not_estimable,
+    over_null_models,
+)
+from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version
+from ich_mlflow.tracking.versions import source_of, trained_run_of
 
-_ECE = f"ece/{MACRO}"
-_AUC = f"auc/{MACRO}"
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A training run whose model is examined: it is loaded, and evaluated on the test split."""
+
+    run: TrainedRun
+    model: LoadedModel
+    evaluated: Evaluated
+
+    @property
+    def shown(self) -> str:
+        """It in words."""
+        return f"run {self.run.name} ({self.run.run_id[:8]})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """Who is champion now. source: of the data it learned from, '' where it is not known; trained_run likewise.
+
+    model: None where it can't be read, for the reason in `unreadable`.
+    """
+
+    name: str
+    version: str
+    source: str
+    trained_run: str
+    model: LoadedModel | None
+    unreadable: str = ""
+
+    @property
+    def shown(self) -> str:
+        """`ich-5class/3`."""
+        return f"{self.name}/{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """Facts but for registration and serving, which need a version; and the table of differences."""
+    """Facts but for registration and serving, which need a version; tables of differences by unit; a file to try."""
 
     facts: Facts
-    differences: pd.DataFrame
+    differences: dict[str, pd.DataFrame]
     dicom: bytes
 
 
-def examine(
-    options: PromoteOptions,
-    candidate: TrainedRun,
-    model: LoadedModel,
-    evaluated: Evaluated,
-    champion: LoadedModel | None,
-    *,
-    name: str,
-) -> Examined:
-    """Compare the evaluated candidate with the champion, scored now on the same rows. name: of the candidate."""
-    scored = evaluated.scored
-    assessment = evaluated.slices or evaluated.exams
-    dicom = phantom_dicom()
-    table, seen, auc = pd.DataFrame(), "", None
-    too_few: tuple[str, ...] = ()
-    if champion is not None:
-        mine, theirs = _both(evaluated, scored, champion)
-        table = difference(mine, theirs, num_resamples=options.resamples)
-        auc, too_few = _mean_auc(table, mine, theirs, num_resamples=options.resamples)
-        seen = _seen(champion, scored)
-    compared = _compared(table)
-    values = assessment.values
-    facts = Facts(
-        candidate=name,
-        champion=None if champion is None else champion.uri.removeprefix("models:/"),
-        unit=assessment.predictions.unit,
-        digest=scored.stored.digest,
-        trained_digest=candidate.params.get("data.digest", "not recorded"),
-        champion_seen=seen,
-        macro_auc=values.get(_AUC),
-        auc=auc,
-        labels=_labels(compared, assessment),
-        not_estimable=tuple(label for label in assessment.predictions.labels if f"auc/{label}" not in values),
-        too_few=too_few,
-        ece=values.get(_ECE),
-        champion_ece=compared[_ECE].champion if _ECE in compared else None,
-        latency_ms=latency_ms(model.classifier, dicom),
-        size_mb=size_mb(model.uri),
-        signature=signature_fault(model.uri, None if champion is None else champion.uri),
-        registration="",
-        smoke=None,
+def champion_of(name: str) -> Champion | None:
+    """The champion of that registered name, loaded where it can be; None where there is none."""
+    version = alias_version(name, CHAMPION)
+    if version is None:
+        return None
+    model, unreadable = None, ""
+    try:
+        model = load_model(f"models:/{name}/{version}")
+    except ModelError as error:
+        unreadable = str(error)
+    return Champion(
+        name=name,
+        version=version,
+        source=source_of(name, version),
+        trained_run=trained_run_of(name, version),
+        model=model,
+        unreadable=unreadable,
     )
-    return Examined(facts=facts, differences=table, dicom=dicom)
+
+
+def examine(candidate: Candidate, champion: Champion | None, *, name: str, num_resamples: int) -> Examined:
+    """Compare the evaluated candidate with the champion, scored now on the same rows. name: to be registered under.
+
+    Raises ModelError where the candidate, or what its weights come from, has learned from patients of the test split.
+    """
+    evaluated, source = candidate.evaluated, source_learned_from(candidate.run)
+    not_known = expect_unseen(candidate.model, evaluated.scored.stored)
+    assessments = [one for one in (evaluated.slices, evaluated.exams) if one is not None]
+    versus, differences = _against_champion(candidate, champion, num_resamples)
+    nulls = () if versus else _against_null_models(evaluated.scored, num_resamples)
+    dicom = phantom_dicom()
+    facts = Facts(
+        candidate=candidate.shown,
+        champion=None if champion is None else champion.shown,
+        unreadable="" if champion is None else champion.unreadable,
+        versus=versus,
+        source=source,
+        champion_source="" if champion is None else champion.source,
+        misnamed=misnamed(name, source),
+        unit=assessments[0].predictions.unit,
+        digest=evaluated.scored.stored.digest,
+        trained_digest=candidate.run.params.get("data.digest", "not recorded"),
+        seen=not_known_of("candidate", not_known),
+        macro_auc=assessments[0].values.get(f"auc/{MACRO}"),
+        not_estimable=tuple(not_estimable(assessments)),
+        over_null_models=nulls,
+        calibration=tuple(calibration_lines(assessments)),
+        latency_ms=latency_ms(candidate.model.classifier, dicom),
+        size_mb=size_mb(candidate.model.uri),
+        signature=_signature_fault(candidate, champion),
+    )
+    return Examined(facts=facts, differences=differences, dicom=dicom)
+
+
+def _against_champion(
+    candidate: Candidate, champion: Champion | None, num_resamples: int
+) -> tuple[Versus | None, dict[str, pd.DataFrame]]:
+    """The candidate beside the champion, None where there is none to score; and tables of differences by unit."""
+    if champion is None or champion.model is None:
+        return None, {}
+    scored, rule = candidate.evaluated.scored, candidate.evaluated.rule
+    print(f"scoring the champion {champion.shown}")
+    theirs = score(champion.model.classifier, scored.stored, rule=rule)
+    found: list[Difference] = []
+    if scored.slices is not None and theirs.slices is not None:
+        found.append(compare(scored.slices, theirs.slices, num_resamples=num_resamples))
+    found.append(compare(scored.exams, theirs.exams, num_resamples=num_resamples))
+    aucs = {one.unit: one.auc(ANY) for one in found}
+    versus = Versus(
+        auc=found[0].mean,
+        labels=found[0].subtypes,
+        any_auc={unit: auc for unit, auc in aucs.items() if auc is not None},
+        exam_auc=found[-1].mean if len(found) > 1 else None,
+        skill={name: skill for one in found for name, skill in one.skill.items()},
+        seen=seen_by(champion.model, scored.stored, who="champion"),
+        home=examine_home(candidate.model, champion.model, scored, rule=rule),
+    )
+    return versus, {one.unit: one.table for one in found}
+
+
+def _against_null_models(scored: Scored, num_resamples: int) -> tuple[OverNullModel, ...]:
+    """Any and the mean beside what doesn't look at the image, of slices and exams."""
+    print("comparing with the null models, since there is no champion to compare with")
+    found = []
+    if scored.slices is not None:
+        found += over_null_models(scored.slices, scored.null_models, num_resamples=num_resamples)
+    found += over_null_models(scored.exams, scored.exam_null_models, num_resamples=num_resamples)
+    return tuple(found)
+
+
+def _signature_fault(candidate: Candidate, champion: Champion | None) -> str:
+    """A champion that can't be read may still say what it takes and gives; one that is nowhere can't."""
+    try:
+        replaced = None if champion is None else f"models:/{champion.shown}"
+        return signature_fault(candidate.model.uri, replaced)
+    except ModelError:
+        return signature_fault(candidate.model.uri, None)
 
 
 @cache
@@ -97,58 +190,3 @@ def phantom_dicom() -> bytes:
         path = Path(folder) / "slice.dcm"
         write_slice(path, exam.hu[middle], identity, Encoding())
         return path.read_bytes()
-
-
-def _both(evaluated: Evaluated, scored: Scored, champion: LoadedModel) -> tuple[Predictions, Predictions]:
-    """What candidate and champion say of the same slices; of the same exams where labels are of exams alone."""
-    print(f"scoring the champion {champion.uri}")
-    other = score(champion.classifier, scored.stored, rule=evaluated.rule)
-    if scored.slices is not None and other.slices is not None:
-        return scored.slices, other.slices
-    return scored.exams, other.exams
-
-
-def _mean_auc(
-    table: pd.DataFrame, mine: Predictions, theirs: Predictions, *, num_resamples: int
-) -> tuple[Compared | None, tuple[str, ...]]:
-    """The mean AUC over the labels of which an interval can be told, and the labels that it leaves out.
-
-    One label with two patients would otherwise leave the mean of all without an interval.
-    """
-    whole = _compared(table).get(_AUC)
-    few = too_few_patients(mine)
-    known = set(table.loc[table["metric"] == "auc", "label"])
-    left = tuple(label for label in mine.labels if f"auc/{label}" not in few and label in known)
-    if whole is None or not np.isnan(whole.low) or not left:
-        return whole, ()
-    again = difference(mine.only(left), theirs.only(left), num_resamples=num_resamples)
-    return _compared(again)[_AUC], tuple(
-        label for label in mine.labels if label not in left and label in known
-    )
-
-
-def _seen(champion: LoadedModel, scored: Scored) -> str:
-    said: list[str] = []
-    try:
-        known = expect_unseen(champion.specification, scored.stored, champion.trained_path, say=said.append)
-    except ModelError as error:
-        return f"the champion has learned from some of them: {error}"
-    return "" if known else f"that the champion has not learned from them is not known: {' '.join(said)}"
-
-
-def _compared(table: pd.DataFrame) -> Mapping[str, Compared]:
-    """By `metric/label`."""
-    return {
-        f"{row['metric']}/{row['label']}": Compared(
-            candidate=row["model"], champion=row["baseline"], low=row["low"], high=row["high"]
-        )
-        for row in table.to_dict("records")
-    }
-
-
-def _labels(compared: Mapping[str, Compared], assessment: Assessment) -> dict[str, Compared]:
-    return {
-        label: compared[f"auc/{label}"]
-        for label in assessment.predictions.labels
-        if f"auc/{label}" in compared
-    }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.parameters import AUTO, Between, Matching, OneOf, check_fields, expect, parameter
+from ich_mlflow.stages.common.names import MODEL_NAMES, num_classes_of
 from ich_mlflow.stages.common.options import ANY_PATH, RESAMPLES, expect_stored_set
 
 _MARGIN = Between(0, 1)
@@ -12,7 +13,7 @@ _LIMIT = Between(0, 1e9, without=(0, 1e9))
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteOptions:
-    """Make a training run's model the champion of its class scheme, if it passes every gate; or say why not.
+    """Make a training run's model the champion of its registered name, if it passes every gate; or say why not.
 
     Both are scored on the same test split now. Refused, the exit code is 3, and the model is registered with the alias
     candidate. Every promotion, refusal and rollback is recorded: -P history=true lists them.
@@ -23,10 +24,20 @@ class PromoteOptions:
         f"the class scheme: {OneOf(*SCHEMES)}; auto: the run's, else 5; with history=true all of them",
         OneOf(AUTO, *map(str, SCHEMES)),
     )
-    run: str = parameter(AUTO, "id of the training run; auto: the finished one with the best metric")
+    model: str = parameter(
+        AUTO,
+        f"the registered name: {', '.join(MODEL_NAMES)}; auto: the run's own, else ich-5class; with history=true all",
+        OneOf(AUTO, *MODEL_NAMES),
+    )
+    run: str = parameter(
+        AUTO,
+        "id of the training run; auto: the finished one with the best metric that learned from the champion's source, "
+        "or from what the name says where there is no champion",
+    )
     metric: str = parameter(
         "val/auc/macro",
-        "what auto goes by, a metric of the training run; of names with loss, brier or ece the lowest is best",
+        "what auto goes by, a metric of the training run; of losses, Brier scores and calibration errors the lowest is "
+        "best",
         Matching(r"[\w/.-]+", "a metric's name"),
     )
     data: str = parameter(
@@ -40,9 +51,16 @@ class PromoteOptions:
         OneOf("better", "not_worse"),
     )
     margin: float = parameter(0.01, "with require=not_worse, 0 to 1", _MARGIN)
-    label_margin: float = parameter(0.05, "by how much one label's AUC may be lower, 0 to 1", _MARGIN)
-    calibration_margin: float = parameter(
-        0.02, "by how much the expected calibration error may be higher, 0 to 1", _MARGIN
+    label_margin: float = parameter(
+        0.05,
+        "by how much an AUC may be lower, of a label, any, exams, or on the champion's own test set, 0 to 1",
+        _MARGIN,
+    )
+    calibration_margin: float = parameter(0.02, "by how much the Brier skill may be lower, 0 to 1", _MARGIN)
+    intercept_margin: float = parameter(
+        0.5,
+        "how far from 0 a calibration intercept may lie, in log odds, 0 to 10; 0.5: odds are off by a factor of 1.65",
+        Between(0, 10),
     )
     max_latency_ms: float = parameter(
         200.0, "longest that one DICOM file may take on this machine, in milliseconds", _LIMIT
@@ -50,8 +68,8 @@ class PromoteOptions:
     max_size_mb: float = parameter(200.0, "largest size of the model version, in MB", _LIMIT)
     same_data: bool = parameter(
         True,
-        "true demands that the candidate was trained on this set, and that the champion is known not to have been "
-        "trained on its test patients",
+        "true demands that the candidate was trained on this set, and that neither candidate nor champion, nor what "
+        "their weights come from, can have been trained on its test patients, nor the candidate on the champion's own",
     )
     smoke: bool = parameter(
         True, "true starts the scoring server on the new version and sends it a DICOM file"
@@ -60,7 +78,7 @@ class PromoteOptions:
         2000, "resamples of the patients that the interval comes from, 100 to 100000", RESAMPLES
     )
     replace: bool = parameter(
-        False, "true promotes though gates that compare with the champion fail, say after a change of data"
+        False, "true promotes though gates that compare with the champion fail, say after a change of source"
     )
     reason: str = parameter(
         AUTO,
@@ -76,6 +94,10 @@ class PromoteOptions:
         check_fields(self)
         alone = not (self.rollback and (self.history or self.run != AUTO))
         expect("rollback", self.rollback, alone, "false with run= or history=true")
+        if self.model != AUTO and self.num_classes != AUTO:
+            named = str(num_classes_of(self.model))
+            expected = f"{named} with model={self.model}, or left out"
+            expect("num_classes", self.num_classes, self.num_classes == named, expected)
 
     def expect_ready(self) -> None:
         """Raise where `data` is no stored set."""

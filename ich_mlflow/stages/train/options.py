@@ -15,7 +15,7 @@ from ich_mlflow.stages.common.options import (
 class TrainOptions(TrainingSetParameters, TrainingParameters):
     """Train a classifier and log it with its metrics, figures and serving model.
 
-    Without data it trains the recipe `demo` on a phantom cohort in about five minutes on two cores.
+    Without data it trains the recipe `demo` on a phantom cohort in minutes on two cores.
     """
 
     resume: bool = parameter(

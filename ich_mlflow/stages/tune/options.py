@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
+from ich_mlflow.dataset.set_paths import paths_of
 from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.models.slice_cnn.augmentation import SCALED
-from ich_mlflow.models.slice_cnn.hyperparameters import HYPERPARAMETERS
 from ich_mlflow.parameters import (
     AUTO,
     Between,
     Either,
     Matching,
     OneOf,
-    check_value,
     from_text,
     is_dimension,
     parameter,
@@ -25,7 +24,6 @@ from ich_mlflow.stages.common.options import (
     check_hyperparameters,
     expect_stored_set,
     expect_unsaid,
-    hyperparameters_said,
 )
 
 
@@ -39,7 +37,11 @@ class TuneOptions(CohortParameters, TrainingParameters):
     """
 
     data: str = parameter(
-        AUTO, "a stored set made by preprocess; auto: of a phantom cohort made here", reads=ANY_PATH
+        AUTO,
+        "a stored set made by preprocess, or several as a,b,c, of which the first validates and all are trained on; "
+        "auto: of a phantom cohort made here",
+        reads=ANY_PATH,
+        reads_several=True,
     )
     trials: int = parameter(
         20, "settings to try; more than before goes on with a finished search", Between(1, 100_000)
@@ -63,7 +65,7 @@ class TuneOptions(CohortParameters, TrainingParameters):
     )
     augmentation: str = parameter(
         AUTO,
-        f"factor of the recipe's {', '.join(SCALED)}, as 0..2",
+        f"with family=slice_cnn, factor of the recipe's {', '.join(SCALED)}, as 0..2",
         default_said="0..2, unless one of them is said",
     )
     trial_epochs: str = parameter(
@@ -85,10 +87,6 @@ class TuneOptions(CohortParameters, TrainingParameters):
             expect_unsaid(self, ("exams", "bleeds"))
         check_fold(self)
         check_hyperparameters(self, several=True)
-        for name, text in hyperparameters_said(self).items():
-            if is_dimension(text):
-                for end in parse_dimension(HYPERPARAMETERS[name], text).ends:
-                    check_value(HYPERPARAMETERS[name], end)
         if self.augmentation != AUTO:
             factor = AUGMENTATION_FACTOR
             parse_dimension(factor, self.augmentation) if is_dimension(self.augmentation) else from_text(
@@ -97,7 +95,8 @@ class TuneOptions(CohortParameters, TrainingParameters):
 
     def expect_ready(self) -> None:
         """Raise where `data` is no stored set."""
-        expect_stored_set(self.data)
+        for path in paths_of(self.data):
+            expect_stored_set(path)
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ich_mlflow.dataset.mixture import sets_of
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.family import Family
 from ich_mlflow.models.monitors import MONITORS
-from ich_mlflow.models.slice_cnn.hyperparameters import (
-    FIXED_BY_RECIPE,
-    HYPERPARAMETER_NAMES,
-    HYPERPARAMETERS,
-    Hyperparameters,
-)
+from ich_mlflow.models.recipes import HYPERPARAMETERS, hyperparameters_of
+from ich_mlflow.models.registry import family_of
+from ich_mlflow.models.slice_cnn.training import reachable_sampling
 from ich_mlflow.parameters import AUTO, from_text, is_dimension, parse_dimension, taken_from
-from ich_mlflow.stages.common.recipes import chosen_hyperparameters, recipe_name
-from ich_mlflow.stages.common.training_data import reachable_sampling, training_rows
+from ich_mlflow.stages.common.families import recipe_name
+from ich_mlflow.stages.common.recipes import chosen_hyperparameters
+from ich_mlflow.stages.common.training_data import rows_beside, training_rows
 from ich_mlflow.stages.common.unfinished import what_counts
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.tune.options import AUGMENTATION_FACTOR, TuneOptions
@@ -28,7 +28,6 @@ from ich_mlflow.tuning.search import SearchOptions
 from ich_mlflow.tuning.space import AUGMENTATION, Space
 
 JOURNAL_FILE = "search.journal"
-_FIELDS = {**HYPERPARAMETERS, AUGMENTATION: AUGMENTATION_FACTOR}
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Plan:
         assert self.space
 
     @cached_property
-    def _base(self) -> tuple[str, Hyperparameters]:
+    def _base(self) -> tuple[str, Any]:
         """The recipe and what is fixed, trained in full."""
         options = self.options
         name, base = chosen_hyperparameters(
@@ -58,8 +57,12 @@ class Plan:
         return self._base[0]
 
     @property
-    def base(self) -> Hyperparameters:
+    def base(self) -> Any:
         return self._base[1]
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.base)
 
     @cached_property
     def _dimensions_said(self) -> dict[str, str]:
@@ -67,24 +70,32 @@ class Plan:
 
     def allowed_by(self, stored: StoredSet) -> Space:
         """The space without sampling rates that the training rows do not allow."""
+        if "sampling_rate" not in self.space.dimensions:
+            return self.space
         scheme = class_scheme(self.base.num_classes)
-        rows, _ = training_rows(stored, scheme, epidural_only=self.options.epidural_only)
-        lowest, highest = reachable_sampling(stored, rows, scheme)
+        drop = self.options.epidural_only
+        rows, _ = training_rows(stored, scheme, epidural_only=drop)
+        every = [rows, *rows_beside(stored, scheme, epidural_only=drop)]
+        ends = [
+            reachable_sampling(one, mine, scheme) for one, mine in zip(sets_of(stored), every, strict=True)
+        ]
+        lowest, highest = max(low for low, _ in ends), min(high for _, high in ends)
         # At the very end a mixture is found slowly, and shows a few slices again and again.
         return self.space.sampling_within(lowest, 0.95 * highest)
 
     @property
     def _said(self) -> dict[str, str]:
-        said = {name: getattr(self.options, name) for name in (*HYPERPARAMETER_NAMES, AUGMENTATION)}
+        said = {name: getattr(self.options, name) for name in (*HYPERPARAMETERS, AUGMENTATION)}
         return {name: text for name, text in said.items() if text != AUTO}
 
     @cached_property
     def space(self) -> Space:
         """What trials vary."""
+        known = {**hyperparameters_of(self.family), AUGMENTATION: AUGMENTATION_FACTOR}
         dimensions = {
-            name: parse_dimension(_FIELDS[name], text) for name, text in self._dimensions_said.items()
+            name: parse_dimension(known[name], text) for name, text in self._dimensions_said.items()
         }
-        made_of = FIXED_BY_RECIPE.get(recipe_name(self.options), ())
+        made_of = self.family.fixed_by_recipe.get(recipe_name(self.options), ())
         for name in made_of:
             if name in dimensions:
                 raise OptionError(
@@ -147,5 +158,5 @@ class Plan:
     @cached_property
     def train_options(self) -> TrainOptions:
         """The part that train takes; hyperparameters are told apart."""
-        untold = dict.fromkeys(HYPERPARAMETER_NAMES, AUTO)
+        untold = dict.fromkeys(HYPERPARAMETERS, AUTO)
         return taken_from(self.options, TrainOptions, **untold, workers=0, resume=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import keras
 
+from ich_mlflow.dataset.mixture import open_sets
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import IchError, TrainingError
 from ich_mlflow.models.monitors import MONITORS
-from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.common.training_job import Job, log_history
 from ich_mlflow.stages.common.unfinished import kept_in
@@ -45,7 +45,7 @@ class WorkerOptions:
     space: Space
     recipe: str
     options: TrainOptions
-    stored_path: Path
+    data: str
     folder: Path
     parent: str
     experiment_id: str
@@ -71,7 +71,7 @@ def work(told: WorkerOptions, report: Connection) -> None:
     try:
         share_machine(told.number, told.num_workers)
         join_tracking(told.tracking_uri, told.experiment_id)
-        stored = StoredSet.open(told.stored_path)
+        stored = open_sets(told.data, told.options.parsed_shares)
         if told.options.fold != AUTO:
             stored = stored.with_fold(int(told.options.fold))
         search = Search(open_storage(told.storage), told.search, worker=told.name)
@@ -140,12 +140,12 @@ class Trials:
         return value
 
 
-def value_of(result: FitResult, hyperparameters: Hyperparameters) -> float:
+def value_of(result: FitResult, hyperparameters: Any) -> float:
     """The monitored figure of the best epoch."""
     return float(result.history[MONITORS[hyperparameters.monitor].figure].iloc[result.best_epoch])
 
 
-def _watch(trial: Any, hyperparameters: Hyperparameters) -> Any:
+def _watch(trial: Any, hyperparameters: Any) -> Any:
     name = MONITORS[hyperparameters.monitor].figure
 
     def after_epoch(epoch: int, figures: dict[str, float]) -> None:

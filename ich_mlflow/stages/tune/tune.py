@@ -2,20 +2,30 @@
 
 import shutil
 import socket
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from os import getpid
-from pathlib import Path
 from typing import Any
 
 from ich_mlflow.commands import next_command
+from ich_mlflow.dataset.mixture import data_of
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import OptionError, TrainingError
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.ancestry import Ancestry
 from ich_mlflow.models.monitors import MONITORS
 from ich_mlflow.parameters import AUTO, Choice, parameters_of, typed
+from ich_mlflow.stages.common.initial_weights import (
+    initial_weights,
+    models_pinned,
+    say_if_tested,
+    say_past,
+    say_start,
+)
 from ich_mlflow.stages.common.recipes import RECIPE_FILE, Recipe
-from ich_mlflow.stages.common.training_data import check_labels, training_rows
+from ich_mlflow.stages.common.scoring import load_model
+from ich_mlflow.stages.common.training_data import check_labels, rows_beside, training_rows
 from ich_mlflow.stages.common.unfinished import differences, what_counts
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.train.train import open_stored_set, train
@@ -28,7 +38,6 @@ from ich_mlflow.system.processes import locked
 from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import tracking_uri
 from ich_mlflow.tracking.run import Run, start_run, why_not_resumable
-from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.tuning.search import Search, first_number
 from ich_mlflow.tuning.space import Space
 from ich_mlflow.tuning.storage import open_storage, without_password
@@ -38,7 +47,8 @@ _TRAINED_TAG = "ich.trained_best"
 
 def tune(options: TuneOptions) -> Recipe:
     """Run the search to its end, or on from where it was stopped; return the best setting as a recipe."""
-    plan = Plan(options)
+    # an alias may move while the search lasts
+    plan = Plan(models_pinned(options, Plan(options).family))
     with ExitStack() as locks:
         plan.folder.mkdir(parents=True, exist_ok=True)
         locks.enter_context(locked(plan.folder, "lock", by="another tune of the same search"))
@@ -106,13 +116,39 @@ def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
     data = stored if options.fold == AUTO else stored.with_fold(int(options.fold))
     scheme = class_scheme(plan.base.num_classes)
     rows, _ = training_rows(data, scheme, epidural_only=options.epidural_only)
-    check_labels(data, rows, scheme, missing=options.missing_labels)
+    beside = rows_beside(data, scheme, epidural_only=options.epidural_only)
+    check_labels(
+        data, rows, scheme, missing=options.missing_labels, exams=plan.family.says_exams, beside=beside
+    )
+    for past in (_PAST_BY[option] for option in plan.family.options if option in _PAST_BY):
+        for ancestry in past(plan):
+            say_if_tested(ancestry, data)
+    return plan.allowed_by(data)
+
+
+def _past_of_weights(plan: Plan) -> Iterator[Ancestry]:
+    """What the initial weights of each backbone have learned from. Raises ModelError where they can't be had."""
     dimension = plan.space.dimensions.get("backbone")
     for name in dimension.values if isinstance(dimension, Choice) else (plan.base.backbone,):
         with native_stderr_muted():
-            start = initial_backbone(options.weights, name=name, image_size=plan.base.image_size)
-        print(start.said)
-    return plan.allowed_by(data)
+            start = initial_weights(plan.options.weights, name=name, image_size=plan.base.image_size)
+        say_start(start)
+        yield start.ancestry
+
+
+def _past_of_slice_model(plan: Plan) -> Iterator[Ancestry]:
+    """What the model of the slices has learned from. Raises ModelError where it can't be loaded."""
+    found = load_model(plan.options.slice_model)
+    print(f"the slices' network is {found.uri}")
+    say_past(found.ancestry)
+    yield found.ancestry
+
+
+#: What trials begin from, by the option of a family that names it.
+_PAST_BY: dict[str, Callable[[Plan], Iterator[Ancestry]]] = {
+    "weights": _past_of_weights,
+    "slice_model": _past_of_slice_model,
+}
 
 
 def _told(plan: Plan, space: Space, stored: StoredSet, run: Run) -> WorkerOptions:
@@ -127,7 +163,7 @@ def _told(plan: Plan, space: Space, stored: StoredSet, run: Run) -> WorkerOption
         space=space,
         recipe=plan.recipe,
         options=plan.train_options,
-        stored_path=stored.path,
+        data=data_of(stored),
         folder=plan.folder,
         parent=run.run_id,
         experiment_id=run.experiment_id,
@@ -156,7 +192,7 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
             "value": best.value,
             "trials": len(search.ended()),
             "data_digest": stored.digest,
-            "weights": plan.options.weights,
+            **{name: getattr(plan.options, name) for name in plan.family.options if name in _PAST_BY},
         },
     )
     recipe.write(plan.folder / RECIPE_FILE)
@@ -165,14 +201,14 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
     print(
         f"best: trial {first_number(best)}, {MONITORS[plan.base.monitor].title} {best.value:.4f}\n"
         f"recipe: {plan.folder / RECIPE_FILE}\n"
-        f"train it:  {train_command(plan, run_id=run.run_id, data=stored.path)}"
+        f"train it:  {train_command(plan, run_id=run.run_id, data=data_of(stored))}"
     )
     if plan.options.train_best:
         _train_best(plan, stored, run, trial=first_number(best))
     return recipe
 
 
-def train_command(plan: Plan, *, run_id: str, data: Path) -> str:
+def train_command(plan: Plan, *, run_id: str, data: str) -> str:
     """The command that trains the recipe of that search's run on its stored set.
 
     It says all that the trials went by, as fold or precision, but for hyperparameters, which the recipe has, and how
@@ -194,7 +230,7 @@ def _train_best(plan: Plan, stored: StoredSet, run: Run, *, trial: int) -> None:
         print(f"trial {trial} has been trained in full before")
         return
     options = replace(
-        plan.train_options, recipe=str(plan.folder / RECIPE_FILE), source=AUTO, data=str(stored.path)
+        plan.train_options, recipe=str(plan.folder / RECIPE_FILE), source=AUTO, data=data_of(stored)
     )
     trained = train(options, nested=True, stored=stored)
     run.tags({_TRAINED_TAG: trial, "ich.trained_run": trained.run_id})

@@ -1,7 +1,8 @@
 import pytest
 
 from ich_mlflow.errors import OptionError
-from ich_mlflow.models.slice_cnn.hyperparameters import RECIPES, Hyperparameters, resolve
+from ich_mlflow.models.recipes import RECIPES, resolve
+from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
 
 
 def test_the_reference_models_are_what_the_mission_says():
@@ -78,3 +79,27 @@ def test_an_unknown_recipe_is_refused():
 def test_what_is_out_of_range_is_refused_with_its_value(name, value):
     with pytest.raises(OptionError, match=str(value).lower().split("/")[-1 if "inf" in str(value) else 0]):
         Hyperparameters(**{name: value})
+
+
+def test_two_stages_go_with_six_classes_and_bring_their_own_loss():
+    setting = resolve("reference", {"head": "two_stage", "num_classes": 6, "prior_bias": True})
+    assert (setting.head, setting.loss) == ("two_stage", "bce")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"num_classes": 5},
+            "head is 'two_stage', expected with num_classes=6, which has `any`, or head=flat",
+        ),
+        ({"loss": "focal"}, "loss is 'focal', expected with head=flat, or bce: pass -P loss=…"),
+        ({"label_smoothing": 0.1}, "label_smoothing is 0.1, expected with head=flat, or 0: pass -P"),
+        ({"focal_gamma": 3.0}, "focal_gamma is 3.0, expected with loss=focal"),
+        ({"head": "three_stage"}, "head is 'three_stage', expected flat or two_stage"),
+    ],
+)
+def test_what_does_not_go_with_two_stages_is_refused_in_one_line(changed, said):
+    with pytest.raises(OptionError, match=said) as refusal:
+        Hyperparameters(**{"num_classes": 6, "head": "two_stage", **changed})
+    assert "\n" not in str(refusal.value)

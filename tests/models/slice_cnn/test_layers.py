@@ -1,9 +1,17 @@
 import cv2
+import keras
 import numpy as np
 import pytest
 
 from ich_mlflow.ct.window import apply_windows, parse_windows
-from ich_mlflow.models.slice_cnn.layers import AreaResize, WindowChannels
+from ich_mlflow.models.ancestry import IMAGENET, Ancestry
+from ich_mlflow.models.slice_cnn.layers import (
+    AreaResize,
+    DetectionTimesSubtype,
+    WindowChannels,
+    carried_ancestry,
+    carry_ancestry,
+)
 
 
 @pytest.fixture
@@ -58,3 +66,36 @@ def test_several_slices_are_resized_and_windowed_each_for_itself(size):
     for number in range(3):
         alone = np.asarray(windows(resize(hu[..., number : number + 1])))
         np.testing.assert_allclose(together[..., 3 * number : 3 * number + 3], alone, atol=1e-2)
+
+
+def _classifier():
+    hu = keras.Input((64, 64, 1))
+    return keras.Model(hu, WindowChannels([[40, 80]])(AreaResize(24)(hu)))
+
+
+def test_what_a_network_learned_from_is_in_its_keras_file_and_in_a_copy_that_is_saved_again(tmp_path):
+    model = _classifier()
+    assert carried_ancestry(model) is None
+    carry_ancestry(model, Ancestry((IMAGENET,)))
+    model.save(tmp_path / "first.keras")
+    loaded = keras.models.load_model(tmp_path / "first.keras")
+    keras.Model(loaded.input, loaded.output).save(tmp_path / "second.keras")
+    again = carried_ancestry(keras.models.load_model(tmp_path / "second.keras"))
+    assert again.said == "ImageNet (no patients)"
+
+
+def test_a_keras_file_or_a_network_that_says_nothing_has_no_ancestry(tmp_path):
+    _classifier().save(tmp_path / "silent.keras")
+    assert carried_ancestry(keras.models.load_model(tmp_path / "silent.keras")) is None
+    foreign = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    carry_ancestry(foreign, Ancestry())
+    assert carried_ancestry(foreign) is None
+
+
+def test_detection_times_subtype_by_hand():
+    # sigmoid(0) is 0.5, sigmoid(ln 3) is 0.75, wherever any stands
+    logits = np.array([[np.log(3), 0.0, 0.0]], np.float32)
+    np.testing.assert_allclose(np.asarray(DetectionTimesSubtype(2)(logits)), [[0.375, 0.25, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(DetectionTimesSubtype(0)(logits)), [[0.75, 0.375, 0.375]], rtol=1e-6
+    )

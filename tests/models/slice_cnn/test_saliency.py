@@ -48,3 +48,13 @@ def test_maps_are_the_gradient_of_the_logit_times_the_features():
             moved[:, row, column, d] += small
             expected += (logits(moved) - logits(features)) / small * features[:, row, column, d][:, None]
         np.testing.assert_allclose(maps[:, :, row, column], expected, rtol=1e-3, atol=1e-7)
+
+
+def test_with_two_stages_maps_are_of_the_logits():
+    keras.utils.set_random_seed(0)
+    backbone = tiny_network(include_top=False, weights=None, input_shape=(32, 32, 3))
+    told = {"num_labels": 6, "image_size": 32, "windows": (BRAIN,), "backbone": backbone}
+    flat, two_stage = (build_classifier(**told, head=head) for head in ("flat", "two_stage"))
+    two_stage.set_weights(flat.get_weights())
+    hu = np.random.default_rng(0).integers(-100, 200, (2, 256, 256, 1)).astype(np.int16)
+    np.testing.assert_array_equal(saliency_maps(two_stage, hu), saliency_maps(flat, hu))

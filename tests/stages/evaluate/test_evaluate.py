@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 import shlex
 from html import unescape
@@ -12,14 +13,13 @@ from sklearn.metrics import roc_auc_score
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError, OptionError
-from ich_mlflow.evaluation.log_loss import with_any
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
 from ich_mlflow.report.claim import CLAIM_ITEMS
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.evaluate import evaluate as evaluate_module
-from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.evaluate.evaluate import evaluate, summary_lines
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.stages.promote.promote import promote_candidate
@@ -77,28 +77,59 @@ def test_the_run_holds_report_card_checklist_tables_predictions_and_figures(eval
     } <= paths  # fmt: skip
 
 
-def test_metrics_are_of_calibrated_probabilities_of_the_test_split(evaluated, trained, stored_set):
+def test_rankings_are_of_what_the_network_says_and_probabilities_are_calibrated(
+    evaluated, trained, stored_set
+):
     metrics = _run(evaluated.run_id).data.metrics
     rows = stored_set.rows("test")
     classifier = load_classifier(trained.serving_uri)
-    probabilities = classifier.specification.slices.calibrated(score_rows(classifier, stored_set, rows))
-    truth = stored_set.subtypes[rows]
-    for i, label in enumerate(SUBTYPES):
+    specification = classifier.specification
+    outputs = score_rows(classifier, stored_set, rows).slices
+    scores = np.column_stack([outputs, outputs.max(axis=1)])
+    probabilities = specification.slices.calibrated(scores)
+    truth = np.column_stack([stored_set.subtypes[rows], stored_set.subtypes[rows].any(axis=1)])
+    for i, label in enumerate((*SUBTYPES, "any")):
         assert metrics[f"test/auc/{label}"] == pytest.approx(
-            roc_auc_score(truth[:, i], probabilities[:, i]), abs=1e-12
+            roc_auc_score(truth[:, i], scores[:, i]), abs=1e-12
         )
-    table = stored_set.table.iloc[rows].assign(p=probabilities[:, 1], t=truth[:, 1])
+        assert metrics[f"test/brier/{label}"] == pytest.approx(
+            np.mean((probabilities[:, i] - truth[:, i]) ** 2)
+        )
+    table = stored_set.table.iloc[rows].assign(p=scores[:, 5], t=truth[:, 5])
     exams = table.groupby("study_uid").agg({"p": "max", "t": "max"})
-    if classifier.specification.aggregation == "max":
-        assert metrics["test/exam/auc/intraparenchymal"] == pytest.approx(
-            roc_auc_score(exams["t"], exams["p"])
-        )
+    if specification.aggregation == "max":
+        assert metrics["test/exam/auc/any"] == pytest.approx(roc_auc_score(exams["t"], exams["p"]))
     assert metrics["test/exam/num_exams"] == len(exams)
     assert metrics["test/num_slices"] == len(rows)
     # every patient of this set has its label on all slices, so height says nothing that the mean doesn't
     position = stored_set.table["position_fraction"].to_numpy()[rows]
-    said = classifier.specification.null_models["position"].probabilities(position)
+    said = specification.null_models["position"].probabilities(position)
     assert metrics["test/auc_floor/epidural"] == roc_auc_score(truth[:, 0], said[:, 0])
+
+
+def test_any_is_measured_beside_the_subtypes_and_in_no_mean_of_them(evaluated):
+    metrics = _run(evaluated.run_id).data.metrics
+    for prefix in ("test", "test/exam"):
+        each = [metrics[f"{prefix}/auc/{label}"] for label in SUBTYPES if f"{prefix}/auc/{label}" in metrics]
+        assert f"{prefix}/auc/any" in metrics
+        assert metrics[f"{prefix}/auc/macro"] == pytest.approx(np.mean(each))
+    card = _artifact(evaluated.run_id, "model_card.md")
+    assert "\n| any | " in card
+    assert " (few) | " in card
+    report = _artifact(evaluated.run_id, "report.html")
+    assert "AUC of slices, any bleed" in report
+    assert "Sensitivity of exams, any bleed" in report or "sensitivity of exams, any bleed" in report
+
+
+def test_the_summary_says_of_any_bleed_how_well_it_is_ranked_and_decided(evaluated):
+    slices, exams = (summary_lines(one) for one in (evaluated.slices, evaluated.exams))
+    assert slices[0].startswith("any bleed: AUC ")
+    assert "prevalence alone 0.50" in slices[0]
+    assert "position alone " in slices[0]
+    assert slices[1].startswith("any bleed: sensitivity ")
+    assert ", specificity " in slices[1]
+    assert "prevalence alone " in exams[0]
+    assert [line.split()[1] for line in slices[2:]] == [*SUBTYPES, "macro"]
 
 
 def test_a_label_of_one_patient_has_a_figure_and_no_interval(evaluated):
@@ -166,18 +197,36 @@ def no_figures(monkeypatch):
 
 def test_the_card_becomes_the_description_of_the_registered_version(trained, evaluated, registry, no_figures):
     card = _artifact(evaluated.run_id, "model_card.md")
-    promote_candidate(PromoteOptions(run=trained.run_id, replace=True, smoke=False), evaluated=evaluated)
-    version = mlflow.MlflowClient().get_model_version_by_alias("ich-5class", "champion")
+    promote_candidate(PromoteOptions(run=trained.run_id, smoke=False), evaluated=evaluated)
+    # it has learned next to nothing, so it stays a candidate
+    version = mlflow.MlflowClient().get_model_version_by_alias("ich-5class", "candidate")
     assert version.tags["ich.run_id"] == trained.run_id
     assert version.description == card
     assert len(card) <= 5000
     # evaluated again, a registered version gets the newer card
-    again = evaluate(EvaluateOptions(model="ich-5class@champion", resamples=200, heat_maps=0))
+    again = evaluate(EvaluateOptions(model="ich-5class@candidate", resamples=200, heat_maps=0))
     version = mlflow.MlflowClient().get_model_version("ich-5class", version.version)
     assert version.description == _artifact(again.run_id, "model_card.md") != card
     tags = _run(again.run_id).data.tags
     assert tags["ich.trained_run"] == trained.run_id
     assert tags["ich.model_uri"] == f"models:/ich-5class/{version.version}"
+
+
+def test_which_look_at_the_test_split_it_is_is_said_in_the_terminal_and_the_report(
+    trained, evaluated, stored_set, no_figures, capsys
+):
+    capsys.readouterr()
+    again = evaluate(EvaluateOptions(model=trained.serving_uri, resamples=100, heat_maps=0))
+    # others may have been looked at by tests before, but this one is not counted again
+    assert (again.look.number, again.look.digest) == (evaluated.look.number, stored_set.digest)
+    printed = capsys.readouterr().out
+    assert f"is {again.look.said} ({stored_set.digest[:12]})" in printed
+    # and what decides first stands there too
+    for assessment in (again.slices, again.exams):
+        for line in summary_lines(assessment):
+            assert f"  {line}\n" in printed
+    assert f"This is {again.look.said}." in _artifact(again.run_id, "report.html")
+    assert _run(again.run_id).data.tags["ich.test_digest"] == stored_set.digest
 
 
 def test_another_operating_point_decides_otherwise_and_ranks_alike(trained, evaluated, no_figures):
@@ -199,6 +248,23 @@ def test_a_model_does_not_differ_from_itself(trained):
         assert (found.differences[unit]["difference"] == 0).all()
     assert _run(found.run_id).data.metrics["test/auc_difference/macro"] == 0
     assert "Model minus baseline" in _artifact(found.run_id, "report.html")
+
+
+def test_detection_and_subtype_stand_apart_where_any_has_an_output(two_stage, evaluated, no_figures):
+    found = evaluate(EvaluateOptions(model=two_stage.serving_uri, resamples=100, heat_maps=0))
+    table = found.two_parts.set_index("label")
+    slices = found.slices.table().set_index(["metric", "label"])
+    assert table.loc["any", "auc"] == slices.loc[("auc", "any"), "value"]
+    assert table.index.tolist() == ["any", *SUBTYPES, "macro"]
+    logged = pd.DataFrame(**json.loads(_artifact(found.run_id, "tables/test_detection_and_subtype.json")))
+    assert logged["label"].tolist() == table.index.tolist()
+    html, card = (_artifact(found.run_id, name) for name in ("report.html", "model_card.md"))
+    assert "<h2>Detection and subtype</h2>" in html
+    assert "one sigmoid of any bleed (detection)" in html
+    assert "\n| subtype given a bleed | epidural | " in card
+    # a network without an output of its own for any has no such parts
+    assert evaluated.two_parts is None
+    assert "Detection and subtype" not in _artifact(evaluated.run_id, "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +301,7 @@ def test_patients_that_were_trained_on_are_refused(trained, tmp_path):
 
 
 def test_external_data_of_a_source_is_all_test_and_says_so(trained, evaluated, registry, tmp_path):
-    promote_candidate(PromoteOptions(run=trained.run_id, replace=True, smoke=False), evaluated=evaluated)
+    promote_candidate(PromoteOptions(run=trained.run_id, smoke=False), evaluated=evaluated)
     root = write_ctich(tmp_path / "ctich", ["49,1,0,0,0,0,0,1,0", "49,2,0,0,0,0,1,0,0"])
     found = evaluate(
         EvaluateOptions(
@@ -255,7 +321,7 @@ def test_external_data_of_a_source_is_all_test_and_says_so(trained, evaluated, r
     # the only exam shows a subdural bleed, one of its two slices does not
     others = "epidural, intraparenchymal, intraventricular, subarachnoid"
     assert f"for want of positive or negative slices: {others}." in html
-    assert f"for want of positive or negative exams: {others}, subdural." in html
+    assert f"for want of positive or negative exams: {others}, subdural, any." in html
     # the card of a version is of its own test split
     version = mlflow.MlflowClient().search_model_versions(f"tags.`ich.run_id` = '{trained.run_id}'")
     assert version
@@ -365,12 +431,13 @@ def test_a_submission_has_the_rows_of_the_sample_in_their_order(trained, tmp_pat
     values = np.array([float(line.split(",")[1]) for line in lines[1:]]).reshape(3, 6)
     classifier = load_classifier(trained.serving_uri)
     stored = StoredSet.open(tmp_path / "set")
-    scored = classifier.specification.slices.calibrated(score_rows(classifier, stored, np.arange(2)))
-    expected = dict(zip(stored.table["sop_uid"], with_any(scored, SUBTYPES), strict=True))
+    outputs = score_rows(classifier, stored, np.arange(2)).slices
+    scored = classifier.specification.slices.calibrated(classifier.specification.scores(outputs))
+    expected = dict(zip(stored.table["sop_uid"], scored, strict=True))
     np.testing.assert_allclose(values[0], expected[uids[0]], atol=1e-7)
     np.testing.assert_allclose(values[1], expected[uids[1]], atol=1e-7)
     prevalence = classifier.specification.null_models["prevalence"].shares
-    np.testing.assert_allclose(values[2], with_any(prevalence, SUBTYPES)[0], atol=1e-7)
+    np.testing.assert_allclose(values[2], prevalence[0], atol=1e-7)
     assert run.data.metrics["submission/slices_unread"] == 1
 
 

@@ -20,4 +20,6 @@ def test_decisions_and_probabilities_stand_beside_what_does_not_look():
     assert decision_table(assessment, rule="max_f1").rows[-1] == [
         "macro of prevalence alone", "0.67", "1.00", "0.00", "0.50", "not estimable",
     ]  # fmt: skip
-    assert probability_table(assessment).rows[-1] == ["macro of prevalence alone", "0.250", "0.000"]
+    assert probability_table(assessment).rows[-1] == [
+        "macro of prevalence alone", "0.250", "0.000", "0.693", "", "", "0.000",
+    ]  # fmt: skip

@@ -20,6 +20,8 @@ import pytest
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import DataError, ModelError, OptionError
+from ich_mlflow.intake.files import files_of
+from ich_mlflow.phantom.exports import write_exports
 from ich_mlflow.phantom.studies import StudySetOptions, write_study_set
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.sources.registry import open_source
@@ -37,7 +39,7 @@ KEYS = ["level", "study_uid", "sop_uid"]
 
 @pytest.fixture(scope="module")
 def model(workspace):
-    return demonstrate(DemonstrateOptions()).removeprefix("models:/")
+    return demonstrate(DemonstrateOptions(learned_from="phantom")).removeprefix("models:/")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,29 @@ def test_reports_and_captures_keep_the_patient_and_study(predicted):
     assert captures[0].SourceImageSequence[0].ReferencedSOPInstanceUID == first["most_probable_slice"]
 
 
+def test_the_same_study_elsewhere_has_the_same_report_and_another_choice_another(
+    model, studies, predicted, tmp_path
+):
+    """Copied under other names and times: in a PACS it is there once."""
+    first = table(predicted, "worklist.csv").iloc[0]
+    folder = studies[0] / f"{first['patient_id']}"
+    for number, path in enumerate(sorted(path for path in folder.rglob("SE*/*"))):
+        copy = tmp_path / "in" / f"other-{number:05d}"
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        os.utime(copy, (1, 1))
+    uids = []
+    for number, pictures in enumerate((4, 4, 2)):
+        told = PredictOptions(
+            input=str(tmp_path / "in"), model=model, out=str(tmp_path / f"out-{number}"), pictures=pictures
+        )
+        (report,) = predict(told).rglob("findings.dcm")
+        uids.append(pydicom.dcmread(report).SOPInstanceUID)
+    (there,) = (predicted / first["dicom"]).glob("findings.dcm")
+    assert uids[0] == uids[1] == pydicom.dcmread(there).SOPInstanceUID
+    assert uids[2] != uids[0]
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy: apt install dicom3tools")
 def test_the_validator_finds_no_error(predicted):
     for path in sorted(predicted.rglob("*.dcm"))[:6]:
@@ -218,7 +243,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(model, studies, predicted,
     process = start()
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    assert "slices were scored before" in said
+    assert "slices scored before" in said
     pd.testing.assert_frame_equal(table(out), table(predicted))
 
 
@@ -267,6 +292,39 @@ def test_a_table_is_scored_as_the_document_says(model, studies, predicted):
     assert given == slices["probability_any"].tolist()
 
 
+def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(model, tmp_path):
+    """The 5 mm series has no rescale, which only its pixels' reader misses; there is another of 3 mm."""
+    (export,) = write_exports(tmp_path / "in", studies=1, rows=64, cases=("map",))
+    for path in files_of(tmp_path / "in"):
+        dataset = pydicom.dcmread(path.path)
+        if dataset.SeriesInstanceUID != export.right:
+            dataset.ImageType, dataset.SeriesDescription = ["ORIGINAL", "PRIMARY", "AXIAL"], "HEAD 5.0"
+            del dataset.RescaleIntercept
+            dataset.save_as(path.path)
+    told = PredictOptions(
+        input=str(tmp_path / "in"), model=model, out=str(tmp_path / "out"), pictures=0, dicom=False
+    )
+    out = predict(told)
+    rows = table(out, "series.csv")
+    assert rows.loc[rows["chosen"], "series_uid"].tolist() == [export.right]
+    assert "but it can't be read" in rows.loc[~rows["chosen"], "why"].item()
+    worklist = table(out, "worklist.csv")
+    assert "the series that was chosen first can't be read" in worklist["remarks"].item()
+    assert worklist["slices"].item() == rows.loc[rows["chosen"], "num_slices"].item()
+    assert worklist["status"].item() in ("flagged", "review")
+
+
+def test_what_a_user_sees_of_a_cut_head_is_that_it_is_to_be_looked_at(model, tmp_path):
+    """32 slices, the top 8 deleted: not a clean head."""
+    write_exports(tmp_path / "in", studies=1, rows=64, cases=("cut",))
+    told = PredictOptions(
+        input=str(tmp_path / "in"), model=model, out=str(tmp_path / "out"), pictures=0, dicom=False
+    )
+    worklist = table(predict(told), "worklist.csv")
+    assert worklist["remarks"].notna().all()
+    assert worklist["status"].item() in ("flagged", "review")
+
+
 def test_a_lone_file_is_scored_and_said_to_be_a_part(model, studies, predicted, tmp_path):
     row = pd.read_csv(predicted / "predictions.csv").iloc[5]
     out = predict(
@@ -274,7 +332,7 @@ def test_a_lone_file_is_scored_and_said_to_be_a_part(model, studies, predicted, 
     )
     exam, one = pd.read_csv(out / "predictions.csv").to_dict("records")
     assert one["probability_any"] == pytest.approx(row["probability_any"], abs=1e-12)
-    assert exam["warnings"].startswith("less than a whole head: 1 slices")
+    assert exam["warnings"].startswith("less than a whole head: a single slice")
 
 
 @needs_ct_ich
@@ -291,10 +349,9 @@ def test_real_slices_as_dicom_get_the_probabilities_that_evaluate_gives(model, t
     options = BuildOptions(seed=0, workers=1, external=True)
     stored = build_stored_set(some, tmp_path / "set", options, progress=False)
     classifier = load_classifier(f"models:/{model}")
-    uncalibrated = score_rows(classifier, stored, np.arange(len(stored.table)))
-    expected = pd.DataFrame(
-        classifier.specification.slices.calibrated(uncalibrated), index=stored.table["sop_uid"]
-    )
+    specification = classifier.specification
+    scores = specification.scores(score_rows(classifier, stored, np.arange(len(stored.table))).slices)
+    expected = pd.DataFrame(specification.slices.calibrated(scores), index=stored.table["sop_uid"])
     (tmp_path / "in").mkdir()
     for number, file in enumerate(chosen):
         ct = source.read(file)
@@ -309,7 +366,7 @@ def test_real_slices_as_dicom_get_the_probabilities_that_evaluate_gives(model, t
     frame = pd.read_csv(out / "predictions.csv")
     slices = frame[frame["level"] == "slice"].set_index("sop_uid")
     assert len(slices) == len(expected)
-    given = slices[[f"probability_{label}" for label in classifier.specification.labels]]
+    given = slices[[f"probability_{label}" for label in specification.findings]]
     assert np.abs(given.to_numpy() - expected.loc[slices.index].to_numpy()).max() < 1e-12
 
 
@@ -333,9 +390,7 @@ def test_mistakes_are_one_line(model, studies, tmp_path, options, error, said):
 def test_a_folder_without_ct_says_what_was_in_it(model, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "Jane Doe.pdf").write_bytes(b"%PDF")
-    with pytest.raises(
-        DataError, match=r"none of the 1 files is a CT image \(left out: 1 not dicom\)"
-    ) as raised:
+    with pytest.raises(DataError, match=r"no CT image in 1 file \(left out: 1 not dicom\)") as raised:
         predict(PredictOptions(input=str(tmp_path / "in"), model=model, out=str(tmp_path / "o")))
     assert "Jane" not in str(raised.value)
 

@@ -244,3 +244,44 @@ def test_ctich_and_rsna_rows_are_told_apart(workspace, tmp_path):
     write_rsna_table(tmp_path / "rsna", rsna_rows("ID_000000000", [0] * 5))
     with pytest.raises(DataError, match=r"hemorrhage_diagnosis\.csv"):
         preprocess(PreprocessOptions(source="ctich", data=str(tmp_path / "rsna")))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"source": "drawn", "copies": 0}, "copies is 0, expected 1 to 1000"),
+        ({"source": "drawn", "synthesis": "epidual"}, "synthesis is 'epidual', expected some of epidural"),
+        (
+            {"source": "drawn", "folds": 5},
+            "folds is 5, expected 0 with source=drawn: all of it is trained on",
+        ),
+        ({"source": "drawn", "external": True}, "external is true, expected false with source=drawn"),
+        ({"source": "drawn", "test_fraction": 0.2}, "test_fraction is 0.2, expected 0 with source=drawn"),
+        ({"source": "rsna", "copies": 3}, "copies is 3, expected with source=drawn, or 2"),
+        ({"sham_share": 0.1}, "sham_share is 0.1, expected with source=drawn, or 0.5"),
+    ],
+)
+def test_what_a_drawn_set_does_not_take_is_refused(said, message):
+    with pytest.raises(OptionError, match=message):
+        PreprocessOptions(data="x", **said)
+
+
+def test_subtypes_to_draw_are_taken_once_each_in_the_projects_order():
+    options = PreprocessOptions(source="drawn", data="x", synthesis="subdural,epidural,subdural")
+    assert options.drawn_subtypes == ("epidural", "subdural")
+
+
+def test_drawn_heads_become_a_set_and_are_pictured_beside_what_they_were(workspace, tmp_path):
+    heads = preprocess(
+        PreprocessOptions(exams=4, bleeds=0.0, seed=5, workers=1, out=str(tmp_path / "heads"), folds=2)
+    )
+    stored = preprocess(
+        PreprocessOptions(
+            source="drawn", data=str(heads.path), out=str(tmp_path / "set"), copies=1, workers=1
+        )
+    )
+    assert set(stored.table["patient_id"]) <= set(
+        heads.table.loc[heads.table["split"] != "test", "patient_id"]
+    )
+    paths = {item.path for item in mlflow.MlflowClient().list_artifacts(_newest().info.run_id, "figures")}
+    assert "figures/drawn.png" in paths

@@ -19,13 +19,14 @@ from ich_mlflow.models.slice_cnn.pretraining import build_pretraining
 from ich_mlflow.models.weights import put_weights, read_weights
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import load_classifier
-from ich_mlflow.stages.common.unfinished import what_counts
+from ich_mlflow.stages.common.unfinished import kept_in, what_counts
 from ich_mlflow.stages.demonstrate import demonstrate as demonstrate_module
 from ich_mlflow.stages.demonstrate.demonstrate import demonstrate
 from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
 from ich_mlflow.stages.pretrain import pretrain as pretrain_module
 from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.pretrain.pretrain import pretrain, pretraining_set
+from ich_mlflow.stages.pretrain.results import Pretrained
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.training.initial_weights import initial_backbone
 from ich_mlflow.training.pretraining_batches import windowed
@@ -72,9 +73,51 @@ def test_the_file_says_how_it_was_made_and_starts_a_backbone(pretrained):
     assert about["test/auc/macro"] == pytest.approx(figures["test/auc/macro"], abs=1e-4)
     # the lesion head is dropped
     layers = {name.split("/")[0] for name in weights.arrays}
-    assert layers == {"stem_conv", *TINY_PYRAMID.taps, "dense", "probabilities"}
+    of_lesions = {name for name in layers if name.startswith("lesion")}
+    assert layers - of_lesions == {"stem_conv", *TINY_PYRAMID.taps, "dense", "probabilities"}
+    assert "lesions" in of_lesions  # a classifier with lesion_weight starts from them
     start = initial_backbone(str(path), image_size=32)
     np.testing.assert_array_equal(start.backbone.get_layer("last").get_weights()[0], weights.arrays["last/0"])
+
+
+def test_the_file_says_whom_it_learned_from_and_so_does_what_is_pretrained_from_it(pretrained, tmp_path):
+    path, run_id = pretrained
+    patients = pretraining_set(PretrainOptions(**OPTIONS)).table
+    num_seen = patients.loc[patients["split"] != "test", "patient_id"].nunique()
+    said = f"run {run_id} ({num_seen} patients of phantom, digest "
+    assert read_weights(path).ancestry.said.startswith(said)
+    began = pretrain_module._start(
+        PretrainOptions(**{**OPTIONS, "weights": str(path)}), kept_in(tmp_path, "r")
+    )
+    assert began.ancestry.said.startswith(said)
+    network = build_pretraining(name="efficientnet-b0", backbone=began.backbone)
+    stored = SimpleNamespace(table=patients, manifest={"source": "phantom"}, digest="e" * 64)
+    again = Pretrained(
+        run=SimpleNamespace(run_id="2", file=lambda path: None, dictionary=lambda about, path: None),
+        options=PretrainOptions(**OPTIONS, out=str(tmp_path)),
+        stored=stored,
+        network=network,
+        start=began.said,
+        before=began.ancestry,
+        history=[],
+    )
+    written = read_weights(again.write_weights({}, image_size=32)).ancestry
+    assert [one.name for one in written.ancestors] == [f"run {run_id}", "run 2"]
+
+
+def test_a_pretraining_that_goes_on_knows_what_its_start_had_learned_from(pretrained, tmp_path):
+    path, run_id = pretrained
+    options = PretrainOptions(**{**OPTIONS, "weights": str(tmp_path / "gone.npz")})
+    unfinished = kept_in(tmp_path, "r")
+    unfinished.keep_ancestry(read_weights(path).ancestry)
+    unfinished.note(start="weights: from gone.npz")
+    unfinished.state_path.write_bytes(b"of one epoch")
+    assert pretrain_module._start(options, unfinished).ancestry.said.startswith(f"run {run_id} (")
+    # the checkpoint of a version that kept nothing: a start without patients is known by its name, a file is not
+    (tmp_path / "ancestry.npz").unlink()
+    assert pretrain_module._start(options, unfinished).ancestry.unknown == (str(tmp_path / "gone.npz"),)
+    from_lite0 = PretrainOptions(**{**OPTIONS, "weights": "lite0"})
+    assert pretrain_module._start(from_lite0, unfinished).ancestry.said == "ImageNet (no patients)"
 
 
 def test_the_run_has_a_curve_its_data_and_the_files(pretrained):
@@ -92,7 +135,7 @@ def test_the_run_has_a_curve_its_data_and_the_files(pretrained):
     pictures = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "figures")}
     assert pictures == {"figures/training_curves.png", "figures/lesions.png"}
     table = mlflow.artifacts.load_dict(f"runs:/{run_id}/history.json")
-    assert {"loss", "lesion_loss", "val_loss", "val_dice"} <= set(table["columns"])
+    assert {"loss", "lesion_loss", "val_loss", "val_loss_uncalibrated", "val_dice"} <= set(table["columns"])
     assert not list((path.parents[1] / "checkpoints-whole").iterdir())
 
 
@@ -135,7 +178,7 @@ def shipped(pretrained, monkeypatch):
 
 @pytest.mark.parametrize("num_classes", [4, 5, 6])
 def test_a_demonstration_model_answers_as_the_pretrained_network(shipped, num_classes, capsys):
-    uri = demonstrate(DemonstrateOptions(num_classes=num_classes))
+    uri = demonstrate(DemonstrateOptions(num_classes=num_classes, learned_from="phantom"))
     said = capsys.readouterr().out
     # Other tests of the session may have registered one before.
     name, version_number = uri.removeprefix("models:/").split("/")
@@ -169,7 +212,7 @@ def test_a_specification_that_is_missing_is_one_line(shipped):
     path.unlink()
     try:
         with pytest.raises(ModelError, match=r"4class\.json is missing: install ich_mlflow again"):
-            demonstrate(DemonstrateOptions(num_classes=4))
+            demonstrate(DemonstrateOptions(num_classes=4, learned_from="phantom"))
     finally:
         path.write_text(kept)
 

@@ -175,9 +175,9 @@ def _killed_before_its_first_epoch(options, tmp_path, run_id):
 def training_skipped(monkeypatch):
     """train() finds or begins its run, and does not train in it: for tests of which run that is."""
 
-    def at_once(job, stored):
+    def at_once(training, unfinished, stored):
         return TrainedModel(
-            run_id=job.run.run_id, keras_uri="", serving_uri="", stored_path=stored.path, num_classes=5
+            run_id=training.run.run_id, keras_uri="", serving_uri="", stored_path=stored.path, num_classes=5
         )
 
     monkeypatch.setattr(train_module, "_train", at_once)

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from keras.src.applications.convnext import ConvNeXt
 from keras.src.applications.efficientnet_v2 import EfficientNetV2
+from sklearn.metrics import roc_auc_score
 
+from ich_mlflow.dataset.mixture import Pool
 from ich_mlflow.errors import DataError, OptionError
 from ich_mlflow.labels import SCHEMES
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.hyperparameters import Hyperparameters
+from ich_mlflow.models.slice_cnn.training import training_batches
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.stages.common import training_job as job_module
 from ich_mlflow.stages.common.scoring import score_rows
-from ich_mlflow.stages.common.training_data import training_batches, training_rows
+from ich_mlflow.stages.common.training_data import training_rows
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from tests.factories import training_process
@@ -39,6 +42,17 @@ def test_a_training_run_logs_what_it_was_told_and_what_it_did(trained, stored_se
 def test_every_epoch_is_a_step(trained):
     history = mlflow.MlflowClient().get_metric_history(trained.run_id, "epoch/val_loss")
     assert [metric.step for metric in history] == [0, 1]
+
+
+def test_the_loss_of_a_run_is_the_recalibrated_one_of_its_best_epoch(trained):
+    client, metrics = mlflow.MlflowClient(), _finished(trained).data.metrics
+    best = int(metrics["best_epoch"]) - 1
+    served, plain = (
+        client.get_metric_history(trained.run_id, f"epoch/{name}")[best].value
+        for name in ("val_loss", "val_loss_uncalibrated")
+    )
+    assert metrics["val/loss"] == pytest.approx(served, rel=1e-4)
+    assert plain > served + 0.01
 
 
 def test_metrics_have_the_names_that_compare_in_the_ui(trained):
@@ -74,7 +88,7 @@ def test_the_operating_points_are_those_of_the_validation_split(trained):
     metrics = _finished(trained).data.metrics
     for unit, prefix in (("slices", "val"), ("exams", "val/exam")):
         points = specification[unit]["operating_points"]["max_f1"]
-        assert [point["label"] for point in points] == list(SCHEMES[5].labels)
+        assert [point["label"] for point in points] == list(SCHEMES[5].findings)
         for point in points:
             assert point["sensitivity"] == pytest.approx(metrics[f"{prefix}/sensitivity/{point['label']}"])
 
@@ -83,11 +97,14 @@ def test_the_null_models_come_from_training_labels(trained, stored_set):
     specification = load_classifier(trained.serving_uri).specification
     rows = stored_set.rows("train")
     np.testing.assert_allclose(
-        specification.null_models["prevalence"].shares[0], stored_set.subtypes[rows].mean(axis=0)
+        specification.null_models["prevalence"].shares[0],
+        [*stored_set.subtypes[rows].mean(axis=0), stored_set.subtypes[rows].any(axis=1).mean()],
     )
     table = stored_set.table.iloc[rows]
     exams = table.groupby("study_uid")[list(SCHEMES[5].labels)].max()
-    np.testing.assert_allclose(specification.exam_null_model.shares[0], exams.mean())
+    np.testing.assert_allclose(
+        specification.exam_null_model.shares[0], [*exams.mean(), exams.any(axis=1).mean()]
+    )
 
 
 def test_with_four_classes_slices_with_only_epidural_blood_leave_training_and_are_counted(stored_set):
@@ -174,6 +191,23 @@ def test_loss_schedule_clipping_and_bias_are_used_and_logged(
     assert not model.compiled
 
 
+def test_two_stages_begin_at_their_prevalences_and_are_served_as_they_were_trained(two_stage, stored_set):
+    model = mlflow.keras.load_model(two_stage.keras_uri)
+    subtypes = stored_set.subtypes[stored_set.rows("train")]
+    bleeds = subtypes.any(axis=1)
+    shares = np.array([*subtypes[bleeds].mean(axis=0), bleeds.mean()])
+    np.testing.assert_allclose(
+        np.asarray(model.get_layer("logits").bias), np.log(shares / (1 - shares)), atol=1e-3
+    )
+    rows = stored_set.rows("test")
+    expected = np.asarray(model(stored_set.hu(rows)[..., None].astype(np.float32)))
+    assert (expected[:, :5] <= expected[:, 5:]).all()
+    served = load_classifier(two_stage.serving_uri)
+    np.testing.assert_allclose(score_rows(served, stored_set, rows).slices, expected, atol=1e-4)
+    by_keras = load_classifier(two_stage.serving_uri, runtime="keras")
+    np.testing.assert_allclose(score_rows(by_keras, stored_set, rows).slices, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -229,9 +263,9 @@ def test_context_windows_precision_and_frozen_epochs_reach_the_served_model(
     served = load_classifier(trained.serving_uri)
     rows = stored_set.rows("validation")
     expected = np.asarray(model(stored_set.hu_with_context(rows, 1).astype(np.float32)))
-    np.testing.assert_allclose(score_rows(served, stored_set, rows), expected, atol=1e-4)
+    np.testing.assert_allclose(score_rows(served, stored_set, rows).slices, expected, atol=1e-4)
     np.testing.assert_allclose(
-        served.probabilities(stored_set.hu(rows)),
+        served.uncalibrated(stored_set.hu(rows)),
         np.asarray(model(np.repeat(stored_set.hu(rows)[..., None], 3, axis=-1).astype(np.float32))),
         atol=1e-4,
     )
@@ -334,11 +368,11 @@ def test_what_a_run_cannot_be_told_is_refused(changed, said):
 
 
 def test_a_batch_that_the_gpus_cannot_share_is_refused(stored_set):
-    rows = stored_set.rows("train")
+    pool = Pool([(stored_set, stored_set.rows("train"))])
     hyperparameters = Hyperparameters(batch_size=32)
     with pytest.raises(DataError, match=r"batch_size is 32 .* multiple of the 3 GPUs: pass -P batch_size=30"):
-        training_batches(stored_set, rows, SCHEMES[5], hyperparameters, seed=0, replicas=3)
-    batches = training_batches(stored_set, rows, SCHEMES[5], hyperparameters, seed=0, replicas=4)
+        training_batches(pool, SCHEMES[5], hyperparameters, seed=0, replicas=3)
+    batches = training_batches(pool, SCHEMES[5], hyperparameters, seed=0, replicas=4)
     assert batches.num_slices % 4 == 0
 
 
@@ -355,7 +389,7 @@ def test_the_other_backbones_train_and_are_served(workspace, stored_set, backbon
     trained = train(TrainOptions(data=str(stored_set.path), backbone=backbone, **SMALL))
     assert _finished(trained).data.params["hp.backbone"] == backbone
     classifier = load_classifier(trained.serving_uri)  # it is logged only where it answers as Keras does
-    assert classifier.probabilities(stored_set.hu(np.arange(2))).shape == (2, 5)
+    assert classifier.uncalibrated(stored_set.hu(np.arange(2))).shape == (2, 5)
 
 
 def test_a_checkpoint_folder_that_cannot_be_written_is_one_line(workspace, stored_set, tmp_path):
@@ -380,4 +414,20 @@ def test_each_reference_model_trains_from_its_recipe(
         "brain",
     )
     classifier = load_classifier(trained.serving_uri)
-    assert classifier.probabilities(stored_set.hu(np.arange(1))).shape == (1, num_labels)
+    assert classifier.uncalibrated(stored_set.hu(np.arange(1))).shape == (1, num_labels)
+
+
+def test_smoothing_and_the_mirror_image_are_in_the_version_and_in_what_validation_chose(
+    workspace, tiny_backbone, stored_set
+):
+    trained = train(TrainOptions(data=str(stored_set.path), **SMALL, series_smoothing="20mm", mirror=True))
+    run, classifier = _finished(trained), load_classifier(trained.serving_uri)
+    assert (classifier.specification.series_smoothing, classifier.specification.mirror) == ("20mm", True)
+    assert run.data.params["chosen.series_smoothing"] == "20mm"
+    # what validation was scored with is what is served
+    rows = stored_set.rows("validation")
+    scores = classifier.specification.scores(score_rows(classifier, stored_set, rows).slices)
+    any_bleed = stored_set.subtypes[rows].any(axis=1)
+    assert run.data.metrics["val/auc/any"] == pytest.approx(roc_auc_score(any_bleed, scores[:, 5]))
+    plain = classifier.members[0].read(stored_set.hu(rows), np.zeros(len(rows))).slices
+    assert np.abs(score_rows(classifier, stored_set, rows).slices - plain).max() > 1e-4

@@ -271,6 +271,23 @@ def test_the_same_name_for_another_search_is_refused(workspace, tiny_backbone, o
         tune(TuneOptions(**options))
 
 
+def test_a_search_does_not_follow_an_alias_to_another_version(workspace, trained, options):
+    client = mlflow.MlflowClient()
+    for version in ("1", "2"):
+        mlflow.register_model(trained.serving_uri, "tuned-from")
+        client.set_registered_model_alias("tuned-from", "champion", version)
+    began = options | {"weights": "models:/tuned-from/1"}
+    plan = Plan(TuneOptions(**began))
+    plan.folder.mkdir(parents=True)
+    with mlflow.start_run() as run:
+        pass
+    search = Search(open_storage(plan.storage), plan.search_options)
+    search.begin({"run_id": run.info.run_id, "options": trial_options(began)})
+    with pytest.raises(OptionError, match=r"weights \(models:/tuned-from/1, here models:/tuned-from/2\)"):
+        tune(TuneOptions(**options | {"weights": "tuned-from@champion"}))
+    client.delete_registered_model("tuned-from")
+
+
 def trial_options(options):
     from ich_mlflow.stages.common.unfinished import what_counts
 

@@ -1,0 +1,111 @@
+"""The hyperparameters that every family's training has, each declared once. Needs neither Keras nor TensorFlow.
+
+A family's Hyperparameters inherit them all, or take each in its place by `shared`. Where its own default, or what a
+search varies, is another, it says so by `shared`, too.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from ich_mlflow.labels import ANY, SCHEMES, schemes_text
+from ich_mlflow.models.losses import LOSSES, losses_text
+from ich_mlflow.models.monitors import MONITORS
+from ich_mlflow.parameters import (
+    Between,
+    Choice,
+    OneOf,
+    OnlyWith,
+    Range,
+    check_fields,
+    declared,
+    expect,
+    parameter,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingHyperparameters:
+    """How a network of any family is trained. Raises OptionError for a value out of range, or one that means nothing.
+
+    frozen_epochs: before the others, with a part of the network at rest; a family can make it a hyperparameter.
+    in_memory: names of what a step's memory grows with, two or more; the first two are what can be lowered.
+    """
+
+    num_classes: int = parameter(5, schemes_text(), OneOf(*SCHEMES))
+    epochs: int = parameter(10, "most epochs", Between(1, 1000))
+    patience: int = parameter(
+        3, "epochs without a better monitor before training stops", Between(1, unit="epochs")
+    )
+    monitor: str = parameter(
+        "val_loss",
+        "what early stopping goes by: val_loss (cross-entropy after recalibration), or val_auc (mean over labels)",
+        OneOf(*MONITORS),
+    )
+    kept_epoch: str = parameter(
+        "best",
+        "whose weights are kept: best (by monitor, stopping early), or last (every epoch is run, validation chooses "
+        "nothing)",
+        OneOf("best", "last"),
+    )
+    learning_rate: float = parameter(
+        1e-4, "of Adam", Between(0, 1, without=(0,)), search=Range(1e-5, 3e-3, log=True), log=True
+    )
+    schedule: str = parameter(
+        "constant",
+        "of the learning rate: constant, or cosine (to a hundredth of it over all epochs)",
+        OneOf("constant", "cosine"),
+    )
+    clip_norm: float = parameter(
+        0.0, "largest norm of all gradients together; 0: they are not clipped", Between(0)
+    )
+    # Source: Loshchilov and Hutter, ICLR 2019 (AdamW).
+    weight_decay: float = parameter(
+        0.0,
+        "share of each kernel taken off a step, times the learning rate; biases and normalisations keep theirs",
+        Between(0, 1, without=(1,)),
+        search=Range(1e-6, 1e-1, log=True),
+        log=True,
+    )
+    ema: float = parameter(
+        0.0,
+        "momentum of the moving average of weights that is validated and kept, as 0.999; 0: the weights themselves",
+        Between(0, 1, without=(1,)),
+    )
+    loss: str = parameter(
+        "bce",
+        f"{losses_text()}; val_loss is recalibrated cross-entropy whatever the loss",
+        OneOf(*LOSSES),
+        search=Choice(tuple(name for name, one in LOSSES.items() if one.searched)),
+    )
+    # Below 1 its slope is not finite where a probability is exactly right. Default: Lin et al., ICCV 2017.
+    focal_gamma: float = parameter(
+        2.0,
+        "with loss=focal, how much less what is right already counts",
+        Between(1, 10),
+        only_with=OnlyWith("loss", OneOf("focal"), example="focal"),
+        search=Range(1.0, 5.0),
+    )
+    label_smoothing: float = parameter(
+        0.0, "share by which targets are drawn to one half", Between(0, 1, without=(1,))
+    )
+
+    frozen_epochs: ClassVar[int] = 0
+    in_memory: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        expect_any(self, "loss", LOSSES[self.loss].needs_any, "another loss")
+
+
+def shared(name: str, **changed: Any) -> Any:
+    """A field of TrainingHyperparameters for a family's own class; `changed`: default, search or only_with."""
+    one = TrainingHyperparameters.__dataclass_fields__[name]
+    default = changed.pop("default", one.default)
+    return field(default=default, metadata={"parameter": replace(declared(one), **changed)})
+
+
+def expect_any(hyperparameters: Any, name: str, needs_any: bool, other: str) -> None:
+    """Raise OptionError where the value of that name needs the label `any`, which the classes don't have."""
+    has_any = ANY in SCHEMES[hyperparameters.num_classes].labels
+    expected = f"with num_classes=6, which has `any`, or {other}"
+    expect(name, getattr(hyperparameters, name), has_any or not needs_any, expected)

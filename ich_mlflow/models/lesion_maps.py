@@ -1,0 +1,69 @@
+"""What is made of the shares of blood that a network finds in the cells of slices: maps, blood or not, millilitres.
+
+Pure. Shares are float32 [..., h, w, 5], in the order of SUBTYPES, of cells that cover the square slice.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ich_mlflow.ct.blood import BITS
+from ich_mlflow.labels import ANY, SUBTYPES
+
+#: A cell is blood from this share of all blood on.
+CELL_THRESHOLD = 0.5
+#: What millilitres are said of, in their order.
+VOLUMES = (ANY, *SUBTYPES)
+
+
+def all_blood(shares: np.ndarray) -> np.ndarray:
+    """Shares of all blood [..., h, w]: 1 - (1 - p1) (1 - p2) ... (1 - p5), as the loss has it."""
+    return 1 - np.prod(1 - shares, axis=-1)
+
+
+def label_maps(shares: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """A map a label, float32 [B, L, h, w], of shares [B, h, w, 5]; of `any` that of all blood."""
+    maps = [all_blood(shares) if label == ANY else shares[..., SUBTYPES.index(label)] for label in labels]
+    return np.stack(maps, axis=1).astype(np.float32)
+
+
+def found_blood(shares: np.ndarray) -> np.ndarray:
+    """The blood that is found in cells, uint8 [..., h, w] with the bits of ct.blood: a cell is of one subtype or none.
+
+    It is blood where all blood reaches CELL_THRESHOLD, and of the subtype with the highest share.
+    """
+    return np.where(all_blood(shares) >= CELL_THRESHOLD, BITS[shares.argmax(axis=-1)], np.uint8(0))
+
+
+def cell_counts(found: np.ndarray) -> np.ndarray:
+    """Cells of each of VOLUMES on slices, int [n, 6], of what is found there, uint8 [n, h, w]."""
+    of_subtypes = [(found & bit > 0).sum(axis=(1, 2)) for bit in BITS]
+    return np.stack([(found > 0).sum(axis=(1, 2)), *of_subtypes], axis=1)
+
+
+def extents_mm(position_mm: np.ndarray) -> np.ndarray | None:
+    """How much of a series each of its slices stands for, mm [n]: half the way to each neighbour, in any order.
+
+    Outermost slices stand for as much outwards as inwards. Slices at one place share it. None where there are no two
+    places, or one is not known.
+    """
+    position_mm = np.asarray(position_mm, np.float64)
+    if not np.isfinite(position_mm).all():
+        return None
+    places, at, count = np.unique(position_mm, return_inverse=True, return_counts=True)
+    if len(places) < 2:
+        return None
+    steps = np.diff(places)
+    extents = (np.r_[steps[0], steps] + np.r_[steps, steps[-1]]) / 2
+    return np.asarray((extents / count)[at])
+
+
+def millilitres(counts: np.ndarray, cell_mm2: np.ndarray, position_mm: np.ndarray) -> np.ndarray | None:
+    """Blood of each of VOLUMES in a series, millilitres [6], of cells [n, 6] of cell_mm2 [n] at position_mm [n].
+
+    None where a size or a place is not known.
+    """
+    extents = extents_mm(position_mm)
+    if extents is None or not np.isfinite(cell_mm2).all():
+        return None
+    return np.asarray((counts * (cell_mm2 * extents)[:, None]).sum(axis=0) / 1000)

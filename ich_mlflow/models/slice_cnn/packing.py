@@ -1,0 +1,40 @@
+"""A trained slice CNN as files: the Keras model, its LiteRT twin, and the weights of its head."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ich_mlflow.models.family import Network
+from ich_mlflow.models.slice_cnn.keras_runtime import with_feature_maps
+from ich_mlflow.models.slice_cnn.layers import logits_layer
+from ich_mlflow.models.slice_cnn.reader import HEAD_FILE, SliceReader
+from ich_mlflow.models.slice_cnn.runtimes import KERAS_FILE, LITERT_FILE
+
+
+def network_of(model: keras.Model, sample_hu: np.ndarray) -> Network:
+    """The classifier, to be packed. sample_hu: HU [B, 256, 256, 1 + 2 * context] that its twin is compared on."""
+
+    def difference(reader: SliceReader) -> float:
+        said = model(sample_hu.astype(np.float32), training=False)
+        expected = said if isinstance(said, (list, tuple)) else [said]
+        read = reader.said(sample_hu)
+        found = [read.slices] if read.lesions is None else [read.slices, read.lesions]
+        return max(
+            float(np.max(np.abs(one - np.asarray(keras_one))))
+            for one, keras_one in zip(found, expected, strict=True)
+        )
+
+    return Network(keras=model, write=lambda folder: write(model, folder), difference=difference)
+
+
+def write(model: keras.Model, folder: Path) -> None:
+    """Write classifier.keras, its LiteRT twin and the head's weights into the folder."""
+    model.save(folder / KERAS_FILE)
+    dense, bias = model.get_layer("dense").get_weights()
+    output, _ = logits_layer(model).get_weights()
+    np.savez(folder / HEAD_FILE, dense=dense, dense_bias=bias, output=output)
+    with contextlib.redirect_stdout(io.StringIO()):  # the converter prints the graph's endpoints
+        with_feature_maps(model).export(str(folder / LITERT_FILE), format="litert", verbose=False)

@@ -1,0 +1,149 @@
+"""What is made of trained networks: the choice of everything on validation, metrics, figures and the logged model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.recalibrated import recalibrated_loss
+from ich_mlflow.evaluation.scores import SliceMetrics
+from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.ancestry import Ancestry
+from ich_mlflow.models.family import Network
+from ich_mlflow.models.registry import family_of
+from ich_mlflow.models.task import Outputs
+from ich_mlflow.serving.classifier import Specification
+from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.stages.common.results import log_confusion, log_metrics
+from ich_mlflow.stages.common.specification import FromValidation, from_validation
+from ich_mlflow.stages.common.stored_sets import OF_SLICES, data_note, label_level
+from ich_mlflow.stages.train.options import TrainOptions
+from ich_mlflow.stages.train.sets_beside import log_beside
+from ich_mlflow.tracking.registry import MODEL_URI_TAG
+from ich_mlflow.tracking.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """Ids and URIs of what a training run left: run, Keras model, serving model; and its stored set.
+
+    keras_uri: '' of an ensemble, whose folds' runs have the Keras models.
+    """
+
+    run_id: str
+    keras_uri: str
+    serving_uri: str
+    stored_path: Path
+    num_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training was told: its run, options, the recipe's name and the hyperparameters."""
+
+    run: Run
+    options: TrainOptions
+    recipe: str
+    hyperparameters: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a training ended with.
+
+    networks     to be packed: one, or the members of an ensemble
+    outputs      of the slices of the validation split, as the model serves them but for smoothing
+    start        name of what it began from; ancestry: all that it has learned from
+    unseen       of an ensemble, hashes of the patients that each member has not learned from
+    train_rows   of which the null models are; None: the training split
+    slice_model  what the version of the slices chose, of a family that builds on one
+    """
+
+    networks: Sequence[Network]
+    outputs: Outputs
+    start: str
+    ancestry: Ancestry
+    unseen: Sequence[np.ndarray] = ()
+    train_rows: np.ndarray | None = None
+    slice_model: Specification | None = None
+
+
+def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> TrainedModel:
+    """Choose on the validation split of `stored`, log what it scored there, and log the model."""
+    run, options, outputs = training.run, training.options, outcome.outputs
+    scheme = class_scheme(training.hyperparameters.num_classes)
+    chosen = from_validation(
+        stored,
+        outputs.slices,
+        scheme,
+        calibration=options.calibration,
+        rule=options.operating_point,
+        series_smoothing=options.series_smoothing,
+        mirror=options.mirror,
+        of_series=outputs.of_series,
+        slice_model=outcome.slice_model,
+        train_rows=outcome.train_rows,
+    )
+    specification = chosen.specification(
+        stored,
+        run_id=run.run_id,
+        weights=outcome.start,
+        recipe=training.recipe,
+        decides_by=options.operating_point,
+        family=family_of(training.hyperparameters).name,
+        context=getattr(outcome.slice_model or training.hyperparameters, "context", 0),
+        members=len(outcome.networks),
+    )
+    results = _log_validation(training, chosen, stored)
+    if label_level(stored) == OF_SLICES:
+        targets = scheme.targets(stored.subtypes[stored.rows("validation")])
+        run.metrics({"val/loss": recalibrated_loss(targets, outputs.slices, scheme.labels)})
+    run.dictionary(specification.to_dict(), "serving.json")
+    if run.resumed:
+        run.forget_models()
+    keras_uri, serving_uri = log_models(
+        outcome.networks, specification, outcome.ancestry, unseen=outcome.unseen
+    )
+    run.tags({MODEL_URI_TAG: serving_uri, "ich.keras_model_uri": keras_uri})
+    print(results.table().to_string(index=False))
+    log_beside(run, stored, scheme, serving_uri, results)
+    keras_said = f", Keras model {keras_uri}" if keras_uri else ""
+    print(f"run {run.run_id}: serving model {serving_uri}{keras_said}")
+    if outcome.start == "random":
+        print(
+            "note: the backbone started at random, so these figures say that the pipeline works, not how well "
+            "haemorrhage can be found; pass -P weights=auto, imagenet, phantom or a path"
+        )
+    return TrainedModel(
+        run_id=run.run_id,
+        keras_uri=keras_uri,
+        serving_uri=serving_uri,
+        stored_path=stored.path,
+        num_classes=scheme.num_classes,
+    )
+
+
+def _log_validation(training: Training, chosen: FromValidation, stored: StoredSet) -> SliceMetrics:
+    """Log what the validation split scored; return the slices' metrics, or the exams' where only they are labelled.
+
+    They flatter: it chose the thresholds.
+    """
+    run = training.run
+    results = log_metrics(run, chosen.exam_predictions, prefix="val/exam")
+    if chosen.slice_predictions is not None:
+        results = log_metrics(run, chosen.slice_predictions, prefix="val")
+        note = f"validation split, {data_note(stored)}"
+        log_confusion(run, chosen.slice_predictions, prefix="val", note=note)
+    run.params(
+        {
+            "aggregation": chosen.aggregation,
+            "series_smoothing": chosen.series_smoothing,
+            "operating_point": training.options.operating_point,
+            **{f"calibration.{one.label}": one.method for one in chosen.slices.calibrations},
+        },
+        prefix="chosen",
+    )
+    return results

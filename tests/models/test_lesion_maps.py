@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from ich_mlflow.models.lesion_maps import (
+    all_blood,
+    cell_counts,
+    extents_mm,
+    found_blood,
+    label_maps,
+    millilitres,
+)
+
+SHARES = np.zeros((1, 1, 3, 5), np.float32)
+SHARES[0, 0, 0] = [0.5, 0, 0, 0, 0.2]
+SHARES[0, 0, 1] = [0.3, 0.3, 0, 0, 0]
+SHARES[0, 0, 2] = [0, 0.2, 0.4, 0, 0]
+
+
+def test_all_blood_is_what_no_subtype_denies():
+    # 1 - 0.5 * 0.8, 1 - 0.7 * 0.7, 1 - 0.8 * 0.6
+    assert all_blood(SHARES)[0, 0].tolist() == pytest.approx([0.6, 0.51, 0.52])
+
+
+def test_a_map_is_its_subtypes_and_anys_of_all():
+    maps = label_maps(SHARES, ("intraparenchymal", "any"))
+    assert maps.shape == (1, 2, 1, 3)
+    assert maps[0, 0, 0].tolist() == pytest.approx([0, 0.3, 0.2])
+    assert maps[0, 1, 0].tolist() == pytest.approx([0.6, 0.51, 0.52])
+
+
+def test_a_cell_is_blood_from_half_on_and_of_its_highest_subtype():
+    shares = np.concatenate([SHARES, np.full((1, 1, 1, 5), 0.1, np.float32)], axis=2)  # 1 - 0.9^5 = 0.41
+    assert found_blood(shares)[0, 0].tolist() == [1, 1, 4, 0]
+
+
+def test_cells_are_counted_by_subtype_and_together():
+    found = np.array([[[1, 0], [0, 0]], [[2, 2], [16, 0]]], np.uint8)
+    assert cell_counts(found).tolist() == [[1, 1, 0, 0, 0, 0], [3, 0, 2, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("positions", "extents"),
+    [
+        ([0, 5, 10], [5, 5, 5]),
+        ([10, 0, 5], [5, 5, 5]),
+        ([0, 5, 15], [5, 7.5, 10]),  # 5 mm, then 10 mm apart: (5 + 10) / 2 in the middle
+        ([0, 0, 5], [2.5, 2.5, 5]),
+        ([3], None),
+        ([3, 3], None),
+        ([0, np.nan], None),
+    ],
+)
+def test_a_slice_stands_for_half_the_way_to_its_neighbours(positions, extents):
+    found = extents_mm(np.array(positions, float))
+    assert (None if found is None else found.tolist()) == extents
+
+
+def test_millilitres_by_hand():
+    counts = np.array([[10, 10, 0, 0, 0, 0], [30, 10, 20, 0, 0, 0]])
+    # cells of 4 mm x 4 mm, slices 5 mm apart: 80 microlitres a cell
+    found = millilitres(counts, np.array([16.0, 16.0]), np.array([0.0, 5.0]))
+    assert found.tolist() == pytest.approx([3.2, 1.6, 1.6, 0, 0, 0])
+
+
+def test_without_a_size_or_a_place_there_are_no_millilitres():
+    counts = np.ones((2, 6), int)
+    assert millilitres(counts, np.array([16.0, np.nan]), np.array([0.0, 5.0])) is None
+    assert millilitres(counts, np.array([16.0, 16.0]), np.array([5.0, 5.0])) is None
