@@ -7,7 +7,8 @@
     │   ├── QuarantineError  more slices can't be used than the user allows
     │   └── SplitError       the patients can't be split as asked
     ├── ModelError           weights or a model can't be found, loaded or logged
-    │   └── TrainingError    a training can't go on; what it has reached is kept
+    │   ├── TrainingError    a training can't go on; what it has reached is kept
+    │   └── OutputError      a network's answer is no probability
     └── PromotionError       there is nothing to promote, or the registry refuses
         └── PromotionRefused the candidate failed a gate; the exit code is 3
 
@@ -64,6 +65,10 @@ class ModelError(IchError):
 
 class TrainingError(ModelError):
     """A training can't go on: its loss is no number, memory or disk is full. What it has reached is kept."""
+
+
+class OutputError(ModelError):
+    """A network's answer is no probability: not finite, or not of 0 to 1. Nothing may be decided by it."""
 
 
 class PromotionError(IchError):

@@ -38,16 +38,18 @@ def write_captures(
     captions: Sequence[str],
     *,
     uid_seed: str,
+    planned: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write pictures of slices to `paths`, one Secondary Capture image a slice, all in one new series.
 
     sources: the file that each picture is made from, in the order in which a viewer shall show them. images: uint8
     RGB [H, W, 3], in the slice's orientation. captions: a line a picture, which must name no patient; it is burned
     in below the picture with WARNING, and stands in Image Comments. UIDs come from uid_seed and the sources.
+    planned: as of derived.read_sources.
     Raises SliceError and DataError as derived.read_sources, DataError too where two sources are the same slice,
     ValueError where the numbers of arguments differ or an image is of another kind. Source: DICOM PS3.3 A.8.1, C.7.6.1.
     """
-    read = derived.read_sources(sources)
+    read = derived.read_sources(sources, planned)
     if len({len(paths), len(sources), len(images), len(captions)}) > 1:
         raise ValueError("expected as many paths and sources as images and captions")
     if len({source.sop_uid for source in read}) < len(read):

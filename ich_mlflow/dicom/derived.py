@@ -49,9 +49,11 @@ class Source:
     sop_class_uid: str = CTImageStorage
 
 
-def read_sources(paths: Sequence[Path]) -> list[Source]:
+def read_sources(paths: Sequence[Path], planned: Sequence[tuple[str, str]] = ()) -> list[Source]:
     """Read the headers, not the pixels, of the slices of one study, in the order of `paths`.
 
+    planned: SOPInstanceUID and PatientID of the images that the files held before, where they may have changed;
+    DataError where one has.
     A file without SOPClassUID, as RSNA's, counts as CT Image Storage. Raises SliceError where a file can't be read,
     is of another SOP class or has no UIDs, and DataError where there is none, or they are not of one patient and
     study. Messages name neither files nor values, which may be names of patients, but the place in `paths`.
@@ -59,6 +61,8 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
     if not paths:
         raise DataError("no source slices to derive from: pass at least one DICOM file")
     sources = [_read(path, f"source slice {place} of {len(paths)}") for place, path in enumerate(paths, 1)]
+    if planned and [(source.sop_uid, source.patient_id) for source in sources] != list(planned):
+        raise DataError("a source slice holds another image than when it was scored: run predict again")
     if len({(source.patient_id, source.study_uid) for source in sources}) > 1:
         raise DataError(
             "the source slices are of several patients or studies, expected one: pass one study at a time"

@@ -85,17 +85,19 @@ def write_findings(
     *,
     key_slices: Mapping[str, Sequence[Path]] = MappingProxyType({}),
     uid_seed: str,
+    planned: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write a study's findings to `path` as an Enhanced SR, a Measurement Report with a group a label.
 
     sources: the files of the series that was scored; all are listed as evidence. key_slices: of a label, those of
     `sources` where it was found; they become the source images of its group. uid_seed: the same seed, study and
     series give the same UIDs, so that a second report takes the place of the first. Patient and study are kept as
-    the first source has them, valid or not. Raises SliceError and DataError as derived.read_sources, ValueError
+    the first source has them, valid or not. planned: as of derived.read_sources.
+    Raises SliceError and DataError as derived.read_sources, ValueError
     where there are no findings or a key slice is not among the sources.
     Source: DICOM PS3.16 TID 1500, 1501, 4019; PS3.3 A.35.2.
     """
-    read = derived.read_sources(sources)
+    read = derived.read_sources(sources, planned)
     by_path = dict(zip(sources, read, strict=True))
     if not findings or any(one not in by_path for slices in key_slices.values() for one in slices):
         raise ValueError("expected at least one finding, and key slices that are among the sources")

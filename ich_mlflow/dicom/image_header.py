@@ -81,7 +81,7 @@ def read_image_header(path: Path) -> ImageHeader:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
-            raise SliceError("is no regular file", reason="unreadable")
+            raise SliceError("is no regular file", reason="not_dicom")
         with path.open("rb", buffering=0) as file:
             dataset = _dataset(file.read(_START_BYTES), lambda: path.read_bytes())
     except OSError as error:

@@ -34,7 +34,7 @@ class PlannedSeries:
     key        tells it apart, and changes with its files: hexadecimal
     place      of its row among the study's
     files      of its slices, from the neck up; without positions in the order of SliceLocation or InstanceNumber
-    sop_uids, positions_mm  of the same; nan where not known
+    sop_uids, patient_ids, positions_mm  of the same; a position is nan where not known
     remarks    what a reader of the study's result should know, as that it is short; the same for all its series
     """
 
@@ -47,6 +47,7 @@ class PlannedSeries:
     description: str
     files: tuple[InputFile, ...]
     sop_uids: tuple[str, ...]
+    patient_ids: tuple[str, ...]
     positions_mm: tuple[float, ...]
     remarks: tuple[str, ...]
 
@@ -208,6 +209,7 @@ def _planned(scan: _Scan, place: int, remarks: Sequence[str]) -> PlannedSeries:
         description=header.description,
         files=tuple(image.file for image in scan.images),
         sop_uids=tuple(image.header.sop_uid for image in scan.images),
+        patient_ids=tuple(image.header.patient_id for image in scan.images),
         positions_mm=tuple(one.position_mm for one in scan.series.headers),
         remarks=tuple(remarks),
     )

@@ -19,6 +19,8 @@ from ich_mlflow.system.processes import behave, interrupts_ignored
 _WORTH_PROCESSES = 2000
 _CHUNK = 100
 DUPLICATE = "duplicate"
+#: The system did not give it: at another try it may. And: a library failed on it.
+UNREADABLE, UNEXPECTED = "unreadable", "unexpected"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +136,7 @@ def _header(file: InputFile) -> ImageHeader | tuple[str, str]:
     except SliceError as error:
         return error.reason, str(error)
     except Exception as error:  # one odd file must not end a survey of thousands
-        return "unreadable", f"its header can't be understood ({type(error).__name__})"
+        return UNEXPECTED, f"its header can't be understood ({type(error).__name__})"
 
 
 def _without_duplicates(images: Mapping[int, Image], skipped: dict[int, Skipped]) -> list[Image]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ich_mlflow.errors import OutputError
 from ich_mlflow.models.family import Explainer, Reader, Reading
 from ich_mlflow.models.logits import logit, mean_of_logits, sigmoid
 
@@ -17,6 +18,9 @@ NONE, AUTO = "none", "auto"
 SMOOTHINGS: dict[str, float] = {NONE: 0.0, "10mm": 10.0, "15mm": 15.0, "20mm": 20.0}
 #: The distance that is taken for slices whose positions are not known, but whose order is.
 USUAL_STEP_MM = 5.0
+_ROUNDING = 1e-6
+#: How what is said of such an answer begins.
+NO_PROBABILITY = "the network's answer is no probability"
 
 
 def smoothed(outputs: np.ndarray, position_mm: np.ndarray, smoothing: str) -> np.ndarray:
@@ -60,7 +64,8 @@ def read_series(
 ) -> Reading:
     """What the mean of the networks says of a series hu [n, 256, 256], position_mm [n], in the order of the slices.
 
-    mirror: whether the mirror image is looked at too. What is said of slices is smoothed, of an exam it is not.
+    mirror: whether the mirror image is looked at too. What is said of slices is smoothed, of an exam it is not. Raises
+    OutputError where a network's answer is no probability.
     """
     order = np.argsort(position_mm, kind="stable")
     places = np.asarray(position_mm, np.float64)
@@ -75,10 +80,26 @@ def read_series(
 
 def _view(reader: Reader, hu: np.ndarray, position_mm: np.ndarray, *, mirrored: bool) -> Reading:
     """What is said of a series, or of its mirror image; where the blood is, in the series itself."""
-    if not mirrored:
-        return reader.read(hu, position_mm)
-    read = reader.read(hu[:, :, ::-1], position_mm)
-    return read if read.lesions is None else replace(read, lesions=read.lesions[:, :, ::-1])
+    read = reader.read(hu[:, :, ::-1] if mirrored else hu, position_mm)
+    for said in (read.slices, read.exam, read.lesions):
+        expect_probabilities(said)
+    if mirrored and read.lesions is not None:
+        return replace(read, lesions=read.lesions[:, :, ::-1])
+    return read
+
+
+def expect_probabilities(said: np.ndarray | None) -> None:
+    """Raise OutputError where a number of a network's answer is not finite, or not of 0 to 1.
+
+    None: nothing was said.
+    """
+    if said is None or not said.size:
+        return
+    # NaN fails both comparisons.
+    if not (np.min(said) >= -_ROUNDING and np.max(said) <= 1 + _ROUNDING):
+        raise OutputError(
+            f"{NO_PROBABILITY}, so nothing can be said: the model's files may be damaged, load it again"
+        )
 
 
 def mean_reading(readings: Sequence[Reading]) -> Reading:
@@ -95,8 +116,13 @@ def mean_reading(readings: Sequence[Reading]) -> Reading:
 
 
 def mean_explained(readers: Sequence[Explainer], hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the networks say of slices by themselves, averaged in logits, and the mean of their maps; one as it is."""
+    """What the networks say of slices by themselves, averaged in logits, and the mean of their maps; one as it is.
+
+    Raises OutputError as read_series.
+    """
     said = [one.explained(hu) for one in readers]
+    for outputs, _ in said:
+        expect_probabilities(outputs)
     if len(said) == 1:
         return said[0]
     return mean_of_logits(*(one for one, _ in said)), np.mean([maps for _, maps in said], axis=0)

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ich_mlflow.errors import DataError
+from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.intake.plan import PlannedSeries
-from ich_mlflow.prediction.score import SeriesScore, write_score
+from ich_mlflow.models.series import NO_PROBABILITY
+from ich_mlflow.prediction.score import CHANGED, SeriesScore, write_score
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.response import series_columns
 from ich_mlflow.serving.spark import slices_udf
@@ -63,17 +64,30 @@ def _scores(
     from pyspark.sql.functions import col, pandas_udf, struct
 
     rows = [
-        [(number, place, str(file.path.absolute())) for place, file in enumerate(one.files)]
+        [
+            (number, place, str(file.path.absolute()), one.sop_uids[place], one.patient_ids[place])
+            for place, file in enumerate(one.files)
+        ]
         for number, one in enumerate(series)
     ]
     try:
         partitions = spark.sparkContext.parallelize(rows, len(rows)).flatMap(list)
-        frame = spark.createDataFrame(partitions, "series int, place int, path string")
-        read = pandas_udf(_in_base64, "string")  # type: ignore[call-overload]
-        said = frame.withColumn("dicom", read(col("path"))).withColumn("said", udf(struct(col("dicom"))))
+        frame = spark.createDataFrame(
+            partitions, "series int, place int, path string, sop_uid string, patient_id string"
+        )
+        read = pandas_udf(_in_base64, "dicom string, why string")  # type: ignore[call-overload]
+        files = frame.withColumn("file", read(col("path"), col("sop_uid"), col("patient_id")))
+        said = files.withColumn("dicom", col("file.dicom")).withColumn("said", udf(struct(col("dicom"))))
         columns = [col("said")[f"score_{label}"].alias(label) for label in specification.labels]
         columns += [col("said")[name] for name in series_columns(specification)]
-        chosen = [col("series"), col("place"), col("said.warnings"), col("said.error"), *columns]
+        chosen = [
+            col("series"),
+            col("place"),
+            col("said.warnings"),
+            col("said.error"),
+            col("file.why"),
+            *columns,
+        ]
         collected = said.select(*chosen).collect()
     except Exception as error:  # Py4J wraps whatever failed, here or there.
         raise DataError(f"{what_failed(error)}: the same command goes on from here") from None
@@ -86,26 +100,39 @@ def _scores(
 def _score(rows: Sequence[Any], specification: Specification) -> SeriesScore:
     labels, of_series = specification.labels, series_columns(specification)
     usable = [row for row in rows if not row["error"]]
+    errors = tuple(row["why"] or _ROW.sub("the file", row["error"] or "") for row in rows)
     exam = tuple(float(usable[0][name]) for name in of_series) if usable else ()
     return SeriesScore(
         exam=exam,
         outputs=tuple(() if row["error"] else tuple(float(row[label]) for label in labels) for row in rows),
         warnings=tuple(tuple(row["warnings"] or ()) for row in rows),
-        errors=tuple(_ROW.sub("the file", row["error"] or "") for row in rows),
+        errors=errors,
+        may_pass=any(row["why"] for row in rows) or any(NO_PROBABILITY in error for error in errors),
     )
 
 
-def _in_base64(paths):  # type: ignore[no-untyped-def]
-    """On an executor: each file's bytes; None where it can't be read, which the model then says of it."""
+def _in_base64(paths, sop_uids, patient_ids):  # type: ignore[no-untyped-def]
+    """On an executor: each file's bytes, or why there are none: it can't be read, or is another image than planned."""
     import base64
 
     import pandas as pd
 
-    def read(path: str) -> str | None:
+    from ich_mlflow.dicom.image_header import read_image_header
+
+    def read(path: str, sop_uid: str, patient_id: str) -> tuple[str | None, str]:
         try:
             with open(os.fspath(path), "rb") as file:
-                return base64.b64encode(file.read()).decode()
-        except OSError:
-            return None
+                data = file.read()
+        except OSError as error:
+            return None, f"the file can't be read ({error.strerror}): check its permissions"
+        try:
+            header = read_image_header(Path(path))
+            identity = (header.sop_uid, header.patient_id)
+        except SliceError:  # what it is instead, the model says
+            identity = (sop_uid, patient_id)
+        if identity != (sop_uid, patient_id):
+            return None, CHANGED
+        return base64.b64encode(data).decode(), ""
 
-    return pd.Series([read(path) for path in paths])
+    found = [read(*one) for one in zip(paths, sop_uids, patient_ids, strict=True)]
+    return pd.DataFrame(found, columns=["dicom", "why"])

@@ -18,6 +18,8 @@ SERIES, SKIPPED, SUMMARY = "series.csv", "skipped.csv", "summary.json"
 DICOM_FOLDER = "dicom"
 #: Among the settings: which files the input has.
 FILES = "files"
+#: In the summary: whether something was lost that may be there at another try; and the results, by their names.
+MAY_PASS, RESULTS = "may_pass", "results"
 #: How the names of notes of studies begin; those of series are their keys.
 STUDY_NOTE = "study-"
 _WORK, _SETTINGS, _LOCK = ".work", "settings.json", "writer.lock"
@@ -26,6 +28,8 @@ _WORK, _SETTINGS, _LOCK = ".work", "settings.json", "writer.lock"
 @dataclass(frozen=True)
 class OutFolder:
     """Results in `path`; while it is made, notes and what was unpacked in `path`/.work, which goes at the end.
+
+    It stays where something was lost that may be there at another try, which then goes on from it.
 
     Only its owner may look into it: it holds identifiers of patients.
     """
@@ -56,6 +60,7 @@ class OutFolder:
     def finished(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """The summary of a prediction that was made here with those settings; None where none was finished.
 
+        None too where one was, but its results are not all there, or another try may find more.
         Raises DataError where another one was, or the folder holds anything else.
         """
         summary = read_note(self.path / SUMMARY, dict)
@@ -74,6 +79,9 @@ class OutFolder:
                 f"{self.path} holds the prediction of other files, options or another model ({SUMMARY}): choose "
                 "another folder, or remove it"
             )
+        results = summary.get(RESULTS, [])
+        if summary.get(MAY_PASS) or not all((self.path / name).is_file() for name in results):
+            return None
         shutil.rmtree(self.work, ignore_errors=True)  # of a start that was killed at its very end
         return summary
 
@@ -93,7 +101,7 @@ class OutFolder:
         with locked(self.work, _LOCK, by="another predict"):
             begun = read_note(self.work / _SETTINGS, dict)
             if begun is None:  # nothing tells which model and options the notes that may be there are of
-                self._forget_studies()
+                self.forget_studies()
                 for path in self.notes.iterdir():
                     path.unlink()
             if begun is not None and _but_files(begun) != _but_files(settings):
@@ -102,7 +110,7 @@ class OutFolder:
                     "folder, or remove it"
                 )
             if begun is not None and begun.get(FILES) != settings.get(FILES):
-                self._forget_studies()
+                self.forget_studies()
             write_whole(self.work / _SETTINGS, json.dumps(settings))
             try:
                 yield
@@ -111,16 +119,22 @@ class OutFolder:
                     shutil.rmtree(self.work, ignore_errors=True)
                 raise
 
-    def _forget_studies(self) -> None:
+    def forget_studies(self) -> None:
         """What was made of studies bears their numbers, which change with the input. Scores of series stay."""
         shutil.rmtree(self.path / DICOM_FOLDER, ignore_errors=True)
         for path in (*self.notes.glob(f"{STUDY_NOTE}*"), *self.pictures.iterdir()):
             path.unlink()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary last, then remove what was only needed on the way."""
-        write_whole(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
-        shutil.rmtree(self.work, ignore_errors=True)
+        """Write the summary last, then remove what was only needed on the way, if nothing is left to try again."""
+        results = sorted(
+            path.relative_to(self.path).as_posix()
+            for path in self.path.rglob("*")
+            if path.is_file() and self.work not in path.parents and path.name != SUMMARY
+        )
+        write_whole(self.path / SUMMARY, json.dumps({**summary, RESULTS: results}, indent=2) + "\n")
+        if not summary.get(MAY_PASS):
+            shutil.rmtree(self.work, ignore_errors=True)
 
 
 def _but_files(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
 from ich_mlflow.errors import DataError
 from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
-from ich_mlflow.prediction.verdict import FLAGGED, StudyResult
+from ich_mlflow.prediction.verdict import FLAGGED, ScoredSlice, StudyResult
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.system.whole import read_note, write_whole
 
@@ -28,22 +28,27 @@ class OutputOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeOutputs:
-    """pictures: caption and file name below OutFolder.pictures. dicom: how many files; why_none: why there are none."""
+    """pictures: caption and file name below OutFolder.pictures. dicom: how many files; why_none: why there are none,
+    and whether that may_pass."""
 
     pictures: tuple[tuple[str, str], ...]
     dicom: int
     why_none: str
+    may_pass: bool = False
 
 
 def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, options: OutputOptions) -> int:
-    """Make a study's outputs and note that they are; returns the study's number."""
+    """Make a study's outputs and note that they are; returns the study's number.
+
+    Raises OSError where something can't be written: a full disk is no odd header.
+    """
     drawn: list[Drawn] = []
-    why_none = ""
+    why_none, may_pass = "", False
     if result.status == FLAGGED and options.pictures:
         try:
             drawn = draw(choose_slices(result, options.pictures), result, classifier)
         except (DataError, OSError) as error:  # files that have gone since they were scored
-            why_none = f"no pictures could be made of it ({type(error).__name__})"
+            why_none, may_pass = f"no pictures could be made of it ({type(error).__name__})", True
     pictures = []
     for number, one in enumerate(drawn, start=1):
         name = f"{_note_path(out, result).stem}-{number}.jpg"
@@ -57,11 +62,13 @@ def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, op
             num_dicom = _write_dicom(classifier, result, drawn, folder, options)
         except DataError as error:  # a study without identifiers has a place on the worklist, and no report
             why_none = f"no DICOM could be made of it: {error}"
+        except OSError:
+            raise
         except Exception as error:  # highdicom and pydicom raise anything at odd headers
             why_none = f"no DICOM could be made of it ({type(error).__name__})"
         if why_none and not num_dicom:
             shutil.rmtree(folder, ignore_errors=True)
-    note = {"pictures": pictures, "dicom": num_dicom, "why_none": why_none}
+    note = {"pictures": pictures, "dicom": num_dicom, "why_none": why_none, "may_pass": may_pass}
     write_whole(_note_path(out, result), json.dumps(note))
     return result.study.number
 
@@ -71,7 +78,12 @@ def made_outputs(out: OutFolder, result: StudyResult) -> MadeOutputs | None:
 
     def made(values: dict[str, Any]) -> MadeOutputs:
         pictures = tuple((caption, name) for caption, name in values["pictures"])
-        return MadeOutputs(pictures=pictures, dicom=int(values["dicom"]), why_none=str(values["why_none"]))
+        return MadeOutputs(
+            pictures=pictures,
+            dicom=int(values["dicom"]),
+            why_none=str(values["why_none"]),
+            may_pass=bool(values["may_pass"]),
+        )
 
     return read_note(_note_path(out, result), made)
 
@@ -113,6 +125,7 @@ def _write_dicom(
         options.algorithm,
         key_slices=key_slices,
         uid_seed=seed,
+        planned=[_identity(one) for one in result.slices if not one.error],
     )
     # A capture of the slice alone would be a copy of what the viewer has.
     mapped = [(one, one.heat_map) for one in drawn if one.heat_map is not None]
@@ -123,8 +136,13 @@ def _write_dicom(
             [heat_map for _, heat_map in mapped],
             [one.chosen.caption for one, _ in mapped],
             uid_seed=seed,
+            planned=[_identity(one.chosen.slice) for one, _ in mapped],
         )
     return 1 + len(mapped)
+
+
+def _identity(one: ScoredSlice) -> tuple[str, str]:
+    return one.series.sop_uids[one.place], one.series.patient_ids[one.place]
 
 
 def _path(drawn: Drawn) -> Path:

@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
-from ich_mlflow.dicom.slice import slice_from_bytes
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY
-from ich_mlflow.prediction.score import read_row
+from ich_mlflow.prediction.score import Lost, read_planned, read_row
 from ich_mlflow.prediction.verdict import ScoredSlice, StudyResult
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.heat_map import grey, overlay
@@ -80,7 +79,7 @@ def draw(chosen: Sequence[Chosen], result: StudyResult, classifier: Classifier) 
     drawn = []
     for one in chosen:
         saliency = _saliency(one, result, classifier) if classifier.can_explain else None
-        original = slice_from_bytes(_bytes(one.slice), "the file").hu
+        original = read_planned(one.slice.series, one.slice.place).hu
         if max(original.shape) < STORED_SIZE:  # too small to be looked at, or for words below
             original = to_stored_size(original)
         heat_map = None if saliency is None else overlay(original, saliency, is_share=classifier.finds_blood)
@@ -115,9 +114,9 @@ def _neighbourhood(wanted: ScoredSlice, result: StudyResult, context: int):  # t
     at = next(number for number, one in enumerate(series) if one.place == wanted.place)
     start = max(0, at - context)
     rows = [read_row(one.series, one.place) for one in series[start : at + context + 1]]
-    lost = [row for row in rows if isinstance(row, str)]
+    lost = [row for row in rows if isinstance(row, Lost)]
     if lost:
-        raise DataError(f"a slice that was scored can't be read again: {lost[0]}")
+        raise DataError(f"a slice that was scored can't be read again: {lost[0].why}")
     return rows, at - start
 
 
@@ -126,7 +125,3 @@ def _mapped(chosen: Chosen, labels: Sequence[str]) -> int:
     if chosen.label in labels:
         return labels.index(chosen.label)
     return int(np.argmax([chosen.slice.said[f"score_{label}"] for label in labels]))
-
-
-def _bytes(one: ScoredSlice) -> bytes:
-    return one.series.files[one.place].path.read_bytes()

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ich_mlflow.errors import SliceError
+from ich_mlflow.dicom.slice import Slice, slice_from_bytes
+from ich_mlflow.errors import OutputError, SliceError
 from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.models.series import known_positions
 from ich_mlflow.serving.classifier import Classifier
-from ich_mlflow.serving.rows import Row, row_of_dicom
+from ich_mlflow.serving.rows import Row, row_of_slice
 from ich_mlflow.system.whole import read_note, write_whole
 
 #: Slices of a series that are held at a time where they give each other no context.
 _BATCH = 64
+CHANGED = "the file holds another image than when it was chosen: run predict again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +27,14 @@ class SeriesScore:
     outputs   of the network, L a slice; empty where the slice can't be used
     exam      what it says of the series itself, L; empty where it says nothing of it
     warnings  of each slice; errors: why it can't be used, '' where it can
+    may_pass  whether an error may be gone at another try: of the disk, or of the loaded model
     """
 
     outputs: tuple[tuple[float, ...], ...]
     warnings: tuple[tuple[str, ...], ...]
     errors: tuple[str, ...]
     exam: tuple[float, ...] = ()
+    may_pass: bool = False
 
     @property
     def usable(self) -> np.ndarray:
@@ -54,12 +58,23 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     warnings: list[tuple[str, ...]] = []
     errors: list[str] = []
     exam: tuple[float, ...] = ()
+    may_pass = False
     for start in range(0, len(series.files), size):
         places = range(start, min(start + size, len(series.files)))
         rows = [read_row(series, place) for place in places]
+        may_pass = may_pass or any(isinstance(row, Lost) and row.may_pass for row in rows)
         good = [place for place, row in zip(places, rows, strict=True) if isinstance(row, Row)]
         hu = [row.hu for row in rows if isinstance(row, Row)]
-        read = classifier.predict_series(np.stack(hu), position_mm[good]) if good else None
+        try:
+            read = classifier.predict_series(np.stack(hu), position_mm[good]) if good else None
+        except OutputError as error:
+            why = str(error)
+            return SeriesScore(
+                outputs=((),) * len(series.files),
+                warnings=((),) * len(series.files),
+                errors=(why,) * len(series.files),
+                may_pass=True,
+            )
         said = iter(() if read is None else read.slices)
         if read is not None and read.exam is not None:
             exam = tuple(map(float, read.exam))
@@ -67,22 +82,55 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
             usable = isinstance(row, Row)
             outputs.append(tuple(map(float, next(said))) if usable else ())
             warnings.append(row.warnings if isinstance(row, Row) else ())
-            errors.append("" if isinstance(row, Row) else row)
-    return SeriesScore(outputs=tuple(outputs), warnings=tuple(warnings), errors=tuple(errors), exam=exam)
+            errors.append("" if isinstance(row, Row) else row.why)
+    return SeriesScore(
+        outputs=tuple(outputs),
+        warnings=tuple(warnings),
+        errors=tuple(errors),
+        exam=exam,
+        may_pass=may_pass,
+    )
 
 
-def read_row(series: PlannedSeries, place: int) -> Row | str:
-    """The slice, or why it can't be used, without the name of its file.
+@dataclass(frozen=True)
+class Lost:
+    """Why a slice can't be used, without the name of its file. may_pass: whether it may be read at another try."""
+
+    why: str
+    may_pass: bool = False
+
+
+def read_row(series: PlannedSeries, place: int) -> Row | Lost:
+    """The slice, or why it can't be used.
 
     Its neighbours are those that the plan has, which knows the order also where positions are missing.
     """
     try:
-        row = row_of_dicom(series.files[place].path.read_bytes(), "the file")
+        row = row_of_slice(read_planned(series, place))
         return replace(row, series=series.key, position_mm=float(place))
+    except ChangedFile as error:
+        return Lost(str(error), may_pass=True)
     except SliceError as error:
-        return str(error)
+        return Lost(str(error))
     except OSError as error:
-        return f"the file can't be read ({error.strerror}): check its permissions"
+        return Lost(f"the file can't be read ({error.strerror}): check its permissions", may_pass=True)
+
+
+class ChangedFile(SliceError):
+    """The file holds another image than when it was chosen."""
+
+
+def read_planned(series: PlannedSeries, place: int) -> Slice:
+    """The slice at that place, read from its file once more.
+
+    Raises ChangedFile where the file now holds another image, whose answer must not stand under this name; SliceError
+    where it can't be used, OSError where it can't be read.
+    """
+    ct = slice_from_bytes(series.files[place].path.read_bytes(), "the file")
+    planned = (series.sop_uids[place], series.series_uid, series.patient_ids[place])
+    if (ct.sop_uid, ct.series_uid, ct.patient_id) != planned:
+        raise ChangedFile(CHANGED)
+    return ct
 
 
 def write_score(folder: Path, key: str, score: SeriesScore) -> None:
@@ -95,6 +143,11 @@ def read_score(folder: Path, key: str) -> SeriesScore | None:
     return read_note(_note_path(folder, key), _score_of)
 
 
+def passing_notes(folder: Path) -> list[Path]:
+    """The notes, of series and of studies, of what may succeed at another try."""
+    return [path for path in folder.iterdir() if read_note(path, lambda values: bool(values.get("may_pass")))]
+
+
 def _score_of(values: dict[str, Any]) -> SeriesScore:
     outputs, warnings, errors = (values[name] for name in ("outputs", "warnings", "errors"))
     if not len(outputs) == len(warnings) == len(errors):
@@ -104,6 +157,7 @@ def _score_of(values: dict[str, Any]) -> SeriesScore:
         warnings=tuple(map(tuple, warnings)),
         errors=tuple(errors),
         exam=tuple(values["exam"]),
+        may_pass=bool(values["may_pass"]),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ich_mlflow.ct.plausibility import unlike_head
 from ich_mlflow.intake.plan import PlannedSeries, Study
 from ich_mlflow.labels import ANY
+from ich_mlflow.models.series import NO_PROBABILITY
 from ich_mlflow.prediction.score import SeriesScore
 from ich_mlflow.system.counting import counted
 
@@ -78,14 +79,14 @@ def judge(
     )
     usable = [one for one in slices if not one.error]
     if not usable:
-        why = _why_nothing(study, len(slices))
+        why = _why_nothing(study, len(slices), _done(slices))
         return StudyResult(study=study, status=REVIEW, said={}, reasons=(why,), slices=slices)
     said = _exam({series.key: scores[series.key] for series in study.series}, answerer, asked)
     unlike = sum(unlike_head(list(one.warnings)) for one in usable)
     lost = len(slices) - len(usable)
     reasons = list(dict.fromkeys(remark for series in study.series for remark in series.remarks))
     if lost:
-        reasons.append(f"{lost} of {counted(len(slices), 'slice')} can't be read")
+        reasons.append(f"{lost} of {counted(len(slices), 'slice')} can't be {_done(slices)}")
     if 2 * unlike > len(usable):
         reasons.insert(0, f"{unlike} of {counted(len(usable), 'slice')} not like a head CT")
         status = REVIEW
@@ -128,9 +129,15 @@ def _slices(
     ]
 
 
-def _why_nothing(study: Study, num_slices: int) -> str:
+def _done(slices: Sequence[ScoredSlice]) -> str:
+    """What couldn't be done with those that have an error."""
+    faulty = any(NO_PROBABILITY in one.error for one in slices)
+    return f"scored ({NO_PROBABILITY})" if faulty else "read"
+
+
+def _why_nothing(study: Study, num_slices: int, done: str) -> str:
     if num_slices:
         of_them = "its only slice" if num_slices == 1 else f"none of the {num_slices} slices of its series"
-        return f"{of_them} can{'not' if num_slices == 1 else ''} be read"
+        return f"{of_them} can{'not' if num_slices == 1 else ''} be {done}"
     whys = dict.fromkeys(row.why for row in study.rows)
     return "no non-contrast head CT in it: " + "; ".join(whys)

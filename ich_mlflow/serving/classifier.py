@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.null_models import NullModel
@@ -19,6 +18,7 @@ from ich_mlflow.models.family import Reading, member_folders
 from ich_mlflow.models.registry import FAMILIES, SLICE_CNN
 from ich_mlflow.models.series import NONE, mean_explained, read_series
 from ich_mlflow.models.slice_cnn.runtimes import LITERT
+from ich_mlflow.serving.integrity import expect_said, expect_whole, known_slice, seal
 from ich_mlflow.system.whole import write_whole
 
 SPECIFICATION_FILE = "serving.json"
@@ -123,7 +123,11 @@ class Classifier:
     """A model version's networks with what they mean. Safe to share by threads; with LiteRT it needs no TensorFlow."""
 
     def __init__(self, folder: Path, *, runtime: str = LITERT) -> None:
-        """Open what package.assemble wrote, and run it once, since the first call is slow. Raises ModelError."""
+        """Open what package.assemble wrote, and run it once, since the first call is slow.
+
+        Raises ModelError where the files are not those that were logged, or don't say what they said then.
+        """
+        said = expect_whole(folder)
         self.folder = folder
         self.specification = Specification.read(folder / SPECIFICATION_FILE)
         self.ancestry = Ancestry.read(folder / ANCESTRY_FILE)
@@ -132,7 +136,16 @@ class Classifier:
             family.open(one, runtime, self.specification)
             for one in member_folders(folder, self.specification.members)
         )
-        self.probabilities(np.full((1, STORED_SIZE, STORED_SIZE), -1000, np.int16))
+        expect_said(said, self.said_of_known_slice())
+
+    def said_of_known_slice(self) -> dict[str, float]:
+        """What is said of integrity.known_slice(), before calibration, by label."""
+        (said,) = self.uncalibrated(known_slice()[None])
+        return dict(zip(self.specification.labels, map(float, said), strict=True))
+
+    def seal(self) -> None:
+        """Note beside the files what they are and say, so that a change is noticed where they are opened."""
+        seal(self.folder, self.said_of_known_slice())
 
     def probabilities(self, hu: np.ndarray) -> np.ndarray:
         """Calibrated probabilities float64 [B, F] of the findings, of slices [B, 256, 256] each by itself."""

@@ -8,7 +8,7 @@ model_version, warnings, caveats, error. `docs/serving.md` has all of it.
 
 import os
 import sys
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from ich_mlflow.errors import OutputError
 from ich_mlflow.models.slice_cnn.runtimes import LITERT
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.heat_map import heat_map_png
@@ -28,9 +29,25 @@ from ich_mlflow.serving.rows import Fault, Row, expect_series, read_rows, series
 
 #: What MLflow writes beside a model that it fetched from the registry.
 _REGISTERED_FILE = "registered_model_meta"
+#: Of a request: more slices than the thinnest series of a head has.
+MAX_ROWS = 1024
 _SERVER = "mlflow.pyfunc.scoring_server"
 #: Set by the scoring server, once it has loaded the model.
 _IS_SERVING = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """Of the rows that something is said of, in order.
+
+    slices [n, L], of_series [n, L] where the model says it, pictures [n][L] where they were asked for. faults: of the
+    other rows, by their number, why nothing is said.
+    """
+
+    slices: np.ndarray
+    of_series: np.ndarray | None
+    pictures: list[list[str]]
+    faults: dict[int, str]
 
 
 class ServedClassifier(PythonModel):
@@ -59,6 +76,10 @@ class ServedClassifier(PythonModel):
         asked = Asked.of(params, decides_by=self.classifier.specification.decides_by)
         if not frame.columns.is_unique:
             raise Refusal("the request has a column twice")
+        if len(frame) > MAX_ROWS:
+            raise Refusal(
+                f"the request has {len(frame):,} rows, expected at most {MAX_ROWS:,}: split it by exams"
+            )
         rows = read_rows(frame)
         if not rows:
             raise Refusal(
@@ -68,46 +89,65 @@ class ServedClassifier(PythonModel):
         if faults and asked.on_error == FAIL:
             more = f" (and {len(faults) - 1} more rows)" if len(faults) > 1 else ""
             raise Refusal(faults[0].line + more)
-        good = [row for row in rows if isinstance(row, Row)]
-        if not good:
-            nothing = np.empty((0, len(self.classifier.specification.labels)))
-            say = (
-                self.answerer.exams
-                if asked.aggregate == EXAM
-                else partial(self.answerer.slices, heat_maps=[])
-            )
-            return say(rows, nothing, asked)
         if asked.aggregate == EXAM:
             expect_series(rows)
-            slices, of_series = self._read(good)
-            return self.answerer.exams(rows, slices, asked, of_series)
-        if not asked.explain:
-            slices, of_series = self._read(good)
-            return self.answerer.slices(rows, slices, asked, [], of_series)
-        if not self.classifier.can_explain:
+        if asked.explain and not self.classifier.can_explain:
             raise Refusal("this model has no heat maps, expected explain=false")
-        of_series = None
-        outputs, maps = self.classifier.explained(with_context(good, self.classifier.specification.context))
-        pictures = [
-            [heat_map_png(row.hu, one, is_share=self.classifier.finds_blood) for one in of_row]
-            for row, of_row in zip(good, maps, strict=True)
+        said = self._read(rows, asked)
+        if said.faults and asked.on_error == FAIL:
+            raise Refusal(next(iter(said.faults.values())), is_ours=True)
+        rows = [
+            Fault(said.faults[number]) if number in said.faults else row for number, row in enumerate(rows)
         ]
-        if not self.classifier.is_plain:
-            outputs, of_series = self._read(good)
-        return self.answerer.slices(rows, outputs, asked, pictures, of_series)
+        if asked.aggregate == EXAM:
+            return self.answerer.exams(rows, said.slices, asked, said.of_series)
+        return self.answerer.slices(rows, said.slices, asked, said.pictures, said.of_series)
 
-    def _read(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray | None]:
-        """What is said of each row [n, L], series by series, and of its series, None where the model doesn't."""
-        slices, exams = np.empty((2, len(rows), len(self.classifier.specification.labels)), np.float32)
+    def _read(self, rows: list[Row | Fault], asked: Asked) -> "_Said":
+        """What is said of the usable rows, series by series. Of a series with a faulty answer nothing is."""
+        classifier = self.classifier
+        good = [number for number, row in enumerate(rows) if isinstance(row, Row)]
+        usable = [row for row in rows if isinstance(row, Row)]
+        slices, exams = np.empty((2, len(usable), len(classifier.specification.labels)), np.float32)
+        pictures: dict[int, list[str]] = {}
+        faulty: dict[int, str] = {}
         says_exams = False
-        for members in series_of(rows):
-            hu = np.stack([rows[one].hu for one in members])
-            position_mm = np.array([rows[one].position_mm for one in members])
-            read = self.classifier.predict_series(hu, position_mm)
-            slices[members] = read.slices
-            if read.exam is not None:
-                exams[members], says_exams = read.exam, True
-        return slices, exams if says_exams else None
+        for members in series_of(usable):
+            of_series = [usable[one] for one in members]
+            try:
+                if asked.explain:
+                    slices[members], drawn = self._explained(of_series)
+                    pictures.update(zip(members, drawn, strict=True))
+                if not (asked.explain and classifier.is_plain):
+                    read = classifier.predict_series(
+                        np.stack([row.hu for row in of_series]),
+                        np.array([row.position_mm for row in of_series]),
+                    )
+                    slices[members] = read.slices
+                    if read.exam is not None:
+                        exams[members], says_exams = read.exam, True
+            except OutputError as error:
+                faulty.update((int(one), str(error)) for one in members)
+        if asked.aggregate == EXAM:  # the rest of an exam would pass for all of it
+            studies = {usable[one].study: why for one, why in faulty.items() if usable[one].study}
+            faulty.update((one, studies[row.study]) for one, row in enumerate(usable) if row.study in studies)
+        sound = [one for one in range(len(usable)) if one not in faulty]
+        return _Said(
+            slices=slices[sound],
+            of_series=exams[sound] if says_exams else None,
+            pictures=[pictures[one] for one in sound] if asked.explain else [],
+            faults={good[one]: f"row {good[one]}: {why}" for one, why in sorted(faulty.items())},
+        )
+
+    def _explained(self, rows: list[Row]) -> tuple[np.ndarray, list[list[str]]]:
+        """Of the rows of one series what is said of each by itself [n, L], and its heat maps as PNG."""
+        classifier = self.classifier
+        outputs, maps = classifier.explained(with_context(rows, classifier.specification.context))
+        pictures = [
+            [heat_map_png(row.hu, one, is_share=classifier.finds_blood) for one in of_row]
+            for row, of_row in zip(rows, maps, strict=True)
+        ]
+        return outputs, pictures
 
 
 def _version(folder: Path, specification: Specification) -> ModelVersion:

@@ -63,6 +63,7 @@ def log_models(
         if len(unseen):
             np.savez(Path(folder) / UNSEEN_FILE, *unseen)
         check_parity(networks, Path(folder))
+        Classifier(Path(folder)).seal()
         with warnings.catch_warnings():
             # MLflow advises an input example; a DICOM file does not belong into a model version.
             warnings.simplefilter("ignore", UserWarning)

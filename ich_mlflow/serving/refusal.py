@@ -4,16 +4,19 @@ MLflow's scoring server puts the request's data, parser positions or a traceback
 of patients don't belong into the log of whoever sent them.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import wraps
 from types import ModuleType
 from typing import Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 
 from ich_mlflow.errors import nearest
+from ich_mlflow.serving.gate import Gate
 
+_logger = logging.getLogger(__name__)
 NOT_JSON = "the body is not JSON, or not UTF-8"
 BAD_PARAMS = (
     "params has a value of the wrong type: operating_point, aggregate and on_error are text, "
@@ -26,11 +29,14 @@ BAD_REQUEST = (
 
 
 class Refusal(MlflowException):
-    """A request that is not answered, HTTP status 400. Its one line stays as it is: MLflow adds the data to others."""
+    """A request that is not answered, HTTP status 400. Its one line stays as it is: MLflow adds the data to others.
 
-    def __init__(self, line: str) -> None:
+    is_ours: nothing is wrong with the request, status 500.
+    """
+
+    def __init__(self, line: str, *, is_ours: bool = False) -> None:
         self._line = line
-        super().__init__(line, error_code=INVALID_PARAMETER_VALUE)
+        super().__init__(line, error_code=INTERNAL_ERROR if is_ours else INVALID_PARAMETER_VALUE)
 
     @property
     def message(self) -> str:
@@ -53,7 +59,7 @@ def plain_line(error: MlflowException) -> str:
 
 
 def refuse_plainly(scoring_server: ModuleType) -> None:
-    """Let MLflow's scoring server answer every error in one line. To be called before it makes its app.
+    """Let MLflow's scoring server answer every error in one line, behind a Gate. To be called before it makes its app.
 
     It wraps its handlers with a function of this name; where another MLflow has none, its own messages stay.
     """
@@ -62,14 +68,23 @@ def refuse_plainly(scoring_server: ModuleType) -> None:
         return
 
     def catch(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        gate = Gate()
+
         @wraps(handler)
-        async def plain(*args: Any, **kwargs: Any) -> Any:
+        async def plain(request: Any) -> Any:
             try:
-                return await handler(*args, **kwargs)
+                return await gate.answer(request, handler)
             except Refusal:
                 raise
             except MlflowException as error:
                 raise Refusal(plain_line(error)) from None
+            except (ValueError, RecursionError, MemoryError):  # of the body's parser
+                raise Refusal(BAD_REQUEST) from None
+            except Exception as error:
+                _logger.exception("a request was not answered")
+                raise Refusal(
+                    f"the server failed ({type(error).__name__}); its log says more", is_ours=True
+                ) from None
 
         return theirs(plain)
 
@@ -88,7 +103,12 @@ def _strictly(parse: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(parse)
     def strict(data: Any, metadata: Any, input_schema: Any) -> Any:
-        parsed = parse(data, metadata, input_schema)
+        try:
+            parsed = parse(data, metadata, input_schema)
+        except RecursionError:
+            raise Refusal("the body is nested too deeply") from None
+        except ValueError:  # an integer of thousands of digits
+            raise Refusal(NOT_JSON) from None
         params_schema = metadata.get_params_schema() if metadata is not None else None
         if isinstance(parsed.params, dict) and params_schema is not None:
             expect_known("params", parsed.params, [one.name for one in params_schema])

@@ -14,7 +14,7 @@ from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
 from ich_mlflow.ct.plausibility import content_warnings, geometry_warnings
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.parse import MAX_SIDE
-from ich_mlflow.dicom.slice import slice_from_bytes
+from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import SliceError
 from ich_mlflow.models.slice_cnn.reader import in_context
 from ich_mlflow.serving.refusal import Refusal
@@ -134,7 +134,11 @@ def _decoded(text: str) -> bytes | None:
 
 def row_of_dicom(data: bytes, name: str) -> Row:
     """The slice in a DICOM file's bytes. `name` stands in messages. Raises SliceError where it can't be used."""
-    ct = slice_from_bytes(data, name)
+    return row_of_slice(slice_from_bytes(data, name))
+
+
+def row_of_slice(ct: Slice) -> Row:
+    """The row of a slice that was read."""
     stored = to_stored_size(ct.hu)
     warnings = [
         *(["a localiser, not an axial slice"] if ct.is_localizer else []),
@@ -171,10 +175,11 @@ def _of_pixels(given: dict[str, Any]) -> Row:
 def _hu(value: Any) -> np.ndarray:
     """HU int16 [H, W], at least -1024."""
     try:
-        values = np.array(value, dtype=np.float64) if not isinstance(value, str) else None
-    except (ValueError, TypeError, OverflowError):
+        values = np.array(value)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         values = None
-    if values is None or values.ndim != 2:
+    # Text and true are no numbers, though NumPy takes them for such.
+    if values is None or values.ndim != 2 or values.dtype.kind not in "iuf" or _holds_booleans(value):
         raise _Wrong("pixels is not a list of equally long lists of numbers")
     if not _MIN_SIDE <= min(values.shape) <= max(values.shape) <= MAX_SIDE:
         raise _Wrong(f"pixels has a side that is not of {_MIN_SIDE} to {MAX_SIDE} pixels")
@@ -185,12 +190,17 @@ def _hu(value: Any) -> np.ndarray:
     return np.clip(np.rint(values), MIN_HU, MAX_HU).astype(np.int16)
 
 
+def _holds_booleans(value: Any) -> bool:
+    """Whether one of a list's rows has true or false among its numbers."""
+    return isinstance(value, list | tuple) and any(bool in set(map(type, row)) for row in value)
+
+
 def _spacing(value: Any) -> tuple[float, float]:
     try:
         if isinstance(value, str | dict):
             raise TypeError("no list")
-        between_rows, between_columns = (float(one) for one in value)
-    except (ValueError, TypeError, OverflowError):
+        between_rows, between_columns = (_number(one, SPACING) for one in value)
+    except (ValueError, TypeError, _Wrong):
         raise _Wrong("spacing_mm is not two numbers: between rows, between columns") from None
     if not (0 < between_rows < math.inf and 0 < between_columns < math.inf):
         raise _Wrong("spacing_mm is not two numbers above 0")
@@ -199,12 +209,16 @@ def _spacing(value: Any) -> tuple[float, float]:
 
 def _number(value: Any, column: str) -> float:
     try:
-        number = float(value)
-    except (ValueError, TypeError, OverflowError):
+        number = float(value) if _is_number(value) else math.nan
+    except OverflowError:  # an integer of hundreds of digits
         number = math.nan
     if not math.isfinite(number):
         raise _Wrong(f"{column} is not a number")
     return number
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _is_given(value: Any) -> bool:

@@ -15,7 +15,7 @@ from ich_mlflow.tracking.run import NOTICE, STAGE_TAG
 from ich_mlflow_plugin import EXPERIMENT_TAGS
 
 EXPERIMENT = "ich_mlflow_promotions"
-PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
+PROMOTED, REFUSED, ROLLED_BACK, DROPPED = "promoted", "refused", "rolled back", "dropped"
 COLUMNS = ("when", "action", "model", "from", "to", "who", "why", "look")
 _PAGE = 1000
 

@@ -1,7 +1,6 @@
 """Finding runs and models, and registering versions."""
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ich_mlflow.errors import IchError, ModelError, PromotionError, first_line, nearest
+from ich_mlflow.tracking.answers import expect_absent
 from ich_mlflow.tracking.lock import SUFFIX as LOCK_SUFFIX
 from ich_mlflow.tracking.run import STAGE_TAG
 
@@ -83,10 +83,12 @@ def training_run(run_id: str) -> TrainedRun:
 
 
 def alias_version(model_name: str, alias: str) -> str | None:
-    """The version number that the alias points to, None where there is none."""
-    with suppress(MlflowException):
+    """The version number that the alias points to, None where there is none. PromotionError where nobody answers."""
+    try:
         return str(MlflowClient().get_model_version_by_alias(model_name, alias).version)
-    return None
+    except MlflowException as error:
+        expect_absent(error)
+        return None
 
 
 def register(model_uri: str, *, model_name: str, tags: dict[str, Any], description: str) -> str:
@@ -135,7 +137,7 @@ def _nearest_model(model_uri: str) -> str:
     try:
         models = {model.name: model for model in client.search_registered_models(max_results=1000)}
         if name not in models:
-            return nearest(name, (known for known in models if not known.endswith(LOCK_SUFFIX)))
+            return nearest(name, (known for known in models if LOCK_SUFFIX not in known))
         versions = [
             f"{name}/{version.version}" for version in client.search_model_versions(f"name = '{name}'")
         ]

@@ -5,9 +5,7 @@ tag `ich.promotion_state` of a version says the same for good: pending, refused,
 """
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import mlflow
@@ -15,6 +13,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ich_mlflow.errors import PromotionError
+from ich_mlflow.tracking.answers import expect_absent
+from ich_mlflow.tracking.audit import DROPPED, begin_record, finish_record
+from ich_mlflow.tracking.lock import Held
 from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version, run_parameters
 
 PREVIOUS, CANDIDATE = "previous", "candidate"
@@ -95,30 +96,39 @@ def refuse(model_name: str, version: str, why: str) -> None:
     client.set_model_version_tag(model_name, version, "ich.refused_because", why[:5000])
 
 
-def move_champion(model_name: str, intent: Intent, finish_record: Callable[[str], None]) -> None:
-    """Write the intent down, then act on it."""
+def move_champion(model_name: str, intent: Intent, held: Held) -> None:
+    """Write the intent down, then act on it.
+
+    held: the lock, which is looked at once more, as the champion is: a promotion that was taken for dead, or an alias
+    that was moved by hand, is seen here. Raises PromotionError then.
+    """
+    held.expect_held()
+    champion = alias_version(model_name, CHAMPION)
+    if (champion or _NONE) != intent.before:
+        raise PromotionError(
+            f"the {CHAMPION} of {model_name} became {_shown(champion)} by another hand while {_shown(intent.before)} "
+            "was being replaced: look at it in the UI, then run the same again"
+        )
     client = MlflowClient()
     client.set_registered_model_tag(model_name, _INTENT_TAG, json.dumps(asdict(intent)))
-    _act(client, model_name, intent, finish_record)
+    _act(client, model_name, intent)
 
 
-def recover(model_name: str, finish_record: Callable[[str], None]) -> list[str]:
+def recover(model_name: str, *, who: str) -> list[str]:
     """Put right what a killed promotion left, and say it in lines: finish its move, or take its version away again.
 
-    Call it under the lock.
+    What can't be finished, since its version is gone or nobody can tell what it meant, is dropped, which the audit
+    trail says by the name of `who` found it. Call it under the lock.
     """
     client = MlflowClient()
     try:
         tags = client.get_registered_model(model_name).tags
-    except MlflowException:
+    except MlflowException as error:
+        expect_absent(error)
         return []
     said = []
     if _INTENT_TAG in tags:
-        intent = Intent(**json.loads(tags[_INTENT_TAG]))
-        _act(client, model_name, intent, finish_record)
-        said.append(
-            f"a promotion that was cut off is finished: {model_name} version {intent.after} is the champion"
-        )
+        said.append(_finish_or_drop(client, model_name, tags[_INTENT_TAG], who))
     for version in client.search_model_versions(f"name = '{model_name}'"):
         if version.tags.get(STATE_TAG) == PENDING:
             client.delete_model_version(model_name, version.version)
@@ -127,6 +137,77 @@ def recover(model_name: str, finish_record: Callable[[str], None]) -> list[str]:
                 f"its model is still in run {version.tags.get(_RUN_TAG)}"
             )
     return said
+
+
+def _finish_or_drop(client: MlflowClient, model_name: str, noted: str, who: str) -> str:
+    """Finish the move that was noted, or drop it; what was done, in a line."""
+    intent, why_not = _readable(noted), "its note can't be read"
+    if intent is not None:
+        gone = [
+            one
+            for one in (intent.after, intent.before, intent.previous)
+            if one and not _exists(model_name, one)
+        ]
+        why_not = f"version {intent.after} is gone" if intent.after in gone else ""
+        # Those that are gone need no tag and no alias any more.
+        intent = replace(
+            intent,
+            before=_NONE if intent.before in gone else intent.before,
+            previous=_NONE if intent.previous in gone else intent.previous,
+        )
+    if intent is not None and not why_not:
+        lost = "" if _act(client, model_name, intent) else "; its record in the audit trail is gone"
+        return f"a promotion that was cut off is finished: {model_name} version {intent.after} is the champion{lost}"
+    champion = alias_version(model_name, CHAMPION)
+    why = f"a promotion of {model_name} that was cut off can't be finished, since {why_not}"
+    record = begin_record(
+        action=DROPPED,
+        model_name=model_name,
+        before=champion or _NONE,
+        after=champion or _NONE,
+        who=who,
+        why=why,
+        run_id="",
+    )
+    client.delete_registered_model_tag(model_name, _INTENT_TAG)
+    finish_record(record)
+    now = (
+        f"{_shown(champion)} is the {CHAMPION}"
+        if champion
+        else f"there is no {CHAMPION}, promote a run again"
+    )
+    return f"{why}: it is dropped; {now}"
+
+
+def _readable(noted: str) -> Intent | None:
+    """The intent in a tag; None where somebody edited it."""
+    try:
+        values = json.loads(noted)
+        names = {field.name for field in fields(Intent)}
+        if (
+            set(values) == names
+            and all(isinstance(value, str) for value in values.values())
+            and values["after"]
+        ):
+            return Intent(**values)
+    except (ValueError, TypeError):
+        pass
+    return None
+
+
+def _exists(model_name: str, version: str) -> bool:
+    try:
+        MlflowClient().get_model_version(model_name, version)
+        return True
+    except MlflowException as error:
+        if error.error_code == "INVALID_PARAMETER_VALUE":  # no number
+            return False
+        expect_absent(error)
+        return False
+
+
+def _shown(version: str | None) -> str:
+    return f"version {version}" if version else "none"
 
 
 def rollback_intent(model_name: str, record: str = "") -> Intent:
@@ -143,8 +224,11 @@ def rollback_intent(model_name: str, record: str = "") -> Intent:
     return Intent(before=before, after=after, previous=earlier, state_before=ROLLED_BACK, record=record)
 
 
-def _act(client: MlflowClient, model_name: str, intent: Intent, finish_record: Callable[[str], None]) -> None:
-    """Every step can be done again, so a second try ends where the first would have."""
+def _act(client: MlflowClient, model_name: str, intent: Intent) -> bool:
+    """Every step can be done again, so a second try ends where the first would have.
+
+    Returns whether the move's record was there to be finished.
+    """
     client.set_registered_model_alias(model_name, CHAMPION, intent.after)
     if intent.previous:
         client.set_registered_model_alias(model_name, PREVIOUS, intent.previous)
@@ -157,11 +241,19 @@ def _act(client: MlflowClient, model_name: str, intent: Intent, finish_record: C
     client.set_model_version_tag(model_name, intent.after, STATE_TAG, CHAMPION)
     if intent.state_before != ROLLED_BACK:
         client.set_model_version_tag(model_name, intent.after, PREVIOUS_TAG, intent.before)
-    finish_record(intent.record)
+    is_recorded = True
+    try:
+        finish_record(intent.record)
+    except MlflowException as error:  # somebody deleted it
+        expect_absent(error)
+        is_recorded = False
     client.delete_registered_model_tag(model_name, _INTENT_TAG)
+    return is_recorded
 
 
 def _tags(model_name: str, version: str) -> dict[str, str]:
-    with suppress(MlflowException):
+    try:
         return dict(MlflowClient().get_model_version(model_name, version).tags)
-    return {}
+    except MlflowException as error:
+        expect_absent(error)
+        return {}

@@ -185,7 +185,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "in").mkdir()
     os.mkfifo(tmp_path / "in" / "pipe")
     (one,) = survey(files_of(tmp_path / "in")).skipped
-    assert (one.reason, one.detail) == ("unreadable", "is no regular file")
+    assert (one.reason, one.detail) == ("not_dicom", "is no regular file")
 
 
 def test_what_is_ours_is_left_out_by_whatever_name_it_is_reached(tmp_path):

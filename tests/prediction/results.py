@@ -11,7 +11,8 @@ def planned(key="k", *, slices=3, remarks=(), series_uid="1.2.3"):
     return PlannedSeries(
         key=key, patient_id="p", study_uid="s", study_date="20260101", series_uid=series_uid, description="HEAD",
         files=tuple(InputFile(name=f"{key}/{k}.dcm", path=None, num_bytes=1) for k in range(slices)),
-        sop_uids=tuple(f"{key}.{k}" for k in range(slices)), positions_mm=tuple(5.0 * k for k in range(slices)),
+        sop_uids=tuple(f"{key}.{k}" for k in range(slices)),
+        patient_ids=("p",) * slices, positions_mm=tuple(5.0 * k for k in range(slices)),
         remarks=remarks,
     )  # fmt: skip
 

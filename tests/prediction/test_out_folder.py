@@ -11,7 +11,7 @@ def test_what_is_finished_is_found_and_nothing_else_taken_for_it(tmp_path):
     assert out.finished(SETTINGS) is None
     with out.open(SETTINGS):
         out.finish({"settings": SETTINGS, "counts": {}})
-    assert out.finished(SETTINGS) == {"settings": SETTINGS, "counts": {}}
+    assert out.finished(SETTINGS) == {"settings": SETTINGS, "counts": {}, "results": []}
     assert not out.work.exists()
     for changed in ({**SETTINGS, "files": "abd"}, {**SETTINGS, "options": {"model": "models:/ich/2"}}):
         with pytest.raises(DataError, match="other files, options or another model"):
@@ -108,4 +108,29 @@ def test_a_broken_summary_is_written_again(tmp_path):
     assert out.finished(SETTINGS) is None
     with out.open(SETTINGS):
         out.finish({"settings": SETTINGS})
-    assert out.finished(SETTINGS) == {"settings": SETTINGS}
+    assert out.finished(SETTINGS) == {"settings": SETTINGS, "results": ["worklist.html"]}
+
+
+def test_a_finished_one_whose_results_are_not_all_there_is_made_again(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with out.open(SETTINGS):
+        (out.study_folder(1)).mkdir(parents=True)
+        report = out.study_folder(1) / "findings.dcm"
+        report.write_bytes(b"x")
+        out.finish({"settings": SETTINGS})
+    assert out.finished(SETTINGS)["results"] == ["dicom/study-0001/findings.dcm"]
+    report.unlink()
+    assert out.finished(SETTINGS) is None
+
+
+def test_one_that_may_find_more_is_gone_on_with_from_its_notes(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    with out.open(SETTINGS):
+        (out.notes / "k.json").write_text("{}")
+        out.finish({"settings": SETTINGS, "may_pass": True})
+    assert out.finished(SETTINGS) is None
+    with out.open(SETTINGS):
+        assert (out.notes / "k.json").exists()
+        out.finish({"settings": SETTINGS, "may_pass": False})
+    assert out.finished(SETTINGS)["results"] == []
+    assert not out.work.exists()

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ich_mlflow.errors import OutputError
 from ich_mlflow.intake.files import InputFile
 from ich_mlflow.models.family import Reading
 from ich_mlflow.models.slice_cnn.reader import in_context
-from ich_mlflow.prediction.score import read_score, score_series, write_score
+from ich_mlflow.prediction.score import passing_notes, read_score, score_series, write_score
 from tests.factories import write_dicom
 from tests.prediction.results import planned, score
 
@@ -41,9 +43,13 @@ def series(folder, *, lost=(), position=lambda k: 5.0 * k):
         if k in lost:
             path.write_bytes(path.read_bytes()[:-1000])
         files.append(InputFile(name=path.name, path=path, num_bytes=1))
-    one = planned(slices=4)
-    object.__setattr__(one, "files", tuple(files))
-    return one
+    return replace(
+        planned(slices=4),
+        files=tuple(files),
+        sop_uids=("0", "1", "2", "3"),
+        patient_ids=("ID_aaaaaaaa",) * 4,
+        series_uid="ID_cccccccccc",
+    )
 
 
 def test_slices_are_scored_in_the_order_of_the_plan(tmp_path):
@@ -73,7 +79,37 @@ def test_a_slice_that_cannot_be_read_keeps_its_place(tmp_path):
 def test_a_file_that_has_gone_is_a_slice_that_cannot_be_read(tmp_path):
     one = series(tmp_path)
     one.files[0].path.unlink()
-    assert score_series(one, Network(0)).errors[0].startswith("the file can't be read (No such file")
+    found = score_series(one, Network(0))
+    assert found.errors[0].startswith("the file can't be read (No such file")
+    assert found.may_pass
+    assert not score_series(series(tmp_path, lost=[1]), Network(0)).may_pass
+
+
+@pytest.mark.parametrize("tag", ["SOPInstanceUID", "SeriesInstanceUID", "PatientID"])
+def test_a_file_that_holds_another_image_by_now_is_not_scored_under_the_first_ones_name(tmp_path, tag):
+    one = series(tmp_path)
+    write_dicom(
+        tmp_path / "1.dcm", np.full((256, 256), 1100), change=lambda dataset: setattr(dataset, tag, "9.9")
+    )
+    found = score_series(one, Network(0))
+    assert found.errors[1] == "the file holds another image than when it was chosen: run predict again"
+    assert found.usable.tolist() == [0, 2, 3]
+    assert found.may_pass
+
+
+def test_an_answer_that_is_no_probability_scores_nothing_of_its_series(tmp_path):
+    class Broken(Network):
+        def predict_series(self, hu, position_mm):
+            raise OutputError("the network's answer is no probability")
+
+    found = score_series(series(tmp_path), Broken(1))
+    assert found.outputs == ((),) * 4
+    assert found.errors == ("the network's answer is no probability",) * 4
+    assert found.may_pass
+    write_score(tmp_path, "k", found)
+    assert passing_notes(tmp_path) == [tmp_path / "k.json"]
+    write_score(tmp_path, "k", score((0.1,)))
+    assert passing_notes(tmp_path) == []
 
 
 def test_what_is_said_of_the_series_is_of_its_usable_slices_and_comes_back_from_the_note(tmp_path):

@@ -50,12 +50,48 @@ def test_the_servers_handlers_refuse_plainly_once_and_for_all():
     refuse_plainly(server)
     assert server._async_catch_mlflow_exception is first
 
-    async def fails(error):
-        raise error
+    async def fails(request):
+        raise request.error
 
     handler = first(fails)
-    assert asyncio.run(handler(MlflowException("Failed with DOE^JANE"))) == BAD_REQUEST
-    assert asyncio.run(handler(Refusal("row 3: no"))) == "row 3: no"
+
+    def said_of(error):
+        return asyncio.run(handler(request(error)))
+
+    assert said_of(MlflowException("Failed with DOE^JANE")) == BAD_REQUEST
+    assert said_of(Refusal("row 3: no")) == "row 3: no"
+    assert said_of(RecursionError("DOE^JANE")) == BAD_REQUEST
+    assert said_of(OSError("DOE^JANE")) == "the server failed (OSError); its log says more"
+
+
+def request(error):
+    """An empty one, whose handler raises that."""
+
+    async def nothing():
+        return
+        yield
+
+    return SimpleNamespace(headers={"content-type": "application/json"}, stream=nothing, error=error)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the body is nested too deeply"),
+        (b'{"inputs": {"pixels": [[[' + b"7" * 5000 + b"]]]}}", NOT_JSON),
+    ],
+)
+def test_what_json_itself_stumbles_over_is_a_refusal(body, said):
+    from mlflow.pyfunc import scoring_server
+
+    server = SimpleNamespace(
+        _async_catch_mlflow_exception=lambda handler: handler,
+        _parse_json_data=scoring_server._parse_json_data,
+    )
+    refuse_plainly(server)
+    with pytest.raises(Refusal) as refusal:
+        server._parse_json_data(body, None, None)
+    assert refusal.value.message == said
 
 
 def test_a_server_of_another_mlflow_is_left_as_it_is():

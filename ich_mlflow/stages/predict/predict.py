@@ -19,12 +19,13 @@ from ich_mlflow.intake.archive import is_zip, unpack
 from ich_mlflow.intake.files import files_digest, files_of
 from ich_mlflow.intake.look import why_cut, why_no_head
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
-from ich_mlflow.intake.survey import Skipped, survey
+from ich_mlflow.intake.survey import UNREADABLE, Skipped, survey
 from ich_mlflow.parameters import AUTO, text_of
 from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.engine_local import Workers, score_locally
 from ich_mlflow.prediction.out_folder import (
     FILES,
+    MAY_PASS,
     PAGE,
     PREDICTIONS,
     SERIES,
@@ -35,7 +36,7 @@ from ich_mlflow.prediction.out_folder import (
 )
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
-from ich_mlflow.prediction.score import read_score
+from ich_mlflow.prediction.score import passing_notes, read_score
 from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
 from ich_mlflow.report.render import worklist_html
 from ich_mlflow.report.worklist import Shown
@@ -157,6 +158,7 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
 
 def _predict(job: _Job, path: Path) -> dict[str, Any]:
     started = time.monotonic()
+    _try_again(job.out)
     files = unpack(path, job.out.unpacked) if is_zip(path) else files_of(path, but=job.but)
     found = survey(files, workers=job.workers)
     print(
@@ -179,9 +181,28 @@ def _predict(job: _Job, path: Path) -> dict[str, Any]:
         results = in_order(_results(job, studies))
         _make(job, results, workers)
     _write(job, results, found.skipped, studies)
-    return _summary(
+    summary = _summary(
         job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after
     )
+    return {**summary, MAY_PASS: _may_pass(job.out, found.skipped)}
+
+
+def _try_again(out: OutFolder) -> None:
+    """Forget what could not be done for now, by a start before, and what was made of it."""
+    passing = passing_notes(out.notes)
+    for path in passing:
+        path.unlink()
+    if passing:
+        print(f"{counted(len(passing), 'part')} of it could not be done before: tried again")
+        out.forget_studies()
+
+
+def _may_pass(out: OutFolder, skipped: Sequence[Skipped]) -> bool:
+    """Whether the same command may find more: a file that can be read again, a model that is whole again."""
+    found = bool(passing_notes(out.notes)) or any(one.reason == UNREADABLE for one in skipped)
+    if found:
+        print("something could not be read or scored for now: the same command tries again")
+    return found
 
 
 def _score(job: _Job, chosen: Sequence[PlannedSeries], workers: Workers) -> None:

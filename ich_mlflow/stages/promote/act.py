@@ -14,6 +14,7 @@ from ich_mlflow.stages.promote.facts import Facts, Limits
 from ich_mlflow.stages.promote.gates import decide
 from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.tracking.audit import PROMOTED, REFUSED, begin_record, finish_record
+from ich_mlflow.tracking.lock import Held
 from ich_mlflow.tracking.looks import CHAMPION_TAG, HOME_DIGEST_TAG, Look, look_of
 from ich_mlflow.tracking.registry import CHAMPION, alias_version, run_artifact
 from ich_mlflow.tracking.run import Run
@@ -40,9 +41,9 @@ class Act:
     examined: Examined
     author: str
 
-    def decide(self) -> Decision:
-        """Decide by the champion that is one now, and do what was decided."""
-        for line in recover(self.name, finish_record):
+    def decide(self, held: Held) -> Decision:
+        """Decide under the lock by the champion that is one now, and do what was decided."""
+        for line in recover(self.name, who=self.author):
             print(line)
         champion = alias_version(self.name, CHAMPION)
         facts = replace(self.examined.facts, registration=self._registration(champion))
@@ -57,7 +58,7 @@ class Act:
         look = self._look()
         self._log(decision, look)
         if decision.promote:
-            self._promote(decision, look, champion or "", version)
+            self._promote(decision, look, champion or "", version, held)
         else:
             self._refuse(decision, look, champion or "", version)
         return decision
@@ -93,10 +94,10 @@ class Act:
         print("\n".join(decision.lines()))
         print(f"{self.candidate.shown} is {look.said} ({look.digest[:12]})")
 
-    def _promote(self, decision: Decision, look: Look, before: str, version: str) -> None:
+    def _promote(self, decision: Decision, look: Look, before: str, version: str, held: Held) -> None:
         record = self._record(PROMOTED, decision, look, before, version)
         intent = Intent(before=before, after=version, previous=before, state_before=REPLACED, record=record)
-        move_champion(self.name, intent, finish_record)
+        move_champion(self.name, intent, held)
         print(f"{self.name} version {version} is the {CHAMPION} now: models:/{self.name}@{CHAMPION}")
 
     def _refuse(self, decision: Decision, look: Look, before: str, version: str) -> None:

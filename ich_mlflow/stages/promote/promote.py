@@ -18,7 +18,7 @@ from ich_mlflow.stages.promote.decision import Decision
 from ich_mlflow.stages.promote.examination import Candidate, champion_of, examine
 from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.system.provenance import who
-from ich_mlflow.tracking.audit import ROLLED_BACK, begin_record, finish_record, history
+from ich_mlflow.tracking.audit import ROLLED_BACK, begin_record, history
 from ich_mlflow.tracking.lock import registry_lock
 from ich_mlflow.tracking.registry import CHAMPION, TrainedRun
 from ich_mlflow.tracking.run import start_run
@@ -67,15 +67,15 @@ def promote_candidate(
             examined=examined,
             author=who(),
         )
-        with registry_lock(name, who=who()):
-            return act.decide()
+        with registry_lock(name, who=who()) as held:
+            return act.decide(held)
 
 
 def rollback(options: PromoteOptions, *, nested: bool = False) -> str:
     """Make the champion before this one the champion again; return its version."""
     name = wanted_name(options)
-    with start_run("rollback", nested=nested) as run, registry_lock(name, who=who()):
-        for line in recover(name, finish_record):
+    with start_run("rollback", nested=nested) as run, registry_lock(name, who=who()) as held:
+        for line in recover(name, who=who()):
             print(line)
         intent = rollback_intent(name)
         record = begin_record(
@@ -87,7 +87,7 @@ def rollback(options: PromoteOptions, *, nested: bool = False) -> str:
             why=given_reason(options) or "no reason given",
             run_id=run.run_id,
         )
-        move_champion(name, replace(intent, record=record), finish_record)
+        move_champion(name, replace(intent, record=record), held)
         run.tags(
             {"ich.model": name, "ich.from": intent.before, "ich.to": intent.after, "ich.audit_run": record}
         )
@@ -113,7 +113,7 @@ def history_text(model_name: str | None) -> str:
 def _put_right(name: str) -> None:
     """Finish or clean what a killed promotion left, before anything is compared with the champion."""
     with registry_lock(name, who=who()):
-        for line in recover(name, finish_record):
+        for line in recover(name, who=who()):
             print(line)
 
 

@@ -367,11 +367,19 @@ def test_a_lock_of_the_living_is_waited_for_and_one_of_the_dead_or_forgetful_is_
         ):
             pass
     dead = {**held, "token": "x", "pid": str(2**22 - 1)}
-    forgotten = {**held, "token": "x", "host": "elsewhere", "since": "0"}
-    for tags in (dead, forgotten):
+    elsewhere = {**dead, "token": "y", "machine": "another of the same name"}
+    for tags, forgotten_s in ((dead, 1800.0), (elsewhere, -1.0)):
         registry.create_registered_model("m.lock", tags=tags)
+        monkeypatch.setattr(lock_module, "FORGOTTEN_S", forgotten_s)
         with registry_lock("m", who="you"):
             assert registry.get_registered_model("m.lock").tags["who"] == "you"
+    # by its number alone it would pass for dead
+    monkeypatch.setattr(lock_module, "FORGOTTEN_S", 1800.0)
+    registry.create_registered_model("m.lock", tags=elsewhere)
+    with pytest.raises(PromotionError, match="m is being promoted by me on"), registry_lock("m", who="you"):
+        pass
+    registry.delete_registered_model("m.lock")
+    assert not registry.search_registered_models("name LIKE 'm.%'")
 
 
 def test_the_command_refuses_with_an_exit_code_of_its_own(runs, monkeypatch, capsys):
