@@ -60,8 +60,8 @@ def test_a_version_that_is_gone_is_dropped_and_recorded_and_promotion_goes_on(cl
     noted(client, intent(after="9"))
     (said,) = recover(NAME, who="you")
     assert said == (
-        f"a promotion of {NAME} that was cut off can't be finished, since version 9 is gone: it is dropped; version 1 is "
-        "the champion"
+        f"a promotion of {NAME} that was cut off can't be finished, since version 9 is gone: it is dropped; "
+        "version 1 is the champion"
     )
     assert champions() == ("1", None)
     last = history(NAME).iloc[-1]
@@ -126,5 +126,5 @@ def test_no_champion_is_what_the_registry_says_and_not_what_a_busy_one_looks_lik
 
     monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", unavailable)
     for ask in (lambda: alias_version(NAME, "champion"), lambda: rollback_intent(NAME)):
-        with pytest.raises(PromotionError, match="503 error responses.*nothing was decided, try again"):
+        with pytest.raises(PromotionError, match=r"503 error responses.*nothing was decided, try again"):
             ask()
