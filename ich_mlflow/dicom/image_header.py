@@ -12,22 +12,22 @@ from pydicom.dataset import Dataset, FileDataset
 from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import KEYWORDS as CONTRAST_KEYWORDS
 from ich_mlflow.dicom.contrast import NO_CONTRAST, ContrastTags, contrast_tags
+from ich_mlflow.dicom.kind import CT_IMAGE, ENHANCED, is_captured_ct, is_ct
+from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
 from ich_mlflow.dicom.parse import parse_any
+from ich_mlflow.dicom.part10 import is_part10, part10
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
 #: The header of nearly every CT image ends before this.
 _START_BYTES = 2**15
 _DICOMDIR = "1.2.840.10008.1.3.10"
-#: CT, and CT as it is processed for presentation; RSNA's files name none.
-_CT_IMAGE = ("", "1.2.840.10008.5.1.4.1.1.2")
-_ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 KEYWORDS = [
     *CONTRAST_KEYWORDS,
-    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "StudyDescription",
-    "SeriesDescription", "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID",
-    "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "Rows",
-    "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation", "ImagesInAcquisition",
+    *KIND_KEYWORDS,
+    "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "StudyDescription", "SeriesDescription",
+    "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
+    "InstanceNumber", "Rows", "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation", "ImagesInAcquisition",
 ]  # fmt: skip
 
 
@@ -131,13 +131,14 @@ def image_header_of(dataset: Dataset, name: str = "") -> ImageHeader:
 def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[no-untyped-def]
     if not start:
         raise SliceError("is empty", reason="empty")
-    if start[128:132] != b"DICM":
+    begin = part10(start, is_whole=False).data
+    if not is_part10(begin):
         raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
-    stream = BytesIO(start)
+    stream = BytesIO(begin)
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=KEYWORDS)
         # Where it met the pixels, it stands before them; a file of less than that has been read whole.
-        if stream.tell() < len(start) or len(start) < _START_BYTES:
+        if stream.tell() < len(begin) or len(start) < _START_BYTES:
             return dataset
     except Exception:  # Broken bytes, or an end in the middle, make pydicom raise whatever it stumbled over.
         pass
@@ -148,10 +149,11 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and header.text(meta, "MediaStorageSOPClassUID") == _DICOMDIR:
         raise SliceError("is a DICOMDIR: the images it lists are found without it", reason="dicomdir")
-    modality = header.text(dataset, "Modality")
-    if modality != "CT":
+    if not is_ct(dataset):
         raise SliceError("is of another modality than CT", reason="not_ct", tag="Modality")
-    if header.text(dataset, "SOPClassUID") not in (*_CT_IMAGE, *_ENHANCED) or not _integer(dataset, "Rows"):
+    # RSNA's files name no SOP class.
+    known = header.text(dataset, "SOPClassUID") in ("", CT_IMAGE, *ENHANCED) or is_captured_ct(dataset)
+    if not known or not _integer(dataset, "Rows"):
         raise SliceError(
             "goes by CT and is no CT image, as dose sheets, reports and screenshots are",
             reason="no_image",
@@ -160,7 +162,7 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
 
 
 def _has_frames(dataset: Dataset) -> bool:
-    return header.text(dataset, "SOPClassUID") in _ENHANCED or _integer(dataset, "NumberOfFrames") > 1
+    return header.text(dataset, "SOPClassUID") in ENHANCED or _integer(dataset, "NumberOfFrames") > 1
 
 
 def _geometry(dataset: Dataset) -> tuple[float, float]:
