@@ -15,19 +15,18 @@ from ich_mlflow.dicom.contrast import NO_CONTRAST, ContrastTags, contrast_tags
 from ich_mlflow.dicom.kind import CT_IMAGE, ENHANCED, is_captured_ct, is_ct
 from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
 from ich_mlflow.dicom.parse import parse_any
-from ich_mlflow.dicom.part10 import is_part10, part10
+from ich_mlflow.dicom.part10 import START_BYTES, is_part10, part10
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
-#: The header of nearly every CT image ends before this.
-_START_BYTES = 2**15
 _DICOMDIR = "1.2.840.10008.1.3.10"
 KEYWORDS = [
     *CONTRAST_KEYWORDS,
     *KIND_KEYWORDS,
     "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "StudyDescription", "SeriesDescription",
     "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
-    "InstanceNumber", "Rows", "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation", "ImagesInAcquisition",
+    "InstanceNumber", "Rows", "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation",
+    "ImagesInAcquisition",
 ]  # fmt: skip
 
 
@@ -83,7 +82,7 @@ def read_image_header(path: Path) -> ImageHeader:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
             raise SliceError("is no regular file", reason="unreadable")
         with path.open("rb", buffering=0) as file:
-            dataset = _dataset(file.read(_START_BYTES), lambda: path.read_bytes())
+            dataset = _dataset(file.read(START_BYTES), lambda: path.read_bytes())
     except OSError as error:
         raise SliceError(
             f"can't be read ({error.strerror}): check its permissions", reason="unreadable"
@@ -131,14 +130,15 @@ def image_header_of(dataset: Dataset, name: str = "") -> ImageHeader:
 def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[no-untyped-def]
     if not start:
         raise SliceError("is empty", reason="empty")
-    begin = part10(start, is_whole=False).data
+    is_whole = len(start) < START_BYTES
+    begin = part10(start, is_whole=is_whole).data
     if not is_part10(begin):
         raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
     stream = BytesIO(begin)
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=KEYWORDS)
         # Where it met the pixels, it stands before them; a file of less than that has been read whole.
-        if stream.tell() < len(begin) or len(start) < _START_BYTES:
+        if stream.tell() < len(begin) or is_whole:
             return dataset
     except Exception:  # Broken bytes, or an end in the middle, make pydicom raise whatever it stumbled over.
         pass
@@ -151,6 +151,10 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
         raise SliceError("is a DICOMDIR: the images it lists are found without it", reason="dicomdir")
     if not is_ct(dataset):
         raise SliceError("is of another modality than CT", reason="not_ct", tag="Modality")
+    if not header.text(dataset, "Modality") and not _integer(dataset, "Rows"):
+        raise SliceError(
+            "is cut short: its header ends before the image's size", reason="truncated", tag="Rows"
+        )
     # RSNA's files name no SOP class.
     known = header.text(dataset, "SOPClassUID") in ("", CT_IMAGE, *ENHANCED) or is_captured_ct(dataset)
     if not known or not _integer(dataset, "Rows"):

@@ -1,4 +1,4 @@
-"""Pixels that are padding, and pixels that only have the same value: what lies outside the scan is joined to the border."""
+"""Pixels that are padding, and pixels that only have the same value: padding is joined to the border of the image."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from ich_mlflow.ct.hounsfield import MIN_HU
 
-#: Below this a padding value is air, or less than air: that it may stand for air inside the head as well changes nothing.
+#: Below this a padding value is air, or less: that it may stand for air inside the head as well changes nothing.
 _AIR_HU = -900
 #: Ten times the range of 12 bits, which extended CT scales end at: above it nothing was measured.
 HIGHEST_HU = 30710

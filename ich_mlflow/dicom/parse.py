@@ -46,6 +46,8 @@ def parse_plain(data: bytes) -> Parsed | None:
     syntax = None if end is None else transfer_syntax(data[:end])
     if syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
         return None
+    if syntax == ExplicitVRLittleEndian and not data[end or 0 :][4:6].isalpha():
+        return None  # it is written in another
     stream = BytesIO(data)
     stream.seek(end or 0)
     try:

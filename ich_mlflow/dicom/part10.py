@@ -18,6 +18,8 @@ from ich_mlflow.errors import SliceError
 
 #: Well above any CT matrix; a compressed file of a few bytes could otherwise ask for gigabytes.
 MAX_SIDE = 4096
+#: The header of nearly every CT image ends before this.
+START_BYTES = 2**15
 #: The largest matrix that is read, and a header.
 _INFLATED_BYTES = MAX_SIDE * MAX_SIDE * 2 + 2**24
 _DEFLATED = DeflatedExplicitVRLittleEndian.encode()
@@ -109,8 +111,7 @@ def inflated(data: bytes, name: str) -> bytes:
 def _gunzipped(data: bytes, name: str, *, is_whole: bool) -> bytes:
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        # Of a beginning as much as it is long: more may not be there.
-        unpacked = unpacker.decompress(data, _INFLATED_BYTES if is_whole else len(data))
+        unpacked = unpacker.decompress(data, _INFLATED_BYTES if is_whole else START_BYTES)
     except zlib.error:
         raise SliceError(
             f"{name} is gzip'd and can't be unpacked: copy it again", reason="not_dicom"

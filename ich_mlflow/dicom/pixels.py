@@ -57,8 +57,8 @@ def read_image(parsed: Parsed, name: str, *, guarded: bool = False) -> PixelImag
     guarded: codestreams that could keep the decoder busy for seconds are tried elsewhere first (dicom/probe.py).
 
     16 or 12 bits, signed or not, are read as their tags say; 12-bit unsigned files with an intercept of 0 or
-    1 hold negative HU modulo 4096 and are unwrapped. Padding becomes -1024 (dicom/padding.py). What contradicts itself is
-    read by the pixels where those settle it (dicom/reading.py), compressed or not as they are.
+    1 hold negative HU modulo 4096 and are unwrapped. Padding becomes -1024 (dicom/padding.py). What contradicts itself
+    is read by the pixels where those settle it (dicom/reading.py).
     Raises SliceError for missing rescale tags, pixels that are cut short or can't be decoded, more than one
     frame or sample a pixel, or units other than HU.
     Source: DICOM PS3.3 C.7.6.3, C.7.5.1.1.2 (padding), C.8.2.1, C.11.1.

@@ -57,9 +57,9 @@ def reading_of(
 ) -> Reading:
     """How values uint16 [H, W] are read. Raises SliceError where a contradiction can't be settled by the pixels.
 
-    sign: precision of a JPEG 2000 codestream, and whether it is of signed numbers; None for any other. What was encoded as
-    negative is negative; where the codestream is unsigned and PixelRepresentation 1, the pixels decide. They also do where
-    HighBit is not BitsStored - 1.
+    sign: precision of a JPEG 2000 codestream, and whether it is of signed numbers; None for any other. What was encoded
+    as negative is negative; where the codestream is unsigned and PixelRepresentation 1, the pixels decide. They also do
+    where HighBit is not BitsStored - 1.
     """
     plain = Bits(layout.bits_stored, layout.signed)
     if sign is not None and sign[1] != layout.signed:

@@ -10,11 +10,8 @@ from pydicom.dataset import Dataset
 from ich_mlflow.dicom.image_header import KEYWORDS, ImageHeader, image_header_of
 from ich_mlflow.dicom.kind import is_ct
 from ich_mlflow.dicom.parse import parse_any
-from ich_mlflow.dicom.part10 import is_part10, part10
+from ich_mlflow.dicom.part10 import START_BYTES, is_part10, part10
 from ich_mlflow.errors import SliceError
-
-#: The header of nearly every CT image ends before this.
-_START_BYTES = 2**15
 
 
 def read_header(read: Callable[[int | None], bytes], name: str) -> ImageHeader:
@@ -23,7 +20,7 @@ def read_header(read: Callable[[int | None], bytes], name: str) -> ImageHeader:
     read: gives the file's first so many bytes, or with None all; all are asked for only where the header does not
     end in the first. Raises SliceError where they are no CT image, or lack UIDs, position or orientation.
     """
-    start = read(_START_BYTES)
+    start = read(START_BYTES)
     dataset = _of_start(start)
     if dataset is None:
         # What doesn't begin as DICOM is none, and may be a film of gigabytes.
