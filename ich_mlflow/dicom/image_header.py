@@ -14,18 +14,25 @@ from ich_mlflow.dicom.contrast import KEYWORDS as CONTRAST_KEYWORDS
 from ich_mlflow.dicom.contrast import NO_CONTRAST, ContrastTags, contrast_tags
 from ich_mlflow.dicom.kind import CT_IMAGE, ENHANCED, is_captured_ct, is_ct
 from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
+from ich_mlflow.dicom.layout import KEYWORDS as LAYOUT_KEYWORDS
+from ich_mlflow.dicom.layout import why_unreadable
 from ich_mlflow.dicom.parse import parse_any
 from ich_mlflow.dicom.part10 import START_BYTES, is_part10, part10
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
+#: How archives begin: zip; 7z, RAR, xz, bzip2, Zstandard; and what stands in a tar's first header.
+_ZIP = b"PK\x03\x04"
+_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd")
+_TAR, _TAR_PLACE = b"ustar", 257
 _DICOMDIR = "1.2.840.10008.1.3.10"
 KEYWORDS = [
     *CONTRAST_KEYWORDS,
     *KIND_KEYWORDS,
+    *LAYOUT_KEYWORDS,
     "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "StudyDescription", "SeriesDescription",
     "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
-    "InstanceNumber", "Rows", "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation",
+    "InstanceNumber", "PixelSpacing", "AcquisitionNumber", "SliceLocation",
     "ImagesInAcquisition",
 ]  # fmt: skip
 
@@ -47,6 +54,7 @@ class ImageHeader:
     field_of_view_mm     height and width; nan where PixelSpacing is missing
     acquisition          AcquisitionNumber
     has_frames           several in the file (Enhanced CT), which nothing here reads
+    why_unreadable       why its pixels can't be read, as far as its header tells; '' where they may be
     """
 
     sop_uid: str
@@ -70,12 +78,13 @@ class ImageHeader:
     contrast: ContrastTags = NO_CONTRAST
     is_localizer: bool = False
     has_frames: bool = False
+    why_unreadable: str = ""
 
 
 def read_image_header(path: Path) -> ImageHeader:
     """Read the header of a CT image. Raises SliceError, with a reason, for any other file.
 
-    Reasons: empty, unreadable, not_dicom, dicomdir, not_ct, no_image (a report or picture that goes by CT),
+    Reasons: empty, unreadable, not_dicom, archive, truncated, dicomdir, not_ct, no_image (a report or picture that goes by CT),
     no_identity. Messages name no file: names of files may be names of patients.
     """
     try:
@@ -124,6 +133,7 @@ def image_header_of(dataset: Dataset, name: str = "") -> ImageHeader:
         contrast=contrast_tags(dataset),
         is_localizer=acquisition.is_localizer(dataset),
         has_frames=_has_frames(dataset),
+        why_unreadable=why_unreadable(dataset),
     )
 
 
@@ -133,6 +143,7 @@ def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[n
     is_whole = len(start) < START_BYTES
     begin = part10(start, is_whole=is_whole).data
     if not is_part10(begin):
+        _refuse_archive(start, begin)
         raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
     stream = BytesIO(begin)
     try:
@@ -143,6 +154,20 @@ def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[n
     except Exception:  # Broken bytes, or an end in the middle, make pydicom raise whatever it stumbled over.
         pass
     return parse_any(read_all(), "the file").dataset
+
+
+def _refuse_archive(start: bytes, unpacked: bytes) -> None:
+    """Raise SliceError for the beginning of a file that packs others; `unpacked`: the same, of what is gzip'd."""
+    if start.startswith(_ZIP):
+        raise SliceError(
+            "is a zip, and its name does not end in .zip, or it is cut short: if there are images in it, rename or "
+            "unpack it",
+            reason="archive",
+        )
+    if start.startswith(_ARCHIVES) or unpacked[_TAR_PLACE : _TAR_PLACE + len(_TAR)] == _TAR:
+        raise SliceError(
+            "is an archive of another kind than zip: if there are images in it, unpack it", reason="archive"
+        )
 
 
 def _expect_ct_image(dataset: FileDataset | Dataset) -> None:

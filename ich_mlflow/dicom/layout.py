@@ -3,6 +3,13 @@
 from typing import NamedTuple
 
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
 
 from ich_mlflow.dicom import header
 from ich_mlflow.dicom.part10 import MAX_SIDE
@@ -11,6 +18,14 @@ from ich_mlflow.errors import SliceError
 #: RescaleType's words for Hounsfield units, by their letters; US is unspecified. Source: DICOM PS3.3 C.11.1.1.2.
 _HOUNSFIELD = ("", "HU", "US")
 _HOUNSFIELD_TOO = ("HUS", "HOUNSFIELD", "HOUNSFIELDS", "HOUNSFIELDUNIT", "HOUNSFIELDUNITS", "UNSPECIFIED")
+KEYWORDS = [
+    "PhotometricInterpretation", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType",
+]  # fmt: skip
+_DECODED = (
+    *JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, RLELossless,
+    DeflatedExplicitVRLittleEndian,
+)  # fmt: skip
 #: Numbers of the header that a CT image is read and placed by.
 _NUMBERS = (
     "RescaleIntercept", "RescaleSlope", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
@@ -103,6 +118,22 @@ def rescale_of(dataset: Dataset, name: str) -> Rescale:
 def says_hounsfield(dataset: Dataset) -> bool:
     """Whether RescaleType names Hounsfield units, in whatever spelling."""
     return _letters(dataset) in ("HU", *_HOUNSFIELD_TOO[:-1])
+
+
+def why_unreadable(dataset: Dataset) -> str:
+    """Why the pixels can't be read, by header and transfer syntax alone; '' where nothing says so.
+
+    For choosing among series: whether they can, reading them says.
+    """
+    try:
+        layout_of(dataset, "the file")
+        rescale_of(dataset, "the file")
+    except SliceError as error:
+        return str(error)
+    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is not None and syntax.is_encapsulated and syntax not in _DECODED:
+        return "the file is compressed in a way that is not decoded here: decompress it (gdcmconv --raw)"
+    return ""
 
 
 def remarks_on_header(dataset: Dataset) -> tuple[str, ...]:

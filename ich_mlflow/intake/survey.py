@@ -19,6 +19,8 @@ from ich_mlflow.system.processes import behave, interrupts_ignored
 _WORTH_PROCESSES = 2000
 _CHUNK = 100
 DUPLICATE = "duplicate"
+#: The reason of what packs other files and is not unpacked.
+ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import pybase64
 
 from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
-from ich_mlflow.ct.plausibility import content_warnings, geometry_warnings
+from ich_mlflow.ct.plausibility import READ_WITH_CARE, content_warnings, geometry_warnings
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.part10 import MAX_SIDE
 from ich_mlflow.dicom.slice import slice_from_bytes
@@ -139,7 +139,7 @@ def row_of_dicom(data: bytes, name: str) -> Row:
     warnings = [
         *(["a localiser, not an axial slice"] if ct.is_localizer else []),
         *(["with contrast agent by its header, which looks like blood"] if ct.has_contrast else []),
-        *ct.remarks,
+        *(f"{READ_WITH_CARE}: {remark}" for remark in ct.remarks),
         *geometry_warnings(ct.hu.shape, ct.pixel_spacing_mm, ct.tilt_degrees),
         *content_warnings(ct.hu, stored),
     ]

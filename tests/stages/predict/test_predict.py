@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
@@ -292,14 +293,48 @@ def test_a_table_is_scored_as_the_document_says(model, studies, predicted):
     assert given == slices["probability_any"].tolist()
 
 
-def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(model, tmp_path):
-    """The 5 mm series has no rescale, which only its pixels' reader misses; there is another of 3 mm."""
+def without_rescale(dataset):
+    del dataset.RescaleIntercept
+
+
+def in_other_units(dataset):
+    dataset.RescaleType = "MGML"
+
+
+def of_too_many_bits(dataset):
+    dataset.BitsAllocated = 32
+
+
+def of_half_the_pixels(dataset):
+    dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 2]
+
+
+def by_another_syntax(dataset):
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # MPEG-4
+    dataset.PixelData = encapsulate([bytes(512)])
+    dataset["PixelData"].is_undefined_length = True
+
+
+@pytest.mark.parametrize(
+    ("damage", "why", "remark"),
+    [
+        (of_half_the_pixels, "but it can't be read", "the series that was chosen first can't be read"),
+        (without_rescale, "it can't be read: the file has no usable RescaleIntercept", "can't be read"),
+        (in_other_units, "it can't be read: the file has a RescaleType other than HU", "can't be read"),
+        (of_too_many_bits, "it can't be read: the file has BitsAllocated 32", "can't be read"),
+        (by_another_syntax, "it can't be read: the file is compressed in a way", "can't be read"),
+    ],
+)
+def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(
+    model, tmp_path, capsys, damage, why, remark
+):
+    """Of a study with a 5 mm series that is damaged and one of 3 mm. Only pixels that are missing must be tried."""
     (export,) = write_exports(tmp_path / "in", studies=1, rows=64, cases=("map",))
     for path in files_of(tmp_path / "in"):
         dataset = pydicom.dcmread(path.path)
         if dataset.SeriesInstanceUID != export.right:
             dataset.ImageType, dataset.SeriesDescription = ["ORIGINAL", "PRIMARY", "AXIAL"], "HEAD 5.0"
-            del dataset.RescaleIntercept
+            damage(dataset)
             dataset.save_as(path.path)
     told = PredictOptions(
         input=str(tmp_path / "in"), model=model, out=str(tmp_path / "out"), pictures=0, dicom=False
@@ -307,9 +342,11 @@ def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(model, 
     out = predict(told)
     rows = table(out, "series.csv")
     assert rows.loc[rows["chosen"], "series_uid"].tolist() == [export.right]
-    assert "but it can't be read" in rows.loc[~rows["chosen"], "why"].item()
+    assert why in rows.loc[~rows["chosen"], "why"].item()
+    tried = "the series chosen first can't be read" in capsys.readouterr().out
+    assert tried == (damage is of_half_the_pixels)
     worklist = table(out, "worklist.csv")
-    assert "the series that was chosen first can't be read" in worklist["remarks"].item()
+    assert remark in worklist["remarks"].item()
     assert worklist["slices"].item() == rows.loc[rows["chosen"], "num_slices"].item()
     assert worklist["status"].item() in ("flagged", "review")
 
