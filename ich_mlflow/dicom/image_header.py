@@ -84,8 +84,8 @@ class ImageHeader:
 def read_image_header(path: Path) -> ImageHeader:
     """Read the header of a CT image. Raises SliceError, with a reason, for any other file.
 
-    Reasons: empty, unreadable, not_dicom, archive, truncated, dicomdir, not_ct, no_image (a report or picture that goes by CT),
-    no_identity. Messages name no file: names of files may be names of patients.
+    Reasons: empty, unreadable, not_dicom, archive, truncated, dicomdir, not_ct, no_image (a report or picture that
+    goes by CT), no_identity. Messages name no file: names of files may be names of patients.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever

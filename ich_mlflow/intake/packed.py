@@ -16,7 +16,8 @@ def with_unpacked(files: Sequence[InputFile], folder: Path) -> tuple[list[InputF
     """The files with what is in each zip in its place, unpacked below `folder`, and the zips that were refused.
 
     A zip is told by its name and its content: Word files are zips too. Each has the limits of a lone one
-    (intake.archive), and one that is refused does not end the others. Raises DataError where all together hold more than MAX_FILES files.
+    (intake.archive), and one that is refused does not end the others. Raises DataError where all together hold more
+    than MAX_FILES files.
     """
     found: list[InputFile] = []
     refused: list[Skipped] = []

@@ -85,8 +85,8 @@ def choose(
 
     Never: what rules.why_never names, and what looks like no head where headers don't say. Only where there is nothing
     better, in this order: what can't be read by its headers, less than a whole head (never, if doubtful is not taken),
-    bone kernels, doubtful contrast, repeated scans, what was computed from others. Of the rest by the policy's step; of equal ones that with more
-    slices, then with the lower number, then by name.
+    bone kernels, doubtful contrast, repeated scans, what was computed from others. Of the rest by the policy's step; of
+    equal ones that with more slices, then with the lower number, then by name.
     """
     why = [why_never(one, takes_doubtful=policy.takes_doubtful) for one in series]
     for place, one in enumerate(series):

@@ -1,8 +1,10 @@
 """The smallest real predictions: phantom studies with other series among them, by the demonstration model."""
 
 import base64
+import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -349,6 +351,44 @@ def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(
     assert remark in worklist["remarks"].item()
     assert worklist["slices"].item() == rows.loc[rows["chosen"], "num_slices"].item()
     assert worklist["status"].item() in ("flagged", "review")
+
+
+def test_a_folder_of_zips_and_files_without_preamble_is_scored_and_what_is_odd_is_said(model, tmp_path):
+    """Two plain studies: one in a zip, beside one that is broken; of the other each file is odd in a way of its own."""
+    exports = write_exports(tmp_path / "made", studies=2, rows=64, cases=("map",))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    zipped, odd = sorted((tmp_path / "made").iterdir())
+    with zipfile.ZipFile(folder / "one.zip", "w") as packed:
+        for path in sorted(zipped.rglob("*")):
+            packed.write(path, path.relative_to(zipped))
+    (folder / "two.zip").write_bytes((folder / "one.zip").read_bytes()[:-1000])
+    for number, file in enumerate(files_of(odd)):
+        dataset = pydicom.dcmread(file.path)
+        dataset.PixelPaddingValue = 1024  # water
+        dataset.RescaleType = "Hounsfield"
+        if number % 3 == 0:
+            del dataset.Modality
+        dataset.save_as(file.path)
+        data = file.path.read_bytes()
+        data = data[132:] if number % 3 == 1 else gzip.compress(data) if number % 3 == 2 else data
+        (folder / f"{number:05d}").write_bytes(data)
+    told = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "out"), pictures=0, dicom=True)
+    out = predict(told)
+    rows = table(out, "series.csv")
+    assert set(rows.loc[rows["chosen"], "series_uid"]) == {one.right for one in exports}
+    worklist = table(out, "worklist.csv").set_index("study_uid")
+    first, second = (worklist.loc[one.study_uid] for one in exports)
+    assert "read with care" not in str(first["remarks"])
+    assert first["slices"] == second["slices"] > 30
+    assert "read with care: its RescaleType is another word for HU" in second["remarks"]
+    assert "read with care: its Pixel Padding Value stands inside the image too" in second["remarks"]
+    assert re.search(r"its Modality does not say CT: [^;]*\(\d+ of \d+ slices\)", second["remarks"])
+    assert "no DICOM preamble" in second["remarks"]
+    skipped = table(out, "skipped.csv")
+    assert skipped[["file", "reason"]].to_numpy().tolist() == [["two.zip", "archive"]]
+    assert len(list(out.rglob("findings.dcm"))) == 2
+    assert not (out / ".work").exists()
 
 
 def test_what_a_user_sees_of_a_cut_head_is_that_it_is_to_be_looked_at(model, tmp_path):
