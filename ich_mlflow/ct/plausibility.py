@@ -14,6 +14,8 @@ LUNGS_MIN = 0.25
 #: What unlike_head looks for.
 UNLIKE_HEAD = "not like a head CT"
 WINDOW_ONLY = "window only"
+#: How what a file says amiss, and was read nevertheless, is told from what is unlike head CT.
+READ_WITH_CARE = "read with care"
 #: Sides of the field of view in mm that head CT is reconstructed to, with room.
 FIELD_OF_VIEW_MM = (120.0, 420.0)
 #: Beyond this a slice is no axial one: gantries tilt by 30 at most.

@@ -5,6 +5,7 @@ ask for gigabytes.
 """
 
 import struct
+from enum import Enum
 
 _SOI = b"\xff\xd8"
 _J2K_START = b"\xff\x4f\xff\x51"
@@ -27,6 +28,42 @@ def image_shape(codestream: bytes) -> tuple[int, int, int] | None:
         return None
     rows, columns, components = struct.unpack(">HHB", codestream[place + 5 : place + 10])
     return rows, columns, components
+
+
+class Family(Enum):
+    """What a compressed image is compressed by, as its first bytes say."""
+
+    JPEG = "JPEG"
+    JPEG_LS = "JPEG-LS"
+    JPEG_2000 = "JPEG 2000"
+    RLE = "RLE"
+
+
+def family_of(codestream: bytes) -> Family | None:
+    """The family of a codestream; None where it is of none that is known.
+
+    DICOM's run lengths begin with the number of segments, of 16 bits two, and the places where those begin.
+    Source: ITU-T T.81, T.87, T.800; DICOM PS3.5 G.5.
+    """
+    if codestream.startswith(_J2K_START):
+        return Family.JPEG_2000
+    frame = start_of_frame(codestream)
+    if frame is not None:
+        return Family.JPEG_LS if frame == 0xF7 else Family.JPEG
+    starts = struct.unpack("<16I", codestream[:64]) if len(codestream) >= 64 else ()
+    if starts[:2] == (2, 64) and 64 < starts[2] < len(codestream) and not any(starts[3:]):
+        return Family.RLE
+    return None
+
+
+def jpeg_2000_sign(codestream: bytes) -> tuple[int, bool] | None:
+    """Bits of a JPEG 2000 codestream's first component, and whether they are signed; None of any other.
+
+    Source: ITU-T T.800 A.5.1 (Ssiz).
+    """
+    if not codestream.startswith(_J2K_START) or len(codestream) < 43:
+        return None
+    return (codestream[42] & 0x7F) + 1, bool(codestream[42] & 0x80)
 
 
 def start_of_frame(codestream: bytes) -> int | None:

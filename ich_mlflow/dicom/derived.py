@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -12,6 +13,9 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import CTImageStorage, generate_uid
 
 from ich_mlflow.dicom import header
+from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
+from ich_mlflow.dicom.kind import is_captured_ct
+from ich_mlflow.dicom.part10 import inflated, part10
 from ich_mlflow.errors import DataError, SliceError
 
 NOTICE = "Research software, not a medical device."
@@ -26,7 +30,7 @@ _KEPT = (
 #: Of _KEPT, what the standard wants absent rather than empty (type 1C and 3).
 _OPTIONAL = ("SpecificCharacterSet", "IssuerOfPatientID")
 _COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-_READ = ["SOPClassUID", *_REFERENCE, *_KEPT, *_COMPRESSION, "ImageOrientationPatient"]
+_READ = [*KIND_KEYWORDS, *_REFERENCE, *_KEPT, *_COMPRESSION]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +124,16 @@ def _read(path: Path, name: str) -> Source:
         orientation=header.numbers(dataset, "ImageOrientationPatient"),
         identity=identity,
         compression=_elements(dataset, _COMPRESSION) if is_lossy else (),
+        sop_class_uid=header.text(dataset, "SOPClassUID") or CTImageStorage,
     )
 
 
 def _header(path: Path, name: str) -> Dataset:
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_READ))
+        whole = part10(path.read_bytes()).data
+        dataset = pydicom.dcmread(
+            BytesIO(inflated(whole, name)), stop_before_pixels=True, specific_tags=list(_READ)
+        )
     except OSError as error:
         raise SliceError(
             f"{name} can't be read ({error.strerror}): check its permissions", reason="unreadable"
@@ -135,7 +143,7 @@ def _header(path: Path, name: str) -> Dataset:
             f"{name} is not a readable DICOM file, expected a CT image: check that it was copied whole",
             reason="not_dicom",
         ) from None
-    if header.text(dataset, "SOPClassUID") not in ("", CTImageStorage):
+    if header.text(dataset, "SOPClassUID") not in ("", CTImageStorage) and not is_captured_ct(dataset):
         raise SliceError(
             f"{name} is of another SOP class than CT Image Storage: pass single CT images only",
             reason="not_ct",

@@ -6,6 +6,7 @@ goes through pydicom.
 """
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -41,13 +42,14 @@ def first_text(dataset: Dataset, keyword: str) -> str:
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """A tag's finite numbers, () where it is missing, empty or unreadable, or one is not finite."""
+    """A tag's finite numbers, () where it is missing, empty or unreadable, or one is not finite.
+
+    A comma is a decimal point, and text of another value representation (UT, LO) is read as numbers' own is.
+    """
     try:
         found = _raw_numbers(dataset, keyword)
         if found is None:
-            value = dataset.get(keyword)
-            several = value if isinstance(value, list | tuple) or hasattr(value, "__iter__") else (value,)
-            found = tuple(float(one) for one in several if value is not None)
+            found = _numbers_of(dataset.get(keyword))
     except Exception:  # As in text.
         return ()
     return found if all(map(math.isfinite, found)) else ()
@@ -65,8 +67,36 @@ def has_value(dataset: Dataset, keyword: str) -> bool:
 def _raw_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...] | None:
     raw, byte_order = _raw(dataset, keyword, ("DS", "US"))
     if raw and _vr(keyword) == "DS":
-        return tuple(float(one.strip(b" \0")) for one in raw.split(b"\\"))
+        try:
+            return tuple(float(one.strip(b" \0")) for one in raw.split(b"\\"))
+        except ValueError:
+            return _numbers_of(raw)
     return (int.from_bytes(raw, byte_order),) if len(raw) == 2 else None
+
+
+def has_decimal_comma(dataset: Dataset, keyword: str) -> bool:
+    """Whether a tag's numbers are written with commas."""
+    element = dataset.get_item(_tag(keyword))
+    value = None if element is None else element.value
+    return b"," in value if isinstance(value, bytes) else isinstance(value, str) and "," in value
+
+
+def has_other_vr(dataset: Dataset, keyword: str) -> bool:
+    """Whether a tag stands under another value representation than DICOM's, in a file that names them."""
+    element = dataset.get_item(_tag(keyword))
+    return element is not None and element.VR not in (None, "UN", *_vr(keyword).split(" or "))
+
+
+def _numbers_of(value: object) -> tuple[float, ...]:
+    """Numbers of a value of any kind: text with backslashes between them, bytes of it, a number or several."""
+    if value is None:
+        return ()
+    if isinstance(value, bytes):
+        value = value.decode("ascii")
+    if isinstance(value, str):
+        return tuple(float(one.strip(" \0").replace(",", ".")) for one in value.split("\\"))
+    several = value if isinstance(value, Iterable) else (value,)
+    return tuple(float(str(one).replace(",", ".") if isinstance(one, str) else one) for one in several)
 
 
 def _raw(dataset: Dataset, keyword: str, vrs: tuple[str, ...]) -> tuple[bytes, ByteOrder]:

@@ -12,22 +12,28 @@ from pydicom.dataset import Dataset, FileDataset
 from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import KEYWORDS as CONTRAST_KEYWORDS
 from ich_mlflow.dicom.contrast import NO_CONTRAST, ContrastTags, contrast_tags
+from ich_mlflow.dicom.kind import CT_IMAGE, ENHANCED, is_captured_ct, is_ct
+from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
+from ich_mlflow.dicom.layout import KEYWORDS as LAYOUT_KEYWORDS
+from ich_mlflow.dicom.layout import why_unreadable
 from ich_mlflow.dicom.parse import parse_any
+from ich_mlflow.dicom.part10 import START_BYTES, is_part10, part10
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
-#: The header of nearly every CT image ends before this.
-_START_BYTES = 2**15
+#: How archives begin: zip; 7z, RAR, xz, bzip2, Zstandard; and what stands in a tar's first header.
+_ZIP = b"PK\x03\x04"
+_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd")
+_TAR, _TAR_PLACE = b"ustar", 257
 _DICOMDIR = "1.2.840.10008.1.3.10"
-#: CT, and CT as it is processed for presentation; RSNA's files name none.
-_CT_IMAGE = ("", "1.2.840.10008.5.1.4.1.1.2")
-_ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 KEYWORDS = [
     *CONTRAST_KEYWORDS,
-    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "StudyDescription",
-    "SeriesDescription", "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID",
-    "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "Rows",
-    "Columns", "PixelSpacing", "NumberOfFrames", "AcquisitionNumber", "SliceLocation", "ImagesInAcquisition",
+    *KIND_KEYWORDS,
+    *LAYOUT_KEYWORDS,
+    "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "StudyDescription", "SeriesDescription",
+    "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
+    "InstanceNumber", "PixelSpacing", "AcquisitionNumber", "SliceLocation",
+    "ImagesInAcquisition",
 ]  # fmt: skip
 
 
@@ -48,6 +54,7 @@ class ImageHeader:
     field_of_view_mm     height and width; nan where PixelSpacing is missing
     acquisition          AcquisitionNumber
     has_frames           several in the file (Enhanced CT), which nothing here reads
+    why_unreadable       why its pixels can't be read, as far as its header tells; '' where they may be
     """
 
     sop_uid: str
@@ -71,19 +78,20 @@ class ImageHeader:
     contrast: ContrastTags = NO_CONTRAST
     is_localizer: bool = False
     has_frames: bool = False
+    why_unreadable: str = ""
 
 
 def read_image_header(path: Path) -> ImageHeader:
     """Read the header of a CT image. Raises SliceError, with a reason, for any other file.
 
-    Reasons: empty, unreadable, not_dicom, dicomdir, not_ct, no_image (a report or picture that goes by CT),
-    no_identity. Messages name no file: names of files may be names of patients.
+    Reasons: empty, unreadable, not_dicom, archive, truncated, dicomdir, not_ct, no_image (a report or picture that
+    goes by CT), no_identity. Messages name no file: names of files may be names of patients.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
             raise SliceError("is no regular file", reason="not_dicom")
         with path.open("rb", buffering=0) as file:
-            dataset = _dataset(file.read(_START_BYTES), lambda: path.read_bytes())
+            dataset = _dataset(file.read(START_BYTES), lambda: path.read_bytes())
     except OSError as error:
         raise SliceError(
             f"can't be read ({error.strerror}): check its permissions", reason="unreadable"
@@ -125,33 +133,56 @@ def image_header_of(dataset: Dataset, name: str = "") -> ImageHeader:
         contrast=contrast_tags(dataset),
         is_localizer=acquisition.is_localizer(dataset),
         has_frames=_has_frames(dataset),
+        why_unreadable=why_unreadable(dataset),
     )
 
 
 def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[no-untyped-def]
     if not start:
         raise SliceError("is empty", reason="empty")
-    if start[128:132] != b"DICM":
+    is_whole = len(start) < START_BYTES
+    begin = part10(start, is_whole=is_whole).data
+    if not is_part10(begin):
+        _refuse_archive(start, begin)
         raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
-    stream = BytesIO(start)
+    stream = BytesIO(begin)
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=KEYWORDS)
         # Where it met the pixels, it stands before them; a file of less than that has been read whole.
-        if stream.tell() < len(start) or len(start) < _START_BYTES:
+        if stream.tell() < len(begin) or is_whole:
             return dataset
     except Exception:  # Broken bytes, or an end in the middle, make pydicom raise whatever it stumbled over.
         pass
     return parse_any(read_all(), "the file").dataset
 
 
+def _refuse_archive(start: bytes, unpacked: bytes) -> None:
+    """Raise SliceError for the beginning of a file that packs others; `unpacked`: the same, of what is gzip'd."""
+    if start.startswith(_ZIP):
+        raise SliceError(
+            "is a zip, and its name does not end in .zip, or it is cut short: if there are images in it, rename or "
+            "unpack it",
+            reason="archive",
+        )
+    if start.startswith(_ARCHIVES) or unpacked[_TAR_PLACE : _TAR_PLACE + len(_TAR)] == _TAR:
+        raise SliceError(
+            "is an archive of another kind than zip: if there are images in it, unpack it", reason="archive"
+        )
+
+
 def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and header.text(meta, "MediaStorageSOPClassUID") == _DICOMDIR:
         raise SliceError("is a DICOMDIR: the images it lists are found without it", reason="dicomdir")
-    modality = header.text(dataset, "Modality")
-    if modality != "CT":
+    if not is_ct(dataset):
         raise SliceError("is of another modality than CT", reason="not_ct", tag="Modality")
-    if header.text(dataset, "SOPClassUID") not in (*_CT_IMAGE, *_ENHANCED) or not _integer(dataset, "Rows"):
+    if not header.text(dataset, "Modality") and not _integer(dataset, "Rows"):
+        raise SliceError(
+            "is cut short: its header ends before the image's size", reason="truncated", tag="Rows"
+        )
+    # RSNA's files name no SOP class.
+    known = header.text(dataset, "SOPClassUID") in ("", CT_IMAGE, *ENHANCED) or is_captured_ct(dataset)
+    if not known or not _integer(dataset, "Rows"):
         raise SliceError(
             "goes by CT and is no CT image, as dose sheets, reports and screenshots are",
             reason="no_image",
@@ -160,7 +191,7 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
 
 
 def _has_frames(dataset: Dataset) -> bool:
-    return header.text(dataset, "SOPClassUID") in _ENHANCED or _integer(dataset, "NumberOfFrames") > 1
+    return header.text(dataset, "SOPClassUID") in ENHANCED or _integer(dataset, "NumberOfFrames") > 1
 
 
 def _geometry(dataset: Dataset) -> tuple[float, float]:

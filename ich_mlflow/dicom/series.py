@@ -7,14 +7,11 @@ from math import isnan
 import pydicom
 from pydicom.dataset import Dataset
 
-from ich_mlflow.dicom import header
 from ich_mlflow.dicom.image_header import KEYWORDS, ImageHeader, image_header_of
+from ich_mlflow.dicom.kind import is_ct
 from ich_mlflow.dicom.parse import parse_any
+from ich_mlflow.dicom.part10 import START_BYTES, is_part10, part10
 from ich_mlflow.errors import SliceError
-
-#: The header of nearly every CT image ends before this.
-_START_BYTES = 2**15
-_PREAMBLE_BYTES = 128
 
 
 def read_header(read: Callable[[int | None], bytes], name: str) -> ImageHeader:
@@ -23,13 +20,13 @@ def read_header(read: Callable[[int | None], bytes], name: str) -> ImageHeader:
     read: gives the file's first so many bytes, or with None all; all are asked for only where the header does not
     end in the first. Raises SliceError where they are no CT image, or lack UIDs, position or orientation.
     """
-    start = read(_START_BYTES)
+    start = read(START_BYTES)
     dataset = _of_start(start)
     if dataset is None:
         # What doesn't begin as DICOM is none, and may be a film of gigabytes.
-        begins = start[_PREAMBLE_BYTES:].startswith(b"DICM")
+        begins = is_part10(part10(start, name, is_whole=False).data)
         dataset = parse_any(read(None) if begins else start, name).dataset
-    if header.text(dataset, "Modality") != "CT":
+    if not is_ct(dataset):
         raise SliceError(
             f"{name} has a Modality other than CT: pass CT images only", reason="not_ct", tag="Modality"
         )
@@ -46,8 +43,9 @@ def read_header(read: Callable[[int | None], bytes], name: str) -> ImageHeader:
 
 def _of_start(data: bytes) -> Dataset | None:
     """The elements before the pixels, if they begin within `data`; None otherwise, or where it can't be read."""
-    stream = BytesIO(data)
     try:
+        data = part10(data, is_whole=False).data
+        stream = BytesIO(data)
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=KEYWORDS)
     except Exception:  # Broken bytes, or an end in the middle, make pydicom raise whatever it stumbled over.
         return None

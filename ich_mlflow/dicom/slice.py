@@ -11,13 +11,12 @@ from pydicom.dataset import Dataset
 
 from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import Contrast, contrast_tags
+from ich_mlflow.dicom.kind import ENHANCED, is_ct, remarks_on_kind
 from ich_mlflow.dicom.parse import Parsed, parse_any, parse_plain
-from ich_mlflow.dicom.pixels import read_hounsfield
+from ich_mlflow.dicom.pixels import read_image
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
-#: Enhanced and legacy converted enhanced CT Image Storage.
-_ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _IDENTITY = ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -37,6 +36,7 @@ class Slice:
     tilt_degrees      between slice normal and body axis, 0 (axial) to 90; None where the source doesn't record it
     blood             uint8 [H, W], bit i set where blood of labels.SUBTYPES[i] is, bit 5 where blood is whose subtype
                       the source doesn't know (ct/blood.py); None where it doesn't know where blood is
+    remarks           what the file says amiss and was read nevertheless, a sentence each
     subtypes          0 or 1 for each of labels.SUBTYPES, where only reading can tell; None: as its source lists it
     """
 
@@ -51,6 +51,7 @@ class Slice:
     has_contrast: bool = False
     tilt_degrees: float | None = None
     blood: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
     subtypes: tuple[int, ...] | None = None
 
 
@@ -133,14 +134,14 @@ def _identity(dataset: Dataset) -> dict[str, str]:
 
 
 def _check_kind(dataset: Dataset, name: str) -> None:
-    if header.text(dataset, "SOPClassUID") in _ENHANCED or "SharedFunctionalGroupsSequence" in dataset:
+    if header.text(dataset, "SOPClassUID") in ENHANCED or "SharedFunctionalGroupsSequence" in dataset:
         raise SliceError(
             f"{name} is an Enhanced CT image: its frames and their geometry stand in functional groups, which "
             "are not read here. Convert it to single CT images (dcm4che's emf2sf does)",
             reason="multi_frame",
             tag="SOPClassUID",
         )
-    if header.text(dataset, "Modality") != "CT":
+    if not is_ct(dataset):
         raise SliceError(
             f"{name} has a Modality other than CT: pass CT images only", reason="not_ct", tag="Modality"
         )
@@ -156,8 +157,9 @@ def _slice(
     parsed: Parsed, name: str, identity: dict[str, str], position_mm: float, *, guarded: bool = False
 ) -> Slice:
     sop_uid, patient_id, study_uid, series_uid = (identity[keyword] for keyword in _IDENTITY)
+    image = read_image(parsed, name, guarded=guarded)
     return Slice(
-        hu=read_hounsfield(parsed, name, guarded=guarded),
+        hu=image.hu,
         sop_uid=sop_uid,
         patient_id=patient_id,
         study_uid=study_uid,
@@ -167,6 +169,7 @@ def _slice(
         is_localizer=acquisition.is_localizer(parsed.dataset),
         has_contrast=contrast_tags(parsed.dataset).contrast > Contrast.NONE,
         tilt_degrees=_tilt_degrees(parsed.dataset),
+        remarks=(*remarks_on_kind(parsed.dataset), *image.remarks),
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ich_mlflow.errors import DataError
+from ich_mlflow.dicom.image_header import read_image_header
+from ich_mlflow.errors import DataError, SliceError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,17 @@ def files_of(path: Path, *, but: Iterable[Path] = ()) -> list[InputFile]:
     if not found:
         raise DataError(f"{path} holds no files, expected DICOM files: pass another folder")
     return sorted(found, key=lambda file: file.name)
+
+
+def is_dicomdir(path: Path) -> bool:
+    """Whether it is a file that lists the images of the folder it stands in."""
+    if not path.is_file():
+        return False
+    try:
+        read_image_header(path)
+    except SliceError as error:
+        return error.reason == "dicomdir"
+    return False
 
 
 def files_digest(files: Iterable[InputFile]) -> str:

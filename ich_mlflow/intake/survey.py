@@ -21,6 +21,8 @@ _CHUNK = 100
 DUPLICATE = "duplicate"
 #: The system did not give it: at another try it may. And: a library failed on it.
 UNREADABLE, UNEXPECTED = "unreadable", "unexpected"
+#: The reason of what packs other files and is not unpacked.
+ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

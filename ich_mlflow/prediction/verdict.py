@@ -1,12 +1,13 @@
 """From slices to a study's place in the worklist. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ich_mlflow.ct.plausibility import unlike_head
+from ich_mlflow.ct.plausibility import READ_WITH_CARE, unlike_head
 from ich_mlflow.intake.plan import PlannedSeries, Study
 from ich_mlflow.labels import ANY
 from ich_mlflow.models.series import NO_PROBABILITY
@@ -94,7 +95,15 @@ def judge(
         status = FLAGGED
     else:
         status = REVIEW if reasons else NOT_FLAGGED
+    reasons += _read_with_care(usable)  # unambiguous, so that it doubts no result
     return StudyResult(study=study, status=status, said=said, reasons=tuple(reasons), slices=slices)
+
+
+def _read_with_care(usable: Sequence[ScoredSlice]) -> list[str]:
+    """What the files of the slices say amiss, and of how many where it is not all."""
+    found = Counter(text for one in usable for text in one.warnings if text.startswith(READ_WITH_CARE))
+    total = counted(len(usable), "slice")
+    return [text if count == len(usable) else f"{text} ({count} of {total})" for text, count in found.items()]
 
 
 def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:

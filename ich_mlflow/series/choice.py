@@ -84,9 +84,9 @@ def choose(
     """The series to take, with what became of each. every: all that may be taken, not the best alone.
 
     Never: what rules.why_never names, and what looks like no head where headers don't say. Only where there is nothing
-    better, in this order: less than a whole head (never, if doubtful is not taken), bone kernels, doubtful contrast,
-    repeated scans, what was computed from others. Of the rest by the policy's step; of equal ones that with more
-    slices, then with the lower number, then by name.
+    better, in this order: what can't be read by its headers, less than a whole head (never, if doubtful is not taken),
+    bone kernels, doubtful contrast, repeated scans, what was computed from others. Of the rest by the policy's step; of
+    equal ones that with more slices, then with the lower number, then by name.
     """
     why = [why_never(one, takes_doubtful=policy.takes_doubtful) for one in series]
     for place, one in enumerate(series):
@@ -99,20 +99,22 @@ def choose(
         (place for place, never in enumerate(why) if not never),
         key=lambda place: _rank(series[place], policy),
     )
-    chosen = tuple(usable if every else usable[:1])
+    readable = [place for place in usable if not series[place].why_unreadable] or usable
+    chosen = tuple(readable if every else readable[:1])
     for place in usable:
         why[place] = _why_usable(place, series, usable, policy, every=every)
     return Choice(
         chosen=chosen,
         usable=tuple(usable),
         why=tuple(why),
-        remarks=tuple(_remarks([series[k] for k in chosen], [series[k] for k in usable], series)),
+        remarks=tuple(_remarks([series[k] for k in chosen], [series[k] for k in usable], series, policy)),
     )
 
 
-def _faults(series: Series) -> tuple[bool, bool, bool, bool, bool]:
+def _faults(series: Series) -> tuple[bool, ...]:
     """What makes it less wanted, the worst first."""
     return (
+        bool(series.why_unreadable),
         bool(series.why_short),
         series.is_bone,
         bool(series.contrast[0]),
@@ -134,11 +136,21 @@ def _rank(series: Series, policy: Policy) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+def _comes_before(one: Series, other: Series, policy: Policy) -> bool:
+    """Whether it would be taken, if it could be read."""
+    faults = _faults(one)[1:], _faults(other)[1:]
+    return faults[0] < faults[1] or (
+        faults[0] == faults[1] and _rank(one, policy)[1:] < _rank(other, policy)[1:]
+    )
+
+
 def _why_usable(
     place: int, series: Sequence[Series], usable: Sequence[int], policy: Policy, *, every: bool
 ) -> str:
     one, best = series[place], series[usable[0]]
     faults = [f"{one.why_short}"] if one.why_short else ["bone kernel"] if one.is_bone else []
+    if one.why_unreadable and not best.why_unreadable:
+        return f"it can't be read: {one.why_unreadable}"
     if every or place == usable[0]:
         said = (
             "non-contrast head CT" if every else "the only one" if len(usable) == 1 else "the best of several"
@@ -159,12 +171,24 @@ def _why_usable(
     return f"another is nearer to {policy.step_mm:g} mm from slice to slice, or has more"
 
 
-def _remarks(chosen: Sequence[Series], usable: Sequence[Series], series: Sequence[Series]) -> list[str]:
+def _remarks(
+    chosen: Sequence[Series], usable: Sequence[Series], series: Sequence[Series], policy: Policy
+) -> list[str]:
     """What makes a study without a finding no study without a bleed. Of several reconstructions the best one counts."""
     if not chosen:
         return []
     found = remarks_alone(chosen[0], series)
     others = [one for one in usable if not any(one is other for other in chosen)]
+    lost = [
+        one
+        for one in others
+        if one.why_unreadable
+        and not chosen[0].why_unreadable
+        and (_comes_before(one, chosen[0], policy) or is_another_scan(one, chosen[0]))
+    ]
+    if lost:
+        found.append(f"another series of the head can't be read: {lost[0].why_unreadable}")
+    others = [one for one in others if not any(one is other for other in lost)]
     said = another_scan_text([one for one in others if is_another_scan(one, chosen[0])])
     return [*found, said] if said else found
 

@@ -102,6 +102,11 @@ class Series:
         return sum(one.image_type.startswith("DERIVED") for one in self.headers) > len(self.headers) / 2
 
     @property
+    def why_unreadable(self) -> str:
+        """Why none of its images can be read, by their headers; '' where one may be."""
+        return self.header.why_unreadable if all(one.why_unreadable for one in self.headers) else ""
+
+    @property
     def contrast(self) -> tuple[Contrast, str]:
         """How surely it was made with contrast agent, and what says so: `its name`, or a tag's keyword."""
         named = max(map(words.contrast_of, self.texts))

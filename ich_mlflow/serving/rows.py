@@ -11,9 +11,9 @@ import pandas as pd
 import pybase64
 
 from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
-from ich_mlflow.ct.plausibility import content_warnings, geometry_warnings
+from ich_mlflow.ct.plausibility import READ_WITH_CARE, content_warnings, geometry_warnings
 from ich_mlflow.ct.resample import to_stored_size
-from ich_mlflow.dicom.parse import MAX_SIDE
+from ich_mlflow.dicom.part10 import MAX_SIDE
 from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import SliceError
 from ich_mlflow.models.slice_cnn.reader import in_context
@@ -143,6 +143,7 @@ def row_of_slice(ct: Slice) -> Row:
     warnings = [
         *(["a localiser, not an axial slice"] if ct.is_localizer else []),
         *(["with contrast agent by its header, which looks like blood"] if ct.has_contrast else []),
+        *(f"{READ_WITH_CARE}: {remark}" for remark in ct.remarks),
         *geometry_warnings(ct.hu.shape, ct.pixel_spacing_mm, ct.tilt_degrees),
         *content_warnings(ct.hu, stored),
     ]

@@ -1,7 +1,7 @@
 """CQ500 (Chilamkurthy et al., The Lancet 2018, 392, 2388-2396): 491 head CT exams, each read by three radiologists."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -24,7 +24,7 @@ from ich_mlflow.sources.listing import (
     read_table,
     require,
 )
-from ich_mlflow.sources.studies import THREADS, choose_slices, list_slices, look_at, read_listed
+from ich_mlflow.sources.studies import THREADS, choose_slices, list_slices, look_at, read_listed, zips_text
 
 CSV = "reads.csv"
 READERS = ("R1", "R2", "R3")
@@ -36,6 +36,9 @@ _COLUMNS = ["name", *(f"{reader}:{label}" for label in (*_SUBTYPES, _ANY) for re
 _LAYOUT = f"{CSV} and, anywhere below, CQ500CT<n> CQ500CT<n>/Unknown Study/<series>/CT<number>.dcm"
 _ROW_NAME = re.compile(r"CQ500-CT-(\d+)")
 _FOLDER_NAME = re.compile(r"CQ500-?CT-?(\d+)(?:[ _]CQ500-?CT-?\d+)?")
+
+
+_IMAGES = (".dcm", ".dcm.gz")
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,23 @@ class Cq500Source(ListedSource):
     def _list(self, folder: Folder) -> Listing:
         require(folder, "", expected=f"a folder with {_LAYOUT}")
         require(folder, CSV, expected=_LAYOUT)
-        labels, found = _read_labels(folder), _find(folder)
+        entries = folder.files("", "", recursive=True)
+        labels, found = _read_labels(folder), _find(entries)
         if not found.keys() & labels.subtypes.keys():
             raise DataError(
                 f"{folder.name()} has image files of {len(found)} exams and usable labels in {CSV} for "
                 f"{len(labels.subtypes)}, and none in common, expected {_LAYOUT}: pass the folder that holds both"
+                + zips_text([entry.path for entry in entries])
             )
         places = {study: Entry(_study_path(files), 0, 0) for study, files in found.items()}
         exams = match(labels, places, table=CSV, folder=folder)
         return list_slices(folder, exams, _look_through(folder, exams, found))
 
 
-def _find(folder: Folder) -> dict[str, list[Entry]]:
+def _find(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     """The image files of each study."""
     found: dict[str, list[Entry]] = {}
-    for entry in sorted(folder.files("", ".dcm", recursive=True)):
+    for entry in sorted(entry for entry in entries if entry.path.endswith(_IMAGES)):
         study, path = _study_of(entry.path)
         if path:
             found.setdefault(study, []).append(entry)

@@ -103,6 +103,9 @@ class CtIchSource(ListedSource):
         labels = read_labels(folder, ctich_nifti.CSV)
         entries = ctich_nifti.slice_entries(folder, (*labels.subtypes, *labels.rejected))
         listing = match(labels, entries, table=ctich_nifti.CSV, folder=folder)
+        placed_twice = ctich_nifti.num_placed_twice(folder, listing.files)
+        if placed_twice:
+            listing = replace(listing, counts={**listing.counts, "volumes_placed_twice": placed_twice})
         return with_masks(listing, ctich_nifti.mask_paths(folder), ctich_nifti.mask_path)
 
 

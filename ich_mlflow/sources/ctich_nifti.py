@@ -16,7 +16,7 @@ from ich_mlflow.errors import SliceError
 from ich_mlflow.sources.base import LabelledFile
 from ich_mlflow.sources.ctich_table import labelled_blood, sop_uid
 from ich_mlflow.sources.folder import Entry, Folder
-from ich_mlflow.sources.nifti import START_BYTES, Volume, num_slices, parse_volume
+from ich_mlflow.sources.nifti import START_BYTES, Volume, forms_differ, num_slices, parse_volume
 
 CSV = "hemorrhage_diagnosis_raw_ct.csv"
 IMAGES = "ct_scans"
@@ -42,6 +42,17 @@ def slice_entries(folder: Folder, labelled: Iterable[str]) -> dict[str, Entry]:
             entry = Entry(f"{volume.path}#{number}", volume.num_bytes // len(numbers), volume.modified_ns)
             entries[sop_uid(int(stem), number)] = entry
     return entries
+
+
+def num_placed_twice(folder: Folder, listed: Iterable[LabelledFile]) -> int:
+    """How many volumes of the listed slices have an sform and a qform in other places, or of other sizes."""
+    found = 0
+    for path in sorted({file.path.rpartition("#")[0] for file in listed}):
+        try:
+            found += forms_differ(folder.read(path, num_bytes=START_BYTES), folder.name(path))
+        except SliceError:  # reading its slices says what is wrong with it
+            continue
+    return found
 
 
 def read_slice(folder: Folder, file: LabelledFile) -> Slice:

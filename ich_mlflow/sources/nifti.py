@@ -26,6 +26,8 @@ _GZIP = b"\x1f\x8b"
 _LOWEST_HU = -1024
 #: Air is around every head; a volume without anything like it is a mask, or windowed to grey levels.
 _AIR_BELOW_HU = -500
+#: How far sform and qform may be apart: rounding, not another place.
+_FORM_DEGREES, _FORM_MM, _FORM_SHARE = 1.0, 1.0, 0.01
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 # Headers with small faults are common, and nibabel says each on the terminal: what matters is checked here.
@@ -82,19 +84,15 @@ class Volume:
 
 def num_slices(start: bytes, name: str) -> int:
     """How many slices a volume has, by its first START_BYTES. Raises SliceError where they are no NIfTI header."""
-    if start.startswith(_GZIP):
-        try:
-            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, START_BYTES)
-        except zlib.error:
-            raise _damaged(name, "it can't be unpacked") from None
-    return _shape(_header(start, name), name)[2]
+    return _shape(_header(_start_unpacked(start, name), name), name)[2]
 
 
 def parse_volume(data: bytes, name: str, *, is_ct: bool = True) -> Volume:
     """Read a .nii or .nii.gz file's bytes. `name` stands in messages. is_ct: whether it has to be Hounsfield units.
 
     Raises SliceError where they are no NIfTI file or end too early, are not numbers, not one axial volume (third
-    axis between feet and head), or not Hounsfield units.
+    axis between feet and head), not Hounsfield units, or have an sform and a qform of which one turns or mirrors what
+    the other says. Where they differ in place or size alone the sform holds (forms_differ).
     """
     data = _unpacked(data, name)
     header = _header(data, name)
@@ -119,6 +117,7 @@ def parse_volume(data: bytes, name: str, *, is_ct: bool = True) -> Volume:
         raise _damaged(name, "its header makes no sense") from None
     if is_ct:
         _check_hounsfield(stored, slope, intercept, name)
+        _check_forms(header, name)
     zooms = tuple(map(float, header.get_zooms()[:3]))
     return Volume(
         stored=stored,
@@ -128,6 +127,15 @@ def parse_volume(data: bytes, name: str, *, is_ct: bool = True) -> Volume:
         axes=_axes(image.affine, name),
         zooms_mm=(zooms[0], zooms[1], zooms[2]),
     )
+
+
+def _start_unpacked(start: bytes, name: str) -> bytes:
+    if not start.startswith(_GZIP):
+        return start
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, START_BYTES)
+    except zlib.error:
+        raise _damaged(name, "it can't be unpacked") from None
 
 
 def _header(data: bytes, name: str) -> Any:
@@ -157,6 +165,49 @@ def _axes(affine: np.ndarray, name: str) -> np.ndarray:
             reason="no_geometry",
         )
     return axes.astype(int)
+
+
+def forms_differ(start: bytes, name: str) -> bool:
+    """Whether the header's sform and qform place the volume, or size its voxels, more than 1 mm or 1 % apart.
+
+    start: the first START_BYTES. Raises SliceError where they are no NIfTI header.
+    """
+    forms = _forms(_header(_start_unpacked(start, name), name))
+    if forms is None:
+        return False
+    sform, qform = forms
+    sizes = [np.linalg.norm(form[:3, :3], axis=0) for form in forms]
+    moved = np.abs(sform[:3, 3] - qform[:3, 3]).max() > _FORM_MM
+    return bool(moved or (np.abs(sizes[0] / sizes[1] - 1) > _FORM_SHARE).any())
+
+
+def _check_forms(header: Any, name: str) -> None:
+    """Raise SliceError where sform and qform lie turned or mirrored to each other: neither is to be trusted."""
+    forms = _forms(header)
+    if forms is None:
+        return
+    directions = [form[:3, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in forms]
+    cosines = (directions[0] * directions[1]).sum(axis=0)
+    if (cosines < np.cos(np.radians(_FORM_DEGREES))).any():
+        mirrored = np.linalg.det(directions[0]) * np.linalg.det(directions[1]) < 0
+        raise SliceError(
+            f"{name} has an sform and a qform that disagree: one is {'mirrored' if mirrored else 'turned'} to the "
+            "other, expected both alike; export it again, or set the wrong one's code to 0",
+            reason="no_geometry",
+        )
+
+
+def _forms(header: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Affines of sform and qform; None where the header has not both, or one makes no sense (_axes looks at that)."""
+    try:
+        forms = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    except Exception:  # a quaternion that is none
+        return None
+    if any(form is None or not np.isfinite(form).all() for form in forms):
+        return None
+    if any((np.linalg.norm(form[:3, :3], axis=0) == 0).any() for form in forms):
+        return None
+    return forms
 
 
 def _check_hounsfield(stored: np.ndarray, slope: float, intercept: float, name: str) -> None:

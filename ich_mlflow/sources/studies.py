@@ -14,6 +14,7 @@ from ich_mlflow.series.series import Series, scans_of
 from ich_mlflow.sources.base import LabelledFile, Quarantined
 from ich_mlflow.sources.folder import Entry, Folder
 from ich_mlflow.sources.listing import Listing
+from ich_mlflow.system.counting import counted
 
 #: Headers read at once: on a share or in object storage it is waiting, not work.
 THREADS = 8
@@ -104,6 +105,12 @@ def read_listed(folder: Folder, file: LabelledFile, *, patient_id: str) -> Slice
             tag="SOPInstanceUID",
         )
     return replace(ct_slice, patient_id=patient_id or ct_slice.patient_id)
+
+
+def zips_text(paths: Iterable[str]) -> str:
+    """That zips among the files are not looked into, for the end of a message; '' where there are none."""
+    count = sum(path.lower().endswith(".zip") for path in paths)
+    return f" ({counted(count, 'zip')} in it: unpack first)" if count else ""
 
 
 def folder_of(entry: Entry) -> str:

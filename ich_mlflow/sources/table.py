@@ -23,6 +23,7 @@ from ich_mlflow.sources.studies import (
     list_slices,
     look_at,
     read_listed,
+    zips_text,
 )
 from ich_mlflow.sources.table_csv import CSV, PATIENT, STUDY, Exam, read_exams
 
@@ -83,6 +84,7 @@ class _Found:
     unlabelled  of each study without a row, by StudyInstanceUID, the folder it was first met in
     broken      DICOM files that can't be read
     counts      of what is passed over: other_files, copies
+    zips        among the other files: nothing in them is looked at
     unplaced    what is wrong with the first CT image without geometry: where all are like it, nothing is found
     """
 
@@ -94,6 +96,7 @@ class _Found:
     broken: list[Quarantined] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=lambda: Counter(other_files=0, copies=0))
     unplaced: str = ""
+    zips: list[str] = field(default_factory=list)
 
     def take(self, looked: LookedAt) -> None:
         """Find the row of a file. Raises DataError where it is of two, or nothing says whose it is."""
@@ -127,6 +130,7 @@ class _Found:
                 + "".join(f" (as {uid})" for uid in list(self.unlabelled)[:1])
                 + " or the name of the study's folder: mend the column, or pass the folder that holds both"
                 + (f" ({self.unplaced})" if self.unplaced else "")
+                + zips_text(self.zips)
             )
         first: dict[str, str] = {}
         for study, uids in self.uids.items():
@@ -176,6 +180,8 @@ class _Found:
         no_image = file.reason == "not_dicom" and not file.file.lower().endswith(".dcm")
         if no_image or file.reason in _BESIDE:
             self.counts["other_files"] += 1
+            if file.file.lower().endswith(".zip"):
+                self.zips.append(file.file)
             if file.reason == "no_geometry":
                 self.unplaced = self.unplaced or file.detail
         else:

@@ -242,7 +242,7 @@ def test_another_series_of_the_study_gets_a_report_of_its_own(tmp_path):
     ("tags", "without", "message"),
     [
         ({}, ("StudyInstanceUID",), "source slice 1 of 1 has no StudyInstanceUID"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, (), "another SOP class"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, ("RescaleSlope",), "another SOP class"),
     ],
 )
 def test_a_source_that_cannot_be_referred_to_is_named_by_its_place(tmp_path, tags, without, message):

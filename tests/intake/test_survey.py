@@ -47,6 +47,14 @@ def test_without_a_position_it_is_an_image_all_the_same(tmp_path):
     assert np.isnan([header.position_mm, header.tilt_degrees, *header.field_of_view_mm]).all()
 
 
+def a_capture_without(keyword):
+    def change(dataset):
+        dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        delattr(dataset, keyword)
+
+    return change
+
+
 def put(keyword, value):
     return lambda dataset: setattr(dataset, keyword, value)
 
@@ -55,7 +63,8 @@ def put(keyword, value):
     ("change", "reason"),
     [
         (put("Modality", "MR"), "not_ct"),
-        (put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"), "no_image"),
+        (a_capture_without("RescaleSlope"), "no_image"),
+        (a_capture_without("ImagePositionPatient"), "no_image"),
         (put("SeriesInstanceUID", ""), "no_identity"),
         (put("SOPInstanceUID", ""), "no_identity"),
     ],
@@ -77,7 +86,7 @@ def test_files_that_are_no_dicom_have_their_reasons(tmp_path):
     (folder / "5.dcm").write_bytes(whole.read_bytes())
     found = survey(files_of(folder))
     assert [(one.file, one.reason) for one in found.skipped] == [
-        ("1-empty", "empty"), ("2.pdf", "not_dicom"), ("3-cut.dcm", "not_ct"), ("4-gone", "unreadable"),
+        ("1-empty", "empty"), ("2.pdf", "not_dicom"), ("3-cut.dcm", "truncated"), ("4-gone", "unreadable"),
     ]  # fmt: skip
     assert found.num_images == 1
     assert all(one.file not in one.detail for one in found.skipped)  # a name may be a patient's

@@ -48,6 +48,13 @@ def test_a_part_of_a_head_without_a_bleed_is_to_be_looked_at():
     assert judged(HIGH, remarks=("less than a whole head",)).status == "flagged"
 
 
+def test_what_was_read_with_care_is_said_and_doubts_no_result():
+    comma, padding = "read with care: decimal commas", "read with care: padding"
+    result = judged(LOW, LOW, LOW, warnings=[(comma, padding), (comma,), (comma,)])
+    assert (result.status, result.reasons) == ("not flagged", (comma, f"{padding} (1 of 3 slices)"))
+    assert judged(HIGH, warnings=[(comma,)]).status == "flagged"
+
+
 def test_what_is_not_like_a_head_is_not_flagged_whatever_the_network_says():
     chest = ("not like a head CT: 33 % of the body is air, as where there are lungs",)
     result = judged(HIGH, HIGH, HIGH, warnings=[chest, chest, ()])

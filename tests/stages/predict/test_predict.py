@@ -1,8 +1,10 @@
 """The smallest real predictions: phantom studies with other series among them, by the demonstration model."""
 
 import base64
+import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
@@ -292,14 +295,48 @@ def test_a_table_is_scored_as_the_document_says(model, studies, predicted):
     assert given == slices["probability_any"].tolist()
 
 
-def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(model, tmp_path):
-    """The 5 mm series has no rescale, which only its pixels' reader misses; there is another of 3 mm."""
+def without_rescale(dataset):
+    del dataset.RescaleIntercept
+
+
+def in_other_units(dataset):
+    dataset.RescaleType = "MGML"
+
+
+def of_too_many_bits(dataset):
+    dataset.BitsAllocated = 32
+
+
+def of_half_the_pixels(dataset):
+    dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 2]
+
+
+def by_another_syntax(dataset):
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # MPEG-4
+    dataset.PixelData = encapsulate([bytes(512)])
+    dataset["PixelData"].is_undefined_length = True
+
+
+@pytest.mark.parametrize(
+    ("damage", "why", "remark"),
+    [
+        (of_half_the_pixels, "but it can't be read", "the series that was chosen first can't be read"),
+        (without_rescale, "it can't be read: the file has no usable RescaleIntercept", "can't be read"),
+        (in_other_units, "it can't be read: the file has a RescaleType other than HU", "can't be read"),
+        (of_too_many_bits, "it can't be read: the file has BitsAllocated 32", "can't be read"),
+        (by_another_syntax, "it can't be read: the file is compressed in a way", "can't be read"),
+    ],
+)
+def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(
+    model, tmp_path, capsys, damage, why, remark
+):
+    """Of a study with a 5 mm series that is damaged and one of 3 mm. Only pixels that are missing must be tried."""
     (export,) = write_exports(tmp_path / "in", studies=1, rows=64, cases=("map",))
     for path in files_of(tmp_path / "in"):
         dataset = pydicom.dcmread(path.path)
         if dataset.SeriesInstanceUID != export.right:
             dataset.ImageType, dataset.SeriesDescription = ["ORIGINAL", "PRIMARY", "AXIAL"], "HEAD 5.0"
-            del dataset.RescaleIntercept
+            damage(dataset)
             dataset.save_as(path.path)
     told = PredictOptions(
         input=str(tmp_path / "in"), model=model, out=str(tmp_path / "out"), pictures=0, dicom=False
@@ -307,11 +344,51 @@ def test_a_series_that_cant_be_read_gives_way_to_the_next_and_it_is_said(model, 
     out = predict(told)
     rows = table(out, "series.csv")
     assert rows.loc[rows["chosen"], "series_uid"].tolist() == [export.right]
-    assert "but it can't be read" in rows.loc[~rows["chosen"], "why"].item()
+    assert why in rows.loc[~rows["chosen"], "why"].item()
+    tried = "the series chosen first can't be read" in capsys.readouterr().out
+    assert tried == (damage is of_half_the_pixels)
     worklist = table(out, "worklist.csv")
-    assert "the series that was chosen first can't be read" in worklist["remarks"].item()
+    assert remark in worklist["remarks"].item()
     assert worklist["slices"].item() == rows.loc[rows["chosen"], "num_slices"].item()
     assert worklist["status"].item() in ("flagged", "review")
+
+
+def test_a_folder_of_zips_and_files_without_preamble_is_scored_and_what_is_odd_is_said(model, tmp_path):
+    """Two plain studies: one in a zip, beside one that is broken; of the other each file is odd in a way of its own."""
+    exports = write_exports(tmp_path / "made", studies=2, rows=64, cases=("map",))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    zipped, odd = sorted((tmp_path / "made").iterdir())
+    with zipfile.ZipFile(folder / "one.zip", "w") as packed:
+        for path in sorted(zipped.rglob("*")):
+            packed.write(path, path.relative_to(zipped))
+    (folder / "two.zip").write_bytes((folder / "one.zip").read_bytes()[:-1000])
+    for number, file in enumerate(files_of(odd)):
+        dataset = pydicom.dcmread(file.path)
+        dataset.PixelPaddingValue = 1024  # water
+        dataset.RescaleType = "Hounsfield"
+        if number % 3 == 0:
+            del dataset.Modality
+        dataset.save_as(file.path)
+        data = file.path.read_bytes()
+        data = data[132:] if number % 3 == 1 else gzip.compress(data) if number % 3 == 2 else data
+        (folder / f"{number:05d}").write_bytes(data)
+    told = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "out"), pictures=0, dicom=True)
+    out = predict(told)
+    rows = table(out, "series.csv")
+    assert set(rows.loc[rows["chosen"], "series_uid"]) == {one.right for one in exports}
+    worklist = table(out, "worklist.csv").set_index("study_uid")
+    first, second = (worklist.loc[one.study_uid] for one in exports)
+    assert "read with care" not in str(first["remarks"])
+    assert first["slices"] == second["slices"] > 30
+    assert "read with care: its RescaleType is another word for HU" in second["remarks"]
+    assert "read with care: its Pixel Padding Value stands inside the image too" in second["remarks"]
+    assert re.search(r"its Modality does not say CT: [^;]*\(\d+ of \d+ slices\)", second["remarks"])
+    assert "no DICOM preamble" in second["remarks"]
+    skipped = table(out, "skipped.csv")
+    assert skipped[["file", "reason"]].to_numpy().tolist() == [["two.zip", "archive"]]
+    assert len(list(out.rglob("findings.dcm"))) == 2
+    assert not (out / ".work").exists()
 
 
 def test_what_a_user_sees_of_a_cut_head_is_that_it_is_to_be_looked_at(model, tmp_path):
