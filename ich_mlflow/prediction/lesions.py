@@ -33,9 +33,7 @@ def find_blood(result: StudyResult, classifier: Classifier) -> list[FoundBlood]:
     """
     found = []
     for series in result.study.series:
-        places = [
-            one.place for one in result.slices if one.series.key == series.key and not one.error
-        ]
+        places = [one.place for one in result.slices if one.series.key == series.key and not one.error]
         if places and (blood := _blood_of(series, places, classifier)).any():
             found.append(FoundBlood(series=series, places=tuple(places), blood=blood))
     return found
@@ -51,9 +49,13 @@ def _blood_of(series: PlannedSeries, places: Sequence[int], classifier: Classifi
     lesions = classifier.predict_series(hu, position_mm).lesions
     if lesions is None:
         raise DataError("this model has no lesion maps: it was trained without lesion_weight=")
-    shapes = [slice_from_bytes(series.files[place].path.read_bytes(), "the file").hu.shape for place in places]
+    shapes = [
+        slice_from_bytes(series.files[place].path.read_bytes(), "the file").hu.shape for place in places
+    ]
     if len(set(shapes)) > 1:
-        raise DataError(f"slices of {len(set(shapes))} sizes, expected one: a segmentation can't be laid over them")
+        raise DataError(
+            f"slices of {len(set(shapes))} sizes, expected one: a segmentation can't be laid over them"
+        )
     return np.stack(
         [found_subtypes(to_slice_size(one, shape)) for one, shape in zip(lesions, shapes, strict=True)]
     )

@@ -1,4 +1,4 @@
-"""What is made of one scored study: its Structured Report, Secondary Captures, Segmentations, and pictures for the page."""
+"""What is made of one scored study: its report, captures and segmentations as DICOM, and pictures for the page."""
 
 import json
 import shutil

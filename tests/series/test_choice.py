@@ -246,6 +246,29 @@ def test_slices_that_are_missing_at_an_end_are_seen_by_their_numbers():
     assert remarks(named("whole", headers(slices=32, images_in_acquisition=32))) == ()
 
 
+def numbered(uid, first, *, slices, **tags):
+    found = headers(slices=slices, series_uid=uid, **tags)
+    return named(uid, [replace(one, instance_number=first + k) for k, one in enumerate(found)])
+
+
+def test_where_numbers_run_on_from_series_to_series_nothing_is_missing_at_an_end():
+    """Localizers 1 and 2, the head 3 to 34, by a bone kernel 35 to 66."""
+    localizers = numbered("localizer", 1, slices=2, is_localizer=True)
+    head, bone = numbered("head", 3, slices=32), numbered("bone", 35, slices=32, kernel="H70h")
+    assert remarks(localizers, head, bone) == ()
+    assert remarks(localizers, head) == ()
+    # 3 to 10 are nowhere; or both series count from 1, and this one begins with 3.
+    said = ("its first InstanceNumber is {}: {} slices may be missing at an end",)
+    assert remarks(localizers, numbered("cut", 11, slices=24)) == (said[0].format(11, 10),)
+    again = numbered("bone", 1, slices=32, kernel="H70h")
+    assert remarks(head, again) == (said[0].format(3, 2),)
+    # A number that counts nothing is not counted with.
+    far = numbered("far", 4_000_000_000, slices=32)
+    assert remarks(localizers, far) == (
+        "its first InstanceNumber is 4000000000: slices may be missing at an end",
+    )
+
+
 def test_a_sister_series_that_reaches_further_is_said():
     said = remarks(named("cut", headers(slices=24)), named("bone", headers(slices=32, kernel="H70h")))
     assert said == ("another scan of the head is in the study and was not scored: series=all scores it",)
