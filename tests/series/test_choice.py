@@ -213,6 +213,12 @@ def test_two_interleaved_passes_are_two_scans():
     assert [len(scan.headers) for scan, _ in scans_of(unnumbered)] == [32, 32]
 
 
+def test_acquisitions_of_thousands_of_digits_are_told_apart_all_the_same():
+    first, second = (headers(slices=32, acquisition=digit * 5000) for digit in "12")
+    moved = [replace(one, position_mm=one.position_mm + 2) for one in second]
+    assert [len(scan.headers) for scan, _ in scans_of([*first, *moved])] == [32, 32]
+
+
 def test_slices_that_were_taken_again_are_left_out_and_counted():
     """32 x 5 mm, and 5 more of AcquisitionNumber 2 at the places 12 to 16."""
     again = headers(slices=5, start_mm=60.0, acquisition="2")
