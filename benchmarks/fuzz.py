@@ -1,11 +1,13 @@
 """Broken DICOM files at the entrance of the server: no crash, no hang, always an answer or one clean line.
 
     python -m benchmarks.fuzz --files 100000
+    python -m benchmarks.fuzz --what headers --files 100000
 
 Files of 128 x 128 in every transfer syntax that is read are mutated: bytes flipped, set, dropped, doubled, cut, swapped
 between files, lengths in the header set to extremes. Each goes through what a request goes through, base64, DICOM,
 resampling, warnings, in processes that are watched: one that dies, or takes more than 2 s over a file, is counted with
-the file, which is kept in --keep. Prints what became of them and the slowest.
+the file, which is kept in --keep. Prints what became of them and the slowest. With `--what headers` whole studies with
+so many changed headers go through predict's survey and choice (benchmarks/fuzz_headers.py).
 """
 
 import argparse
@@ -31,6 +33,7 @@ from pydicom.uid import (
 )  # fmt: skip
 from tqdm import tqdm
 
+from benchmarks.fuzz_headers import fuzz_headers
 from ich_mlflow.serving.rows import Fault, Row, read_rows
 
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
@@ -175,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--what", choices=("files", "headers"), default="files")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -182,6 +186,14 @@ def main() -> None:
     arguments = parser.parse_args()
     Path(arguments.keep).mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if arguments.what == "headers":
+        is_sound = fuzz_headers(
+            headers=arguments.files,
+            seed=arguments.seed,
+            workers=arguments.workers,
+            keep=Path(arguments.keep),
+        )
+        raise SystemExit(0 if is_sound else 1)
     counts, slowest, wrong = Counter[str](), 0.0, []
     started = time.perf_counter()
     with ProcessPoolExecutor(

@@ -33,7 +33,9 @@ def to_hounsfield(stored_values: np.ndarray, *, slope: float, intercept: float) 
             hu *= int(slope)
         hu += int(intercept)
     else:
-        hu = np.rint(stored_values.astype(np.float64) * slope + intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # a header may say a slope of 1e308
+            hu = np.rint(stored_values.astype(np.float64) * slope + intercept)
+        np.nan_to_num(hu, copy=False, nan=MIN_HU, posinf=MAX_HU, neginf=MIN_HU)
     return np.clip(hu, MIN_HU, MAX_HU, out=hu).astype(np.int16)
 
 

@@ -34,6 +34,18 @@ def to_stored_size(hu: np.ndarray, *, size: int = STORED_SIZE) -> np.ndarray:
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
 
 
+def to_slice_size(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring maps float32 [h, w, C] of a square slice to the slice's own shape [H, W, C]: what to_stored_size undoes.
+
+    Enlarged linearly to max(H, W) a side, then what was padded is cut off.
+    """
+    height, width = shape
+    size = max(height, width)
+    square = cv2.resize(maps, (size, size), interpolation=cv2.INTER_LINEAR).reshape(size, size, -1)
+    top, left = (size - height) // 2, (size - width) // 2
+    return square[top : top + height, left : left + width]
+
+
 def area_weights(source: int, target: int) -> np.ndarray:
     """Weights float32 [target, source] that average a line of `source` pixels to `target` by area.
 

@@ -24,7 +24,9 @@ EXPLANATION = (
     "finding; Presence says whether it reaches the threshold of the operating point, named in Algorithm Parameters."
 )
 
-#: SNOMED CT where two sources or more agreed on the concept; the project's own code where they didn't.
+#: SNOMED CT where two sources or more agreed on the concept; the project's own code where they didn't. Of epidural and
+#: intraventricular haemorrhage one public list each has a code (82999001, 274110009), another list has others, and
+#: DICOM's context groups (pydicom.sr.codedict) have none.
 FINDINGS: Mapping[str, CodedConcept] = MappingProxyType(
     {
         "epidural": CodedConcept("epidural", "99ICH", "Epidural hemorrhage"),

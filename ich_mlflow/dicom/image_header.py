@@ -26,6 +26,10 @@ _ZIP = b"PK\x03\x04"
 _ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd")
 _TAR, _TAR_PLACE = b"ustar", 257
 _DICOMDIR = "1.2.840.10008.1.3.10"
+#: No slice lies farther from its scanner's middle, and none is larger: greater numbers are nonsense.
+_MAX_MM = 1e5
+#: What a number of an image or series can be. Source: DICOM PS3.5 6.2 (IS).
+_INTEGERS = range(-(2**31), 2**31)
 KEYWORDS = [
     *CONTRAST_KEYWORDS,
     *KIND_KEYWORDS,
@@ -42,7 +46,7 @@ class ImageHeader:
     """Of one CT image: which it is, where it lies, and what its series says of itself. Texts are '' where missing.
 
     patient_id, study_uid, series_uid, sop_uid, study_date, study_description, description   as DICOM has them
-    position_mm          along the slice normal, increasing towards the head; nan without usable geometry
+    position_mm          along the slice normal, increasing towards the head; nan where missing or beyond 100 m
     slice_location_mm    SliceLocation, whose direction is the scanner's; nan where missing
     tilt_degrees         between slice normal and body axis, 0 (axial) to 90; nan without usable geometry
     kernel               the first ConvolutionKernel
@@ -50,7 +54,7 @@ class ImageHeader:
     image_type           ImageType's values with backslashes between, upper case
     is_localizer         ImageType says so
     contrast             how surely its tags name contrast agent
-    series_number, instance_number, images_in_acquisition     0 where missing
+    series_number, instance_number, images_in_acquisition     0 where missing, or beyond 32 bits
     field_of_view_mm     height and width; nan where PixelSpacing is missing
     acquisition          AcquisitionNumber
     has_frames           several in the file (Enhanced CT), which nothing here reads
@@ -198,14 +202,14 @@ def _geometry(dataset: Dataset) -> tuple[float, float]:
     orientation = header.numbers(dataset, "ImageOrientationPatient")
     try:
         position = position_along_normal(header.numbers(dataset, "ImagePositionPatient"), orientation)
-        return position, acquisition.tilt_degrees(orientation)
+        return (position, acquisition.tilt_degrees(orientation)) if abs(position) <= _MAX_MM else (nan, nan)
     except ValueError:
         return nan, nan
 
 
 def _slice_location(dataset: Dataset) -> float:
     found = header.numbers(dataset, "SliceLocation")
-    return found[0] if len(found) == 1 else nan
+    return found[0] if len(found) == 1 and abs(found[0]) <= _MAX_MM else nan
 
 
 def _image_type(dataset: Dataset) -> str:
@@ -218,11 +222,12 @@ def _image_type(dataset: Dataset) -> str:
 
 def _integer(dataset: Dataset, keyword: str) -> int:
     found = header.numbers(dataset, keyword)
-    return int(found[0]) if len(found) == 1 else 0
+    return int(found[0]) if len(found) == 1 and int(found[0]) in _INTEGERS else 0
 
 
 def _field_of_view(dataset: Dataset) -> tuple[float, float]:
     spacing = header.numbers(dataset, "PixelSpacing")
     if len(spacing) != 2 or min(spacing) <= 0:
         return nan, nan
-    return _integer(dataset, "Rows") * spacing[0], _integer(dataset, "Columns") * spacing[1]
+    height, width = _integer(dataset, "Rows") * spacing[0], _integer(dataset, "Columns") * spacing[1]
+    return min(height, _MAX_MM), min(width, _MAX_MM)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -108,13 +108,16 @@ def _is_one_patient(patients: Mapping[str, Sequence[Image]]) -> bool:
         for mine in patients.values()
     ]
     series = [{image.header.series_uid for image in mine} for mine in patients.values()]
-    pairs = [(a, b) for a in range(len(series)) for b in range(a)]
-    apart = all(not slices[a] & slices[b] and not places[a] & places[b] for a, b in pairs)
     alike = len({name.strip().lstrip("0").lower() for name in patients}) == 1
-    return apart and (
-        alike
-        or all(any(series[a] & series[b] for b in range(len(series)) if b != a) for a in range(len(series)))
-    )
+    # Counted, not compared in pairs: an anonymiser may have given every image a PatientID of its own.
+    patients_of = Counter(uid for mine in series for uid in mine)
+    shared = all(any(patients_of[uid] > 1 for uid in mine) for mine in series)
+    return _are_apart(slices) and _are_apart(places) and (alike or shared)
+
+
+def _are_apart(sets: Sequence[Set[Hashable]]) -> bool:
+    """Whether nothing is in two of the sets."""
+    return sum(map(len, sets)) == len(set().union(*sets))
 
 
 def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader | tuple[str, str]]:

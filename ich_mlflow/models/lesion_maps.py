@@ -32,7 +32,12 @@ def found_blood(shares: np.ndarray) -> np.ndarray:
 
     It is blood where all blood reaches CELL_THRESHOLD, and of the subtype with the highest share.
     """
-    return np.where(all_blood(shares) >= CELL_THRESHOLD, BITS[shares.argmax(axis=-1)], np.uint8(0))
+    return np.concatenate([np.zeros(1, np.uint8), BITS])[found_subtypes(shares)]
+
+
+def found_subtypes(shares: np.ndarray) -> np.ndarray:
+    """The same, uint8 [..., h, w]: 0 where there is none, else 1 and the subtype's place in SUBTYPES."""
+    return np.where(all_blood(shares) >= CELL_THRESHOLD, shares.argmax(axis=-1) + 1, 0).astype(np.uint8)
 
 
 def cell_counts(found: np.ndarray) -> np.ndarray:

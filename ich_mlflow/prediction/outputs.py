@@ -1,4 +1,4 @@
-"""What is made of one scored study: its Structured Report, Secondary Captures, and pictures for the page."""
+"""What is made of one scored study: its report, captures and segmentations as DICOM, and pictures for the page."""
 
 import json
 import shutil
@@ -9,7 +9,9 @@ from typing import Any
 
 from ich_mlflow.dicom.capture import write_captures
 from ich_mlflow.dicom.findings import Algorithm, LabelFinding, write_findings
-from ich_mlflow.errors import DataError
+from ich_mlflow.dicom.segmentation import write_segmentation
+from ich_mlflow.errors import DataError, IchError
+from ich_mlflow.prediction.lesions import find_blood
 from ich_mlflow.prediction.out_folder import STUDY_NOTE, OutFolder, digest_of
 from ich_mlflow.prediction.pictures import Drawn, choose_slices, draw, page_picture
 from ich_mlflow.prediction.verdict import FLAGGED, ScoredSlice, StudyResult
@@ -60,6 +62,8 @@ def make_outputs(classifier: Classifier, result: StudyResult, out: OutFolder, op
         shutil.rmtree(folder, ignore_errors=True)  # what an earlier start made, perhaps of another study
         try:
             num_dicom = _write_dicom(classifier, result, drawn, folder, options)
+            num_lesions, why_no_lesions = _write_lesions(classifier, result, folder, options)
+            num_dicom, why_none = num_dicom + num_lesions, why_none or why_no_lesions
         except DataError as error:  # a study without identifiers has a place on the worklist, and no report
             why_none = f"no DICOM could be made of it: {error}"
         except OSError:
@@ -111,10 +115,7 @@ def _write_dicom(
     options: OutputOptions,
 ) -> int:
     folder.mkdir(parents=True)
-    # Another model, another choice of slices: another document. The same slices, whatever their files are called and
-    # wherever they lie: the same one, which a PACS then has once.
-    slices = sorted(uid for series in result.study.series for uid in series.sop_uids)
-    seed = digest_of(options.algorithm, options.pictures, *slices)
+    seed = _seed(result, options)
     key_slices: dict[str, list[Path]] = {}
     for one in drawn:
         key_slices.setdefault(one.chosen.label, []).append(_path(one))
@@ -143,6 +144,44 @@ def _write_dicom(
 
 def _identity(one: ScoredSlice) -> tuple[str, str]:
     return one.series.sop_uids[one.place], one.series.patient_ids[one.place]
+
+
+def _write_lesions(
+    classifier: Classifier, result: StudyResult, folder: Path, options: OutputOptions
+) -> tuple[int, str]:
+    """Segmentations of a flagged study's series, where the model finds blood: how many, and why there are none.
+
+    What can't be laid over the slices costs the segmentation alone, not the report.
+    """
+    if result.status != FLAGGED or not classifier.finds_blood:
+        return 0, ""
+    try:
+        found = find_blood(result, classifier)
+        for number, one in enumerate(found, start=1):
+            write_segmentation(
+                folder / f"lesions-{number:02d}.dcm",
+                [one.series.files[place].path for place in one.places],
+                one.blood,
+                options.algorithm,
+                uid_seed=_seed(result, options),
+                planned=[(one.series.sop_uids[place], one.series.patient_ids[place]) for place in one.places],
+            )
+    except OSError:
+        raise
+    except IchError as error:
+        return 0, f"no segmentation could be made of it: {error}"
+    except Exception as error:  # as in make_outputs
+        return 0, f"no segmentation could be made of it ({type(error).__name__})"
+    return len(found), ""
+
+
+def _seed(result: StudyResult, options: OutputOptions) -> str:
+    """Another model, another choice of slices: another document.
+
+    The same slices, whatever their files are called and wherever they lie: the same one, which a PACS then has once.
+    """
+    slices = sorted(uid for series in result.study.series for uid in series.sop_uids)
+    return digest_of(options.algorithm, options.pictures, *slices)
 
 
 def _path(drawn: Drawn) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ich_mlflow.series.rules import (
     acquisitions_of,
     another_scan_text,
+    first_number_of,
     is_another_scan,
     is_undecided,
     remarks_of,
@@ -198,10 +199,9 @@ def remarks_alone(one: Series, series: Sequence[Series]) -> list[str]:
     mine = acquisitions_of(one)
     headers = [header for other in series for header in other.headers]
     of_acquisition = [header for header in headers if not mine or header.acquisition in mine]
-    of_series = [header for header in headers if header.series_uid == one.header.series_uid]
     found = remarks_of(
         one,
-        first_number=min(header.instance_number for header in of_series),
+        first_number=first_number_of(one.header.series_uid, headers),
         num_of_acquisition=len(of_acquisition),
     )
     patients = {header.patient_id for header in headers}

@@ -15,6 +15,9 @@ _SAME_MM = 0.05
 #: So many usual steps back begin another pass; with more such jumps the numbers say nothing of the order of scanning.
 _JUMP_STEPS, _MAX_JUMPS = 3, 20
 
+#: Python makes no integer of thousands of digits.
+_DIGITS = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Passes:
@@ -118,4 +121,5 @@ def _one_a_position(headers: Sequence[ImageHeader], scan: Sequence[int]) -> tupl
 
 
 def _number(acquisition: str) -> tuple[int, str]:
-    return (int(acquisition), "") if acquisition.isdecimal() else (0, acquisition)
+    is_number = acquisition.isdecimal() and len(acquisition) < _DIGITS
+    return (int(acquisition), "") if is_number else (0, acquisition)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ich_mlflow.dicom.contrast import Contrast
+from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.series.series import BY_INSTANCE, BY_POSITION, MAX_TILT_DEGREES, Series
 from ich_mlflow.series.words import derived_from, says_head, says_other_part
 from ich_mlflow.system.counting import counted
@@ -17,6 +18,8 @@ MAX_COVERAGE_MM = 400.0
 MAX_FIELD_OF_VIEW_MM = 520.0
 #: Another reconstruction may begin and end so much earlier or later.
 _EDGE_MM = 10.0
+#: No scan of a head has more: a greater InstanceNumber counts something else, and not what is missing.
+_MAX_IMAGES = 10_000
 #: Of BodyPartExamined, what says nothing.
 _ANY_PART = ("", "other", "unknown", "trauma", "wholebody", "whole body", "body")
 
@@ -81,7 +84,7 @@ def _why_contrast(series: Series, *, takes_doubtful: bool) -> str:
 def remarks_of(series: Series, *, first_number: int, num_of_acquisition: int) -> list[str]:
     """What makes a series without a finding no head without a bleed, by its own headers.
 
-    first_number: the least InstanceNumber of the series, whatever became of the image. num_of_acquisition: images of
+    first_number: as first_number_of gives it. num_of_acquisition: images of
     the study that its acquisition gave, in all series.
     """
     found = [f"less than a whole head: {series.why_short}"] if series.why_short else []
@@ -95,7 +98,7 @@ def remarks_of(series: Series, *, first_number: int, num_of_acquisition: int) ->
     if series.num_gaps:
         found.append(f"{counted(series.num_gaps, 'gap')} between its slices")
     if first_number > 1:
-        missing = counted(first_number - 1, "slice")
+        missing = counted(first_number - 1, "slice") if first_number < _MAX_IMAGES else "slices"
         found.append(f"its first InstanceNumber is {first_number}: {missing} may be missing at an end")
     promised = max(one.images_in_acquisition for one in series.headers)
     if promised > num_of_acquisition:
@@ -103,6 +106,24 @@ def remarks_of(series: Series, *, first_number: int, num_of_acquisition: int) ->
             f"ImagesInAcquisition is {promised} and there are {num_of_acquisition}: slices may be missing"
         )
     return found
+
+
+def first_number_of(series_uid: str, headers: Sequence[ImageHeader]) -> int:
+    """The least InstanceNumber of a series, whatever became of the image; 1 where the numbers run on through a study.
+
+    Some vendors go on counting from series to series: a localizer has 1 and 2, the head 3 to 34. That is so where no
+    number stands in two series of the study, and its other series have all numbers below the series' own.
+    headers: of all images of the study.
+    """
+    numbers: dict[str, set[int]] = {}
+    for header in headers:
+        numbers.setdefault(header.series_uid, set()).add(header.instance_number)
+    first = min(numbers[series_uid])
+    used = set().union(*numbers.values())
+    is_distinct = len(used) == sum(map(len, numbers.values()))
+    # Counted before they are listed: a header may say any number.
+    goes_on = is_distinct and first <= len(used) and used >= set(range(1, first))
+    return 1 if goes_on else first
 
 
 def is_another_scan(series: Series, best: Series) -> bool:

@@ -65,3 +65,10 @@ def test_windows_of_different_sizes_are_refused():
             narrow=np.zeros((2, 2), np.uint8), narrow_window=BRAIN_JPEG,
             wide=np.zeros((2, 3), np.uint8), wide_window=BONE_JPEG,
         )  # fmt: skip
+
+
+def test_numbers_that_no_float_holds_are_clipped_without_a_word(recwarn):
+    values = np.array([[-1, 0, 1]], np.int16)
+    assert to_hounsfield(values, slope=1e308, intercept=1e308).tolist() == [[0, 32767, 32767]]
+    assert to_hounsfield(values * 9, slope=1e308, intercept=0.5).tolist() == [[-1024, 0, 32767]]
+    assert not recwarn.list

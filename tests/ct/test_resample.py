@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ich_mlflow.ct.resample import area_weights, pad_to_square, resize_weights, to_stored_size
+from ich_mlflow.ct.resample import area_weights, pad_to_square, resize_weights, to_slice_size, to_stored_size
 
 #: float32 sums of up to 64 values of some 2,000 HU
 TOLERANCE_HU = 1e-3
@@ -80,3 +80,13 @@ def test_enlarging_equals_opencvs_linear_filter(target):
 
 def test_shrinking_is_by_area():
     np.testing.assert_array_equal(resize_weights(256, 100), area_weights(256, 100))
+
+
+def test_a_map_is_laid_over_a_slice_that_was_padded_to_a_square():
+    """2 x 4 cells of a square of 4, of which the slice has the rows 1 and 2: the rest was padding."""
+    maps = np.zeros((4, 4, 2), np.float32)
+    maps[1, 3, 0], maps[2, 0, 1], maps[0, 0] = 1.0, 0.5, 9.0
+    laid = to_slice_size(maps, (2, 4))
+    assert laid[..., 0].tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    assert laid[..., 1].tolist() == [[0, 0, 0, 0], [0.5, 0, 0, 0]]
+    assert to_slice_size(np.ones((2, 2, 1), np.float32), (6, 5)).shape == (6, 5, 1)

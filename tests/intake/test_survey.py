@@ -1,6 +1,8 @@
 import os
+import time
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -90,6 +92,27 @@ def test_files_that_are_no_dicom_have_their_reasons(tmp_path):
     ]  # fmt: skip
     assert found.num_images == 1
     assert all(one.file not in one.detail for one in found.skipped)  # a name may be a patient's
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "found", "expected"),
+    [
+        ("InstanceNumber", b"9" * 12, "instance_number", 0),
+        ("InstanceNumber", b"1e308 ", "instance_number", 0),
+        ("ImagePositionPatient", b"0\\0\\1e300", "position_mm", None),
+        ("SliceLocation", b"-1e99 ", "slice_location_mm", None),
+        ("PixelSpacing", b"1e307\\1 ", "field_of_view_mm", (1e5, 128)),
+        ("PixelSpacing", b"nan\\1 ", "field_of_view_mm", None),
+    ],
+)
+def test_numbers_that_no_scanner_gives_are_none(tmp_path, keyword, value, found, expected):
+    def change(dataset):
+        tag = pydicom.tag.Tag(keyword)
+        vr = pydicom.datadict.dictionary_VR(tag)
+        dataset[tag] = pydicom.dataelem.RawDataElement(tag, vr, len(value), value, 0, False, True)
+
+    said = getattr(read_image_header(write(tmp_path, change=change)), found)
+    assert np.isnan(said).all() if expected is None else said == expected
 
 
 def test_of_copies_the_largest_is_kept(tmp_path):
@@ -226,6 +249,13 @@ def test_a_study_whose_slices_bear_two_patient_ids_in_turn_is_one():
     assert studies_of(alternate) == {("12345", "study"): 31}
     strange = [image(k, ("A", "B")[k % 2]) for k in range(30)]
     assert len(studies_of(strange)) == 1
+
+
+def test_an_anonymiser_that_gave_each_slice_a_patient_of_its_own_keeps_nobody_waiting():
+    own = [image(k, f"P{k}", position=5.0 * k) for k in range(5000)]
+    started = time.process_time()
+    assert list(studies_of(own).values()) == [5000]
+    assert time.process_time() - started < 2
 
 
 def test_patients_that_an_anonymised_export_gave_the_same_uids_stay_apart():

@@ -6,6 +6,7 @@ from ich_mlflow.models.lesion_maps import (
     cell_counts,
     extents_mm,
     found_blood,
+    found_subtypes,
     label_maps,
     millilitres,
 )
@@ -31,6 +32,7 @@ def test_a_map_is_its_subtypes_and_anys_of_all():
 def test_a_cell_is_blood_from_half_on_and_of_its_highest_subtype():
     shares = np.concatenate([SHARES, np.full((1, 1, 1, 5), 0.1, np.float32)], axis=2)  # 1 - 0.9^5 = 0.41
     assert found_blood(shares)[0, 0].tolist() == [1, 1, 4, 0]
+    assert found_subtypes(shares)[0, 0].tolist() == [1, 1, 3, 0]
 
 
 def test_cells_are_counted_by_subtype_and_together():

@@ -2,11 +2,13 @@ import json
 from types import SimpleNamespace
 
 import cv2
+import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 
 from ich_mlflow.dicom.findings import Algorithm
+from ich_mlflow.models.family import Reading
 from ich_mlflow.prediction.out_folder import OutFolder
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.pictures import Chosen, draw, page_picture
@@ -147,3 +149,51 @@ def test_of_a_model_without_heat_maps_slices_are_shown_as_they_are_and_no_captur
     made = made_outputs(out, result)
     assert (len(made.pictures), made.dicom, made.why_none) == (2, 1, "")
     assert [path.name for path in out.study_folder(1).iterdir()] == ["findings.dcm"]
+
+
+class FindsBlood(Network):
+    """Its lesion maps of 4 x 4 cells: epidural blood in the second quarter of the second slice's first row."""
+
+    finds_blood = True
+    share = 0.9
+
+    def predict_series(self, hu, position_mm):
+        assert hu.shape[1:] == (256, 256)
+        lesions = np.zeros((len(hu), 4, 4, 5), np.float32)
+        lesions[1, 0, 1, 0] = self.share
+        return Reading(np.zeros((len(hu), 5), np.float32), lesions=lesions)
+
+
+def test_of_a_flagged_study_a_segmentation_shows_the_blood_that_the_model_finds(out, tmp_path):
+    result = flagged(tmp_path, slices=3)
+    make_outputs(FindsBlood(), result, out, OPTIONS)
+    made = made_outputs(out, result)
+    assert (made.dicom, made.why_none) == (4, "")  # the report, two heat maps, the segmentation
+    segmentation = hd.seg.segread(out.study_folder(1) / "lesions-01.dcm")
+    assert segmentation.get_segment_description(1).segment_label == "epidural"
+    pixels = segmentation.get_pixels_by_source_instance(["0", "1", "2"], assert_missing_frames_are_empty=True)
+    # Cells are 16 pixels of the 64; between their middles the share falls from 0.9 to 0: half is a bit further in.
+    assert np.flatnonzero(pixels.any(axis=(1, 2, 3))).tolist() == [1]
+    rows, columns = np.nonzero(pixels[1, :, :, 0])
+    assert (rows.min(), rows.max()) == (0, 14)
+    assert (columns.min(), columns.max()) == (17, 30)
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.1, "flagged"), (0.9, "review")])
+def test_without_blood_or_a_flag_there_is_no_segmentation(out, tmp_path, share, status):
+    network = FindsBlood()
+    network.share = share
+    result = flagged(tmp_path, slices=3)
+    object.__setattr__(result, "status", status)
+    make_outputs(network, result, out, OPTIONS)
+    assert made_outputs(out, result).why_none == ""
+    assert not list(out.study_folder(1).glob("lesions*"))
+
+
+def test_what_no_segmentation_can_be_laid_over_keeps_its_report(out, tmp_path):
+    result = flagged(tmp_path, slices=3, change=lambda dataset: delattr(dataset, "PixelSpacing"))
+    make_outputs(FindsBlood(), result, out, OPTIONS)
+    made = made_outputs(out, result)
+    assert made.dicom == 3
+    assert made.why_none.startswith("no segmentation could be made of it: a slice has no usable PixelSpacing")
+    assert (out.study_folder(1) / "findings.dcm").exists()

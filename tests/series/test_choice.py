@@ -213,6 +213,12 @@ def test_two_interleaved_passes_are_two_scans():
     assert [len(scan.headers) for scan, _ in scans_of(unnumbered)] == [32, 32]
 
 
+def test_acquisitions_of_thousands_of_digits_are_told_apart_all_the_same():
+    first, second = (headers(slices=32, acquisition=digit * 5000) for digit in "12")
+    moved = [replace(one, position_mm=one.position_mm + 2) for one in second]
+    assert [len(scan.headers) for scan, _ in scans_of([*first, *moved])] == [32, 32]
+
+
 def test_slices_that_were_taken_again_are_left_out_and_counted():
     """32 x 5 mm, and 5 more of AcquisitionNumber 2 at the places 12 to 16."""
     again = headers(slices=5, start_mm=60.0, acquisition="2")
@@ -244,6 +250,29 @@ def test_slices_that_are_missing_at_an_end_are_seen_by_their_numbers():
     promised = named("cut", headers(slices=24, images_in_acquisition=32))
     assert remarks(promised) == ("ImagesInAcquisition is 32 and there are 24: slices may be missing",)
     assert remarks(named("whole", headers(slices=32, images_in_acquisition=32))) == ()
+
+
+def numbered(uid, first, *, slices, **tags):
+    found = headers(slices=slices, series_uid=uid, **tags)
+    return named(uid, [replace(one, instance_number=first + k) for k, one in enumerate(found)])
+
+
+def test_where_numbers_run_on_from_series_to_series_nothing_is_missing_at_an_end():
+    """Localizers 1 and 2, the head 3 to 34, by a bone kernel 35 to 66."""
+    localizers = numbered("localizer", 1, slices=2, is_localizer=True)
+    head, bone = numbered("head", 3, slices=32), numbered("bone", 35, slices=32, kernel="H70h")
+    assert remarks(localizers, head, bone) == ()
+    assert remarks(localizers, head) == ()
+    # 3 to 10 are nowhere; or both series count from 1, and this one begins with 3.
+    said = ("its first InstanceNumber is {}: {} slices may be missing at an end",)
+    assert remarks(localizers, numbered("cut", 11, slices=24)) == (said[0].format(11, 10),)
+    again = numbered("bone", 1, slices=32, kernel="H70h")
+    assert remarks(head, again) == (said[0].format(3, 2),)
+    # A number that counts nothing is not counted with.
+    far = numbered("far", 4_000_000_000, slices=32)
+    assert remarks(localizers, far) == (
+        "its first InstanceNumber is 4000000000: slices may be missing at an end",
+    )
 
 
 def test_a_sister_series_that_reaches_further_is_said():

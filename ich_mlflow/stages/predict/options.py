@@ -13,7 +13,7 @@ class PredictOptions:
     """Score your own DICOM files: a study, a folder of all sorts of files, or a zip. Research only.
 
     Finds the non-contrast head CT among the series, scores slices and exams, and writes a worklist, tables, a page with
-    heat maps, and DICOM (Structured Reports, Secondary Captures) into a folder. Nothing leaves that folder; the MLflow
+    heat maps, and DICOM (reports, captures, segmentations) into a folder. Nothing leaves that folder; the MLflow
     run holds counts and times alone. The same command goes on with a prediction that was stopped or killed.
     """
 

@@ -306,7 +306,7 @@ def _write(
     lacking = [outputs.why_none for outputs in made.values() if outputs is not None and outputs.why_none]
     if lacking:
         print(
-            f"{counted(len(lacking), 'study', 'studies')} without pictures or DICOM; the first: {lacking[0]}"
+            f"{counted(len(lacking), 'study', 'studies')} without some pictures or DICOM; the first: {lacking[0]}"
         )
     pictures: dict[int, list[Shown]] = {}
     for one in results:
