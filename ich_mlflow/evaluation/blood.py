@@ -144,9 +144,7 @@ BLOOD_METRICS = (
 COLUMNS = ("metric", "label", "value", "low", "high", "exams", "patients")
 
 
-def blood_table(
-    slices: BloodSlices, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+def blood_table(slices: BloodSlices, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """A row a metric and one of VOLUMES, with its 95 % interval over patients; columns as COLUMNS.
 
     What no exam can tell is left out.

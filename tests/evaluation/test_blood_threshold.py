@@ -5,7 +5,7 @@ from ich_mlflow.evaluation.blood_threshold import THRESHOLDS, BloodTally
 
 
 def at(threshold):
-    return int(np.flatnonzero(THRESHOLDS == threshold)[0])
+    return int(np.flatnonzero(threshold == THRESHOLDS)[0])
 
 
 def test_dice_of_all_slices_together_by_hand():

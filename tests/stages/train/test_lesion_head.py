@@ -19,6 +19,8 @@ from ich_mlflow.models.slice_cnn.lesion_batches import lesion_cells
 from ich_mlflow.models.slice_cnn.lesion_head import lesion_head_of
 from ich_mlflow.phantom.studies import StudySetOptions, write_study_set
 from ich_mlflow.serving.packaging import keras_file, load_classifier
+from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.predict.options import PredictOptions
 from ich_mlflow.stages.predict.predict import predict
 from ich_mlflow.stages.train.options import TrainOptions
@@ -88,7 +90,7 @@ def test_its_threshold_is_validations_and_predict_says_millilitres(with_head, sp
         found = found_pixels(lesions, threshold=threshold) > 0
         dice.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
     chosen = classifier.specification.blood_threshold
-    assert dice[int(np.flatnonzero(THRESHOLDS == chosen)[0])] == pytest.approx(max(dice), abs=1e-3)
+    assert dice[int(np.flatnonzero(chosen == THRESHOLDS)[0])] == pytest.approx(max(dice), abs=1e-3)
     patients = spots.table["patient_id"].iloc[rows].nunique()
     assert classifier.specification.blood_patients == patients
     assert mlflow.get_run(with_head.run_id).data.params["chosen.blood_threshold"] == str(chosen)
@@ -105,6 +107,30 @@ def test_its_threshold_is_validations_and_predict_says_millilitres(with_head, sp
     assert "Blood, mL" in (out / "worklist.html").read_text()
     report = pydicom.dcmread(out / listed["dicom"][0] / "findings.dcm")
     assert str(report).count("118565006") == 6
+
+
+def test_evaluate_measures_it_on_masks_with_intervals_over_patients(with_head, spots):
+    found = evaluate(
+        EvaluateOptions(model=with_head.serving_uri, data=str(spots.path), resamples=200, heat_maps=4)
+    )
+    table = found.blood.set_index(["metric", "label"])
+    dice = table.loc[("dice", "any")]
+    assert 0.7 < dice["value"] <= 1
+    assert dice["patients"] == dice["exams"] > 0
+    run = mlflow.get_run(found.run_id)
+    assert run.data.metrics["test/blood_dice/any"] == dice["value"]
+    assert {f"test/blood_{one}/any" for one in ("ml", "ml_error", "ml_bias")} <= set(run.data.metrics)
+    pointed = found.pointing.table
+    assert (pointed["rate"] > pointed["chance"]).all()
+    assert run.data.metrics[f"test/pointing_game/{pointed['label'][0]}"] == pointed["rate"][0]
+    report, card = (
+        mlflow.artifacts.load_text(f"runs:/{found.run_id}/{name}")
+        for name in ("report.html", "model_card.md")
+    )
+    for text in (report, card):
+        assert "Where the blood is" in text
+        assert "found where none is, mL" in text
+    assert "which had the highest Dice on validation" in report
 
 
 def test_the_served_maps_are_those_of_keras_and_the_labels_probabilities(with_head, spots):
