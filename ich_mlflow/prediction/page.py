@@ -103,9 +103,9 @@ def of_blood(specification: Specification) -> str:
     )
     return (
         "Millilitres are an estimate of a research model: the pixels whose share of blood on its map reaches "
-        f"{by}, times their area and the distance of slices. Thin and small bleeds are measured worst; evaluate says by "
-        "how much it is off where there are masks. Where the size of pixels or the places of slices are not known, it "
-        "is not measured. Nobody may decide by it."
+        f"{by}, times their area and the distance of slices. By how much they are off, evaluate says where there are "
+        "masks. Where the size of pixels or the places of slices are not known, nothing is measured. Nobody may decide "
+        "by them."
     )
 
 

@@ -157,6 +157,7 @@ def _log_figure(run: Run, scored: Scored, shown: list[_Shown], *, finds_blood: b
         title="Where the network found blood of the label"
         if finds_blood
         else "Where the network found what speaks for the label",
-        note=f"{'Lesion map' if finds_blood else 'HiResCAM'} of the surest positive slices; test split, {data_note(scored.stored)}",
+        note=f"{'Lesion map' if finds_blood else 'HiResCAM'} of the surest positive slices; test split, "
+        f"{data_note(scored.stored)}",
     )
     run.figure(figure, f"figures/{PREFIX}_heat_maps.png")
