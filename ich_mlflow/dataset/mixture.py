@@ -60,7 +60,7 @@ class HomeSet(StoredSet):
 
 
 def patients_of(tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
-    """Whose each slice is, text [N] of each of several sets: one patient where PatientID, study or series are the same."""
+    """Whose each slice is, text [N] of each set: one patient where PatientID, study or series are the same."""
     columns = (
         pd.concat([table[name] for table in tables], ignore_index=True)
         for name in ("patient_id", "study_uid", "series_uid")
