@@ -3,15 +3,18 @@
 The first set is home: what is chosen on validation is chosen there. The others are trained on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from ich_mlflow.dataset.sampling import Balanced, balanced, by_patient, whole_counts
+from ich_mlflow.dataset.rounds import Rounds
+from ich_mlflow.dataset.sampling import balanced, by_patient, whole_counts
 from ich_mlflow.dataset.set_paths import SEPARATOR, paths_of
-from ich_mlflow.dataset.split import TEST, TRAIN, VALIDATION
+from ich_mlflow.dataset.split import TEST, TRAIN, VALIDATION, group_patients
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 
@@ -30,26 +33,40 @@ class HomeSet(StoredSet):
     def rows_beside(self) -> list[np.ndarray]:
         """Of each other set the rows to train on: its training split, but for patients whom another set keeps apart.
 
-        Those are who validates at home, and who is in the test split of any of the sets.
+        Those are who validates at home, and who is in the test split of any of the sets; a patient whom two sets know
+        by other names is known by a study or series that both have.
         """
-        apart = self._patients(self, VALIDATION, TEST).union(
-            *(self._patients(one, TEST) for one in self.beside)
-        )
-        return [
-            rows[~np.isin(one.table["patient_id"].to_numpy()[rows], list(apart))]
-            for one in self.beside
-            for rows in [one.rows(TRAIN)]
-        ]
+        return self._trainable[1:]
 
     def rows_at_home(self) -> np.ndarray:
         """Rows of home's training split whose patients are in no other set's test split."""
-        rows = self.rows(TRAIN)
-        apart = set().union(*(self._patients(one, TEST) for one in self.beside))
-        return rows[~np.isin(self.table["patient_id"].to_numpy()[rows], list(apart))]
+        return self._trainable[0]
 
-    @staticmethod
-    def _patients(stored: StoredSet, *splits: str) -> set[str]:
-        return set(stored.table.loc[stored.table["split"].isin(splits), "patient_id"])
+    @cached_property
+    def _trainable(self) -> list[np.ndarray]:
+        """Of each set, home first, the rows to train on."""
+        sets = sets_of(self)
+        patients = patients_of([one.table for one in sets])
+        apart = [
+            of[one.table["split"].isin([TEST] if number else [VALIDATION, TEST]).to_numpy()]
+            for number, (one, of) in enumerate(zip(sets, patients, strict=True))
+        ]
+        kept = np.unique(np.concatenate(apart))
+        return [
+            rows[~np.isin(of[rows], kept)]
+            for one, of in zip(sets, patients, strict=True)
+            for rows in [one.rows(TRAIN)]
+        ]
+
+
+def patients_of(tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
+    """Whose each slice is, text [N] of each set: one patient where PatientID, study or series are the same."""
+    columns = (
+        pd.concat([table[name] for table in tables], ignore_index=True)
+        for name in ("patient_id", "study_uid", "series_uid")
+    )
+    ends = np.cumsum([len(table) for table in tables])[:-1]
+    return list(np.split(group_patients(*columns), ends))
 
 
 def open_sets(data: str, shares: tuple[float, ...] = ()) -> StoredSet:
@@ -129,8 +146,11 @@ class Pool:
 
     @property
     def patients(self) -> np.ndarray:
-        """Whose slice each is, text [N]."""
-        return np.concatenate([one.table["patient_id"].to_numpy()[rows] for one, rows in self._parts])
+        """Whose slice each is, text [N]; of several sets as patients_of has it."""
+        tables = [one.table.iloc[rows] for one, rows in self._parts]
+        if len(tables) == 1:
+            return np.asarray(tables[0]["patient_id"].to_numpy())
+        return np.concatenate(patients_of(tables))
 
     @property
     def set_of(self) -> np.ndarray:
@@ -173,16 +193,14 @@ class Pool:
 class Mixed:
     """Epochs in which each set has its share. Made by `mixed`.
 
-    samplers  of each set the numbers of its slices in the pool, and how they are drawn
+    rounds  of each set and, where labels are balanced, of each group of labels, how its slices come round
     """
 
-    samplers: tuple[tuple[np.ndarray, Balanced], ...]
+    rounds: tuple[Rounds, ...]
 
     def order(self, *, seed: int, epoch: int) -> np.ndarray:
-        """Numbers [N] of the slices of one epoch, shuffled. The same for the same seed and epoch."""
-        drawn = [numbers[one.order(seed=seed, epoch=epoch)] for numbers, one in self.samplers]
-        if len(drawn) == 1:
-            return drawn[0]
+        """Numbers [N] of the slices of one epoch, shuffled. The same for the same seed and epoch, counted from 0."""
+        drawn = [one.drawn(seed=seed, epoch=epoch) for one in self.rounds]
         return np.random.default_rng((seed, epoch)).permutation(np.concatenate(drawn))
 
 
@@ -194,24 +212,33 @@ def mixed(
     targets: np.ndarray | None = None,
     rate: float = 0.0,
 ) -> Mixed:
-    """Epochs of `size` slices of which each set has its share, drawn by set, then patient, then slice.
+    """Epochs of `size` slices of which each of several sets has its share, drawn by set, then patient, then slice.
 
     targets: [N, L] of the pool; every label that a set has is then positive in the share `rate` of its slices, and of
-    slices with equal labels each patient comes alike. Raises DataError as sampling.balanced does, and for a set that
-    has no slice.
+    slices with equal labels each patient comes alike. Raises DataError as sampling.balanced does, for a set that has no
+    slice, and for a share that is less than one.
     """
     set_of, patients = pool.set_of, pool.patients
-    samplers = []
+    rounds: list[Rounds] = []
     for number, count in enumerate(whole_counts(np.array(shares), size).tolist()):
         slices = np.flatnonzero(set_of == number)
+        if not count:
+            raise DataError(
+                f"the share of {pool.path_of(number)} is {shares[number]:.2g} of the {size:,} slices of an epoch, less "
+                "than one slice: give it a larger one of -P shares=, or leave it out of -P data="
+            )
         if not len(slices):
             raise DataError(
                 f"{pool.path_of(number)} has no slice to train on, once those patients are left out whom another set "
                 "validates or tests on: leave it out of -P data="
             )
         if targets is None:
-            groups = (by_patient(np.arange(len(slices)), patients[slices]),)
-            samplers.append((slices, Balanced(groups=groups, counts=np.array([count]))))
+            groups, counts = (by_patient(np.arange(len(slices)), patients[slices]),), np.array([count])
         else:
-            samplers.append((slices, balanced(targets[slices], patients[slices], rate=rate, size=count)))
-    return Mixed(samplers=tuple(samplers))
+            sampler = balanced(targets[slices], patients[slices], rate=rate, size=count)
+            groups, counts = sampler.groups, sampler.counts
+        rounds += [
+            Rounds(group=tuple(slices[one] for one in group), count=int(each), key=(number, place))
+            for place, (group, each) in enumerate(zip(groups, counts, strict=True))
+        ]
+    return Mixed(rounds=tuple(rounds))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,6 +24,11 @@ EXPLANATION = (
     f"{derived.NOTICE} Not verified by a person. Certainty of Finding is the probability that the model gives the "
     "finding; Presence says whether it reaches the threshold of the operating point, named in Algorithm Parameters."
 )
+#: Follows where a finding has a volume.
+OF_VOLUMES = (
+    "Volume is an estimate by the same model, from its map of where blood is: not from an outline by a person, and "
+    "not to decide by."
+)
 
 #: SNOMED CT where two sources or more agreed on the concept; the project's own code where they didn't. Of epidural and
 #: intraventricular haemorrhage one public list each has a code (82999001, 274110009), another list has others, and
@@ -41,6 +47,9 @@ PRESENCE = CodedConcept("705057003", "SCT", "Presence")
 PRESENT = CodedConcept("52101004", "SCT", "Present")
 ABSENT = CodedConcept("272519000", "SCT", "Absent")
 CERTAINTY = CodedConcept("111012", "DCM", "Certainty of Finding")
+#: Source: DICOM PS3.16 CID 7472 and 7462, which has no millilitre.
+VOLUME = CodedConcept("118565006", "SCT", "Volume")
+_MILLILITRE = CodedConcept("cm3", "UCUM", "cubic centimeter")
 _PERCENT = CodedConcept("%", "UCUM", "Percent")
 _COMMENT = CodedConcept("121106", "DCM", "Comment")
 _CT_OF_HEAD = CodedConcept("303653007", "SCT", "Computed tomography of head")
@@ -50,19 +59,23 @@ _CT_OF_HEAD = CodedConcept("303653007", "SCT", "Computed tomography of head")
 class LabelFinding:
     """What is said of one label in a study. Raises ValueError where a value is out of range.
 
-    label: one of SUBTYPES or ANY. probability, threshold: 0 to 1.
+    label: one of SUBTYPES or ANY. probability, threshold: 0 to 1. blood_ml: millilitres of it, None where they are
+    not measured.
     """
 
     label: str
     probability: float
     is_positive: bool
     threshold: float
+    blood_ml: float | None = None
 
     def __post_init__(self) -> None:
         if self.label not in (*SUBTYPES, ANY):
             raise ValueError(f"label is {self.label!r}, expected one of {(*SUBTYPES, ANY)}")
         if not (0 <= self.probability <= 1 and 0 <= self.threshold <= 1):
             raise ValueError(f"{self.label}: probability and threshold must lie between 0 and 1")
+        if self.blood_ml is not None and not 0 <= self.blood_ml < inf:
+            raise ValueError(f"{self.label}: blood_ml is {self.blood_ml}, expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +122,11 @@ def write_findings(
             _group(one, algorithm, [by_path[key] for key in key_slices.get(one.label, ())], read[0], uid_seed)
             for one in findings
         ]
-        report = _report(read, _content(groups, algorithm), algorithm, uid_seed)
+        explanation = [
+            EXPLANATION,
+            *([OF_VOLUMES] if any(one.blood_ml is not None for one in findings) else []),
+        ]
+        report = _report(read, _content(groups, algorithm, explanation), algorithm, uid_seed)
         derived.keep_identity(report, read[0])
         write_whole(path, partial(report.save_as, enforce_file_format=True))
 
@@ -139,7 +156,11 @@ def _report(sources: Sequence[Source], content: Dataset, algorithm: Algorithm, u
     return report
 
 
-def _content(groups: Sequence[hd.sr.MeasurementsAndQualitativeEvaluations], algorithm: Algorithm) -> Dataset:
+def _content(
+    groups: Sequence[hd.sr.MeasurementsAndQualitativeEvaluations],
+    algorithm: Algorithm,
+    explanation: Sequence[str],
+) -> Dataset:
     """The root of the content tree (TID 1500), with the explanation as a comment in it."""
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=str(generate_uid(entropy_srcs=["\n".join((algorithm.model_name, algorithm.model_version))])),
@@ -159,7 +180,7 @@ def _content(groups: Sequence[hd.sr.MeasurementsAndQualitativeEvaluations], algo
         hd.sr.TextContentItem(
             name=_COMMENT,
             value=derived.plain_text(
-                " ".join((EXPLANATION, *(f"{one}." for one in algorithm.caveats))), 4096
+                " ".join((*explanation, *(f"{one}." for one in algorithm.caveats))), 4096
             ),
             relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
         )
@@ -185,9 +206,7 @@ def _group(
             parameters=[derived.plain_text(parameters, 1024)],
             manufacturer=derived.MANUFACTURER,
         ),
-        measurements=[
-            hd.sr.Measurement(name=CERTAINTY, value=round(100 * float(finding.probability), 4), unit=_PERCENT)
-        ],
+        measurements=_measurements(finding),
         qualitative_evaluations=[
             hd.sr.QualitativeEvaluation(name=PRESENCE, value=PRESENT if finding.is_positive else ABSENT)
         ],
@@ -196,6 +215,18 @@ def _group(
             for source in key_slices
         ],
     )
+
+
+def _measurements(finding: LabelFinding) -> list[hd.sr.Measurement]:
+    """Its probability, and its volume where that is measured."""
+    found = [
+        hd.sr.Measurement(name=CERTAINTY, value=round(100 * float(finding.probability), 4), unit=_PERCENT)
+    ]
+    if finding.blood_ml is not None:
+        found.append(
+            hd.sr.Measurement(name=VOLUME, value=round(float(finding.blood_ml), 1), unit=_MILLILITRE)
+        )
+    return found
 
 
 def _evidence(source: Source) -> Dataset:

@@ -46,7 +46,8 @@ def write_segmentation(
     its subtype's place in SUBTYPES. Frames refer to the source images that they lie on; slices without blood have
     none. Segments have the tracking identifiers of the report's measurement groups (findings.py) for the same uid_seed.
     A frame of reference is taken from the sources, or made up where they name none. Raises SliceError and DataError
-    as derived.read_sources, which `planned` is for, and DataError where positions, orientation or pixel spacing are missing, ValueError where
+    as derived.read_sources, which `planned` is for, and DataError where positions, orientation or pixel spacing are
+    missing, ValueError where
     `blood` is of another shape than the slices, or none is in it.
     Source: DICOM PS3.3 A.51, C.8.20; PS3.16 CID 7150, 7159.
     """

@@ -54,6 +54,10 @@ def _blood_of(series: PlannedSeries, places: Sequence[int], classifier: Classifi
         raise DataError(
             f"slices of {len(set(shapes))} sizes, expected one: a segmentation can't be laid over them"
         )
+    threshold = classifier.blood_threshold
     return np.stack(
-        [found_subtypes(to_slice_size(one, shape)) for one, shape in zip(lesions, shapes, strict=True)]
+        [
+            found_subtypes(to_slice_size(one, shape), threshold=threshold)
+            for one, shape in zip(lesions, shapes, strict=True)
+        ]
     )

@@ -102,6 +102,7 @@ def findings_of(result: StudyResult, classifier: Classifier, operating_point: st
             probability=result.said[f"probability_{label}"],
             is_positive=result.said[f"decision_{label}"],
             threshold=float(threshold),
+            blood_ml=result.blood_ml.get(label),
         )
         for label, threshold in zip(specification.findings, thresholds, strict=True)
     ]

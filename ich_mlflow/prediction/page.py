@@ -7,6 +7,7 @@ import pandas as pd
 
 from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.plan import Study
+from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, StudyResult
 from ich_mlflow.report.contents import Table
 from ich_mlflow.report.worklist import Shown, StudySection, WorklistPage, WorklistRow
@@ -29,6 +30,10 @@ _OF_HEAT_MAPS = (
     "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and "
     "not the outline of a bleed.",
 )
+_OF_LESION_MAPS = (
+    "A coloured map shows the share of each place that the network takes for blood of a label. It is no outline that a "
+    "person has drawn.",
+)
 _NOTE = (
     "Flagged studies first, by the probability of any bleed, which has a threshold of its own. Findings are the "
     "subtypes at theirs, which can be reached where any bleed's is not. Those that could not be scored, or whose "
@@ -47,10 +52,12 @@ def worklist_page(
     notice: str,
     made_by: str,
     has_heat_maps: bool,
+    measures_blood: bool = False,
 ) -> WorklistPage:
     """The page. results: in the worklist's order. pictures: of each study by its number.
 
-    has_heat_maps: whether the pictures do, as those of some model families don't.
+    has_heat_maps: whether the pictures do, as those of some model families don't. measures_blood: whether the model
+    has a lesion map, which takes the place of the heat map and gives millilitres.
     """
     shown = [one for one in results if pictures.get(one.study.number)][:MAX_SECTIONS]
     anchors = {one.study.number: f"study-{one.study.number}" for one in shown}
@@ -66,20 +73,50 @@ def worklist_page(
             ("Not flagged", str(counts[NOT_FLAGGED]), "any bleed is below its threshold"),
             ("Slices scored", f"{num_slices:,}", f"{counted(sum(skipped.values()), 'file')} left out"),
         ],
-        rows=[_row(rank, one, anchors) for rank, one in enumerate(results, start=1)],
+        rows=[_row(rank, one, anchors, measures_blood) for rank, one in enumerate(results, start=1)],
         note=_NOTE,
         caveats=specification.exams.caveats(operating_point, unit=EXAMS),
         sections=[
-            _section(one, anchors, pictures[one.study.number], specification, operating_point)
+            _section(one, anchors, pictures[one.study.number], specification, operating_point, measures_blood)
             for one in shown
         ],
         tables=[_series_table([one.study for one in results]), _skipped_table(skipped)],
-        limits=_LIMITS + (_OF_HEAT_MAPS if has_heat_maps else ()),
+        limits=_LIMITS + _of_maps(specification, has_heat_maps, measures_blood),
         made_by=made_by,
+        says_blood=measures_blood,
     )
 
 
-def _row(rank: int, result: StudyResult, anchors: Mapping[int, str]) -> WorklistRow:
+def _of_maps(specification: Specification, has_heat_maps: bool, measures_blood: bool) -> tuple[str, ...]:
+    if measures_blood:
+        return (*_OF_LESION_MAPS, of_blood(specification))
+    return _OF_HEAT_MAPS if has_heat_maps else ()
+
+
+def of_blood(specification: Specification) -> str:
+    """What is to be known of the millilitres of a model with a lesion map."""
+    chosen = specification.blood_threshold
+    by = (
+        "one half, since masks were wanting to choose it by"
+        if chosen is None
+        else f"{chosen:.2f}, chosen on masks of {counted(specification.blood_patients, 'validation patient')}"
+    )
+    return (
+        "Millilitres are an estimate of a research model: the pixels whose share of blood on its map reaches "
+        f"{by}, times their area and the distance of slices. By how much they are off, evaluate says where there are "
+        "masks. Where the size of pixels or the places of slices are not known, nothing is measured. Nobody may decide "
+        "by them."
+    )
+
+
+def _blood_text(result: StudyResult, label: str) -> str:
+    if not result.said:
+        return ""
+    measured = result.blood_ml.get(label)
+    return "not measured" if measured is None else f"{measured:.1f}"
+
+
+def _row(rank: int, result: StudyResult, anchors: Mapping[int, str], measures_blood: bool) -> WorklistRow:
     return WorklistRow(
         rank=rank,
         status=result.status,
@@ -88,6 +125,7 @@ def _row(rank: int, result: StudyResult, anchors: Mapping[int, str]) -> Worklist
         findings=", ".join(result.positive),
         remarks="; ".join(result.reasons),
         anchor=anchors.get(result.study.number, ""),
+        blood=_blood_text(result, ANY) if measures_blood else "",
     )
 
 
@@ -102,6 +140,7 @@ def _section(
     pictures: Sequence[Shown],
     specification: Specification,
     operating_point: str,
+    measures_blood: bool,
 ) -> StudySection:
     study = result.study
     labels = specification.findings
@@ -112,9 +151,13 @@ def _section(
             f"{result.said[f'probability_{label}']:.2f}",
             f"{threshold:.2f}",
             "positive" if result.said[f"decision_{label}"] else "",
+            *([_blood_text(result, label)] if measures_blood else []),
         ]
         for label, threshold in zip(labels, thresholds, strict=True)
     ]
+    columns = ["Label", "Probability", "Threshold", "Decision"]
+    if measures_blood:
+        columns.append("Blood, mL")
     facts = [
         ("Patient", study.patient_id),
         ("Study", study.study_uid),
@@ -124,7 +167,7 @@ def _section(
         anchor=anchors[study.number],
         title=study_name(study),
         facts=[(name, value) for name, value in facts if value],
-        labels=Table(title="Exam", columns=["Label", "Probability", "Threshold", "Decision"], rows=rows),
+        labels=Table(title="Exam", columns=columns, rows=rows),
         pictures=pictures,
     )
 

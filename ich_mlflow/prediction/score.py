@@ -1,6 +1,7 @@
 """One series to what the network says of its slices, and the notes that survive a crash."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import OutputError, SliceError
 from ich_mlflow.intake.plan import PlannedSeries
+from ich_mlflow.models.family import Reading
+from ich_mlflow.models.lesion_maps import cell_counts, found_pixels, millilitres
 from ich_mlflow.models.series import known_positions
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.rows import Row, row_of_slice
@@ -26,6 +29,8 @@ class SeriesScore:
 
     outputs   of the network, L a slice; empty where the slice can't be used
     exam      what it says of the series itself, L; empty where it says nothing of it
+    blood_mm2 area of the blood of each of VOLUMES on each slice, NaN where the size of its pixels is not known; empty
+              where the slice can't be used, or the model has no lesion map
     warnings  of each slice; errors: why it can't be used, '' where it can
     may_pass  whether an error may be gone at another try: of the disk, or of the loaded model
     """
@@ -34,6 +39,7 @@ class SeriesScore:
     warnings: tuple[tuple[str, ...], ...]
     errors: tuple[str, ...]
     exam: tuple[float, ...] = ()
+    blood_mm2: tuple[tuple[float, ...], ...] = ()
     may_pass: bool = False
 
     @property
@@ -49,6 +55,19 @@ class SeriesScore:
         """What is said of the series, for each usable slice float64 [m, L]; None where nothing is."""
         return np.tile(np.array(self.exam, dtype=np.float64), (len(self.usable), 1)) if self.exam else None
 
+    def blood_ml(self, positions_mm: Sequence[float]) -> tuple[float, ...] | None:
+        """Millilitres of blood of each of VOLUMES in the series, whose slices lie there [n].
+
+        None where that can't be said: without a lesion map, pixel sizes or positions. Slices that can't be used are
+        stood for by their neighbours.
+        """
+        measured = [(at, area) for at, area in zip(positions_mm, self.blood_mm2, strict=False) if area]
+        if not measured:
+            return None
+        places, areas = (np.array(values) for values in zip(*measured, strict=True))
+        found = millilitres(areas, places)
+        return None if found is None else tuple(found.tolist())
+
 
 def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     """Read and score the slices of a series, as the server would with all of them in one request."""
@@ -59,14 +78,19 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     errors: list[str] = []
     exam: tuple[float, ...] = ()
     may_pass = False
+    blood_mm2: list[tuple[float, ...]] = []
     for start in range(0, len(series.files), size):
         places = range(start, min(start + size, len(series.files)))
         rows = [read_row(series, place) for place in places]
         may_pass = may_pass or any(isinstance(row, Lost) and row.may_pass for row in rows)
         good = [place for place, row in zip(places, rows, strict=True) if isinstance(row, Row)]
-        hu = [row.hu for row in rows if isinstance(row, Row)]
+        whole = [row for row in rows if isinstance(row, Row)]
         try:
-            read = classifier.predict_series(np.stack(hu), position_mm[good]) if good else None
+            read = (
+                classifier.predict_series(np.stack([row.hu for row in whole]), position_mm[good])
+                if good
+                else None
+            )
         except OutputError as error:
             why = str(error)
             return SeriesScore(
@@ -76,11 +100,13 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
                 may_pass=True,
             )
         said = iter(() if read is None else read.slices)
+        areas = iter(_blood_mm2(whole, read, classifier))
         if read is not None and read.exam is not None:
             exam = tuple(map(float, read.exam))
         for row in rows:
             usable = isinstance(row, Row)
             outputs.append(tuple(map(float, next(said))) if usable else ())
+            blood_mm2.append(next(areas, ()) if usable else ())
             warnings.append(row.warnings if isinstance(row, Row) else ())
             errors.append("" if isinstance(row, Row) else row.why)
     return SeriesScore(
@@ -89,7 +115,17 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
         errors=tuple(errors),
         exam=exam,
         may_pass=may_pass,
+        blood_mm2=tuple(blood_mm2),
     )
+
+
+def _blood_mm2(rows: Sequence[Row], read: Reading | None, classifier: Classifier) -> list[tuple[float, ...]]:
+    """Areas of the blood of each of VOLUMES on those slices; none where the model doesn't say where it is."""
+    if read is None or read.lesions is None:
+        return []
+    counts = cell_counts(found_pixels(read.lesions, threshold=classifier.blood_threshold))
+    pixel_mm2 = np.array([row.pixel_mm2 for row in rows])
+    return [tuple(areas) for areas in (counts * pixel_mm2[:, None]).tolist()]
 
 
 @dataclass(frozen=True)
@@ -158,6 +194,7 @@ def _score_of(values: dict[str, Any]) -> SeriesScore:
         errors=tuple(errors),
         exam=tuple(values["exam"]),
         may_pass=bool(values["may_pass"]),
+        blood_mm2=tuple(map(tuple, values["blood_mm2"])),
     )
 
 

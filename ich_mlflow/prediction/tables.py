@@ -16,19 +16,26 @@ from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.response import Answerer, answer_columns, decision_columns
 
 SLICE, EXAM = "slice", "exam"
+#: Millilitres of all blood; of a finding, with its label behind it.
+BLOOD_ML = "blood_ml"
+_ML_DIGITS = 1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: What a spreadsheet reads as a number that it writes otherwise: leading zeros, more digits than it keeps, an exponent.
 _CHANGED_NUMBER = re.compile(r"\s*(?:0\d+|\d{12,}|\d+(?:\.\d+)?[eE][+-]?\d+)\s*")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def predictions(results: Sequence[StudyResult], answerer: Answerer, asked: Asked) -> pd.DataFrame:
+def predictions(
+    results: Sequence[StudyResult], answerer: Answerer, asked: Asked, *, measures_blood: bool = False
+) -> pd.DataFrame:
     """A row an exam, followed by a row a slice of it from below: what the server answers, and which slice it is.
 
-    level is exam or slice; what only slices have is empty for exams. slice counts from 1.
+    level is exam or slice; what only slices have is empty for exams. slice counts from 1. measures_blood: with the
+    exam's millilitres of blood of each finding, empty where they are not measured, and for slices.
     """
     findings = answerer.specification.findings
     says = answer_columns(findings)
+    volumes = {label: f"{BLOOD_ML}_{label}" for label in findings} if measures_blood else {}
     told: dict[str, object] = {
         "operating_point": asked.operating_point,
         "model_name": answerer.version.name,
@@ -42,22 +49,34 @@ def predictions(results: Sequence[StudyResult], answerer: Answerer, asked: Asked
         study = result.study
         who: dict[str, object] = {"patient_id": study.patient_id, "study_uid": study.study_uid}
         exam = {column: result.said.get(column) for column in says}
+        exam |= {column: result.blood_ml.get(label) for label, column in volumes.items()}
         rows.append(
             {"level": EXAM, **who, **exam, **of_exam, "warnings": "; ".join(result.reasons), "error": ""}
         )
         rows += [{"level": SLICE, **who, **_slice(one, says), **of_slice} for one in result.slices]
     columns = ["level", "patient_id", "study_uid", "series_uid", "sop_uid", "file", "slice", "position_mm"]
-    frame = pd.DataFrame(rows, columns=[*columns, *says, *told, "warnings", "caveats", "error"])
-    return frame.astype({"slice": "Int64", **{column: "boolean" for column in decision_columns(findings)}})
+    order = [*columns, *says, *volumes.values(), *told, "warnings", "caveats", "error"]
+    frame = pd.DataFrame(rows, columns=order).round(dict.fromkeys(volumes.values(), _ML_DIGITS))
+    return frame.astype(
+        {
+            "slice": "Int64",
+            **dict.fromkeys(volumes.values(), "float64"),
+            **dict.fromkeys(decision_columns(findings), "boolean"),
+        }
+    )
 
 
 def worklist(
-    results: Sequence[StudyResult], num_dicom: dict[int, int], *, caveats: Sequence[str] = ()
+    results: Sequence[StudyResult],
+    num_dicom: dict[int, int],
+    *,
+    caveats: Sequence[str] = (),
+    measures_blood: bool = False,
 ) -> pd.DataFrame:
     """A row a study, in the order to look at them.
 
     num_dicom: files written, by the study's number. caveats: of the model version, the same in every row that says what
-    it found.
+    it found. measures_blood: with the exam's millilitres of all blood, empty where they are not measured.
     """
     rows = []
     for rank, result in enumerate(results, start=1):
@@ -71,6 +90,7 @@ def worklist(
                 "study_uid": study.study_uid,
                 "probability_any": result.said.get(f"probability_{ANY}"),
                 "findings": ", ".join(result.positive),
+                **({BLOOD_ML: rounded_ml(result.blood_ml.get(ANY))} if measures_blood else {}),
                 "remarks": "; ".join(result.reasons),
                 "caveats": "; ".join(caveats) if result.said else "",
                 "slices": len(result.slices),
@@ -80,6 +100,11 @@ def worklist(
             }
         )
     return pd.DataFrame(rows)
+
+
+def rounded_ml(millilitres: float | None) -> float:
+    """To a tenth, since nobody measures blood on CT more finely; NaN where it is not measured."""
+    return float("nan") if millilitres is None else round(millilitres, _ML_DIGITS)
 
 
 def as_csv(frame: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from ich_mlflow.ct.plausibility import READ_WITH_CARE, unlike_head
 from ich_mlflow.intake.plan import PlannedSeries, Study
 from ich_mlflow.labels import ANY
+from ich_mlflow.models.lesion_maps import VOLUMES
 from ich_mlflow.models.series import NO_PROBABILITY
 from ich_mlflow.prediction.score import SeriesScore
 from ich_mlflow.system.counting import counted
@@ -43,6 +44,8 @@ class StudyResult:
     said     probability, decision and score of each finding, of the exam; {} where nothing was scored
     reasons  why it is to be looked at, and other remarks
     slices   of the scored series, from the neck up
+    blood_ml millilitres of blood of each of VOLUMES, as a lesion map has it: of the series in which it has most; {}
+             where it is not measured
     """
 
     study: Study
@@ -50,6 +53,7 @@ class StudyResult:
     said: Mapping[str, Any]
     reasons: tuple[str, ...]
     slices: tuple[ScoredSlice, ...] = field(repr=False)
+    blood_ml: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def probability(self) -> float:
@@ -96,7 +100,21 @@ def judge(
     else:
         status = REVIEW if reasons else NOT_FLAGGED
     reasons += _read_with_care(usable)  # unambiguous, so that it doubts no result
-    return StudyResult(study=study, status=status, said=said, reasons=tuple(reasons), slices=slices)
+    return StudyResult(
+        study=study,
+        status=status,
+        said=said,
+        reasons=tuple(reasons),
+        slices=slices,
+        blood_ml=_blood_ml(study, scores),
+    )
+
+
+def _blood_ml(study: Study, scores: Mapping[str, SeriesScore]) -> dict[str, float]:
+    """Of the series with most blood, as the exam's scores are the highest of its series."""
+    each = [scores[series.key].blood_ml(series.positions_mm) for series in study.series]
+    most = max((one for one in each if one is not None), key=lambda one: one[0], default=())
+    return dict(zip(VOLUMES, most, strict=False))
 
 
 def _read_with_care(usable: Sequence[ScoredSlice]) -> list[str]:

@@ -22,7 +22,10 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class WorklistRow:
-    """A study in the list. status: flagged, review or not flagged. anchor: of its section, '' without one."""
+    """A study in the list. status: flagged, review or not flagged. anchor: of its section, '' without one.
+
+    blood: how much of it there is, on a page that says it.
+    """
 
     rank: int
     status: str
@@ -31,6 +34,7 @@ class WorklistRow:
     findings: str
     remarks: str
     anchor: str
+    blood: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,8 @@ class StudySection:
 class WorklistPage:
     """The whole page. headline: the few figures to read first, as (name, value, remark).
 
-    caveats: what to know beside every number and decision of this model version.
+    caveats: what to know beside every number and decision of this model version. says_blood: whether the rows say how
+        much blood there is.
     """
 
     title: str
@@ -62,3 +67,4 @@ class WorklistPage:
     tables: Sequence[Table]
     limits: Sequence[str]
     made_by: str
+    says_blood: bool = False

@@ -15,6 +15,7 @@ from ich_mlflow.evaluation.operating_point import MAX_F1
 from ich_mlflow.labels import findings_of, with_any
 from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
 from ich_mlflow.models.family import Reading, member_folders
+from ich_mlflow.models.lesion_maps import CELL_THRESHOLD
 from ich_mlflow.models.registry import FAMILIES, SLICE_CNN
 from ich_mlflow.models.series import NONE, mean_explained, read_series
 from ich_mlflow.models.slice_cnn.runtimes import LITERT
@@ -43,6 +44,8 @@ class Specification:
     series_smoothing: how far what is said of a slice is averaged along its series (models/series.py).
     mirror: whether the network looks at the mirror image of a slice too, and says the mean.
     family: the model family, one of FAMILIES. members: how many networks there are, whose mean is said.
+    blood_threshold: of a model with a lesion map, the share of blood from which a pixel is counted as blood, chosen on
+        validation by masks of blood_patients there; None where it has no map, or validation has no masks.
     """
 
     labels: tuple[str, ...]
@@ -62,6 +65,8 @@ class Specification:
     mirror: bool = False
     family: str = SLICE_CNN
     members: int = 1
+    blood_threshold: float | None = None
+    blood_patients: int = 0
 
     @property
     def reads_series(self) -> bool:
@@ -84,6 +89,8 @@ class Specification:
             values[name] = values[name].to_dict()
         values[_EXAM_NULL_MODEL] = values.pop("exam_null_model").to_dict()
         values[_NULL_MODELS] = {name: null.to_dict() for name, null in values.pop("null_models").items()}
+        if self.blood_threshold is None:  # most models have no lesion map, and are read by versions before it
+            del values["blood_threshold"], values["blood_patients"]
         return values
 
     def _checked(self) -> "Specification":
@@ -194,6 +201,12 @@ class Classifier:
     def finds_blood(self) -> bool:
         """Whether its heat maps are lesion maps, 0 to 1: the share of each place that is blood."""
         return self.can_explain and all(one.finds_blood for one in self.members)  # type: ignore[attr-defined]
+
+    @property
+    def blood_threshold(self) -> float:
+        """The share from which a pixel of a lesion map is counted as blood: validation's choice, or else one half."""
+        chosen = self.specification.blood_threshold
+        return CELL_THRESHOLD if chosen is None else chosen
 
     def explained(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the networks say of each slice as it stands, float32 [B, L], and saliency maps float32 [B, L, h, w].

@@ -12,7 +12,7 @@ import pybase64
 
 from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
 from ich_mlflow.ct.plausibility import READ_WITH_CARE, content_warnings, geometry_warnings
-from ich_mlflow.ct.resample import to_stored_size
+from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
 from ich_mlflow.dicom.part10 import MAX_SIDE
 from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import SliceError
@@ -31,6 +31,7 @@ class Row:
     """A slice to be scored.
 
     hu: int16 [256, 256]. series, study: '' where it is not known; position_mm: along the series, towards the head.
+    pixel_mm2: area of each of its pixels, NaN where it is not known.
     """
 
     hu: np.ndarray
@@ -38,6 +39,7 @@ class Row:
     study: str
     position_mm: float
     warnings: tuple[str, ...]
+    pixel_mm2: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,15 @@ def row_of_slice(ct: Slice) -> Row:
         study=ct.study_uid or ct.series_uid,
         position_mm=ct.position_mm,
         warnings=tuple(warnings),
+        pixel_mm2=_pixel_mm2(ct.hu.shape, ct.pixel_spacing_mm),
     )
+
+
+def _pixel_mm2(shape: tuple[int, ...], spacing_mm: tuple[float, float] | None) -> float:
+    """Area of a pixel of the stored size: a slice is padded to a square, of which the longer side is resampled."""
+    if spacing_mm is None:
+        return math.nan
+    return spacing_mm[0] * spacing_mm[1] * (max(shape) / STORED_SIZE) ** 2
 
 
 def _of_pixels(given: dict[str, Any]) -> Row:
@@ -170,6 +180,7 @@ def _of_pixels(given: dict[str, Any]) -> Row:
         study=series,
         position_mm=position,
         warnings=(*geometry_warnings(hu.shape, spacing), *content_warnings(hu, stored)),
+        pixel_mm2=_pixel_mm2(hu.shape, spacing),
     )
 
 

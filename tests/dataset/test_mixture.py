@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
-from ich_mlflow.dataset.mixture import HomeSet, Pool, data_of, mixed, names_of, open_sets, sets_of
+from ich_mlflow.dataset.mixture import (
+    HomeSet,
+    Pool,
+    data_of,
+    mixed,
+    names_of,
+    open_sets,
+    patients_of,
+    sets_of,
+)
 from ich_mlflow.dataset.set_paths import paths_of
 from ich_mlflow.dataset.split import TEST, TRAIN, VALIDATION
 from ich_mlflow.errors import DataError
@@ -96,11 +105,51 @@ def test_an_epoch_is_drawn_by_set_then_patient_then_slice(sets):
     np.testing.assert_array_equal(order, sampler.order(seed=1, epoch=4))
     assert not np.array_equal(order, sampler.order(seed=1, epoch=5))
     assert np.bincount(pool.set_of[order]).tolist() == [20, 10]
+    shown = np.concatenate([sampler.order(seed=1, epoch=epoch) for epoch in range(5)])
     for number in (0, 1):
-        mine = order[pool.set_of[order] == number]
+        mine = shown[pool.set_of[shown] == number]
         everyone = np.unique(pool.patients[pool.set_of == number])
         counts = [np.count_nonzero(pool.patients[mine] == one) for one in everyone]
         assert max(counts) - min(counts) <= 1
+        # nor does a slice come a third time while another waits for its second
+        times = np.bincount(mine, minlength=len(pool))[pool.set_of == number]
+        assert times.max() - times.min() <= 1
+
+
+def test_a_share_of_less_than_a_slice_is_refused(sets):
+    home, _, away = sets
+    pool = Pool([(home, home.rows(TRAIN)), (away, away.rows(TRAIN))])
+    with pytest.raises(
+        DataError, match=r"the share of .*away.* is 0.001 of the 30 slices of an epoch, less than one"
+    ):
+        mixed(pool, (0.999, 0.001), size=30)
+
+
+@pytest.mark.parametrize("known_by", ["study_uid", "series_uid"])
+def test_a_patient_of_another_name_is_known_by_a_study_or_series(sets, known_by):
+    home, _, away = sets
+    named = f"e-{home.table[known_by][home.rows(TEST)[0]]}"
+    table = away.table.assign(**{known_by: away.table[known_by].str.removeprefix("e-")})
+    both = open_sets(text(home, away))
+    (before,) = both.rows_beside()
+    same = replace(both, beside=(replace(away, table=table),))
+    (rows,) = same.rows_beside()
+    # who validates or tests at home is numbered alike there
+    apart = {f"e-{one}" for one in patients(home, np.r_[home.rows(VALIDATION), home.rows(TEST)])}
+    assert patients(away, rows) == patients(away, before) - apart
+    assert apart & patients(away, before)
+    tested = {one.removeprefix("e-") for one in patients(away, away.rows(TEST))}
+    assert patients(home, same.rows_at_home()) == patients(home, home.rows(TRAIN)) - tested
+    assert named in set(away.table[known_by])
+
+
+def test_patients_of_two_sets_are_one_where_anything_says_so(sets):
+    home, _, away = sets
+    first = home.table.iloc[:2]
+    other = away.table.iloc[:3].assign(study_uid=first["study_uid"].iloc[0])
+    mine, theirs = patients_of([first, other])
+    assert set(mine) == set(theirs)
+    assert not set(patients_of([first, away.table])[0]) & set(patients_of([first, away.table])[1])
 
 
 def test_balanced_each_set_shows_each_label_that_it_has_at_the_rate(sets):

@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import warnings
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -88,6 +89,22 @@ def validate(path):
     """The lines of dciodvfy."""
     done = subprocess.run(["dciodvfy", str(path)], capture_output=True, check=False)
     return (done.stdout + done.stderr).decode("latin-1").splitlines()
+
+
+def test_volumes_stand_beside_probabilities_and_say_what_they_are(tmp_path):
+    measured = [replace(one, blood_ml=12.345) if one.label == "subdural" else one for one in FINDINGS]
+    path = write(tmp_path, write_series(tmp_path), findings=measured)
+    volume = groups_of(path)["subdural"].get_measurements()[1]
+    assert (volume.name.value, volume.value, volume.unit.value) == ("118565006", 12.3, "cm3")
+    assert len(groups_of(path)["epidural"].get_measurements()) == 1
+    assert "Volume is an estimate by the same model" in str(pydicom.dcmread(path))
+    assert "Volume" not in str(pydicom.dcmread(write(tmp_path, write_series(tmp_path))))
+
+
+def test_a_volume_below_nothing_is_refused():
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"any: blood_ml is {wrong}, expected 0 or more"):
+            replace(FINDINGS[-1], blood_ml=wrong)
 
 
 def test_each_label_has_its_code_and_its_probability_in_percent(tmp_path):

@@ -4,8 +4,10 @@ import pytest
 from ich_mlflow.models.lesion_maps import (
     all_blood,
     cell_counts,
+    enlarged,
     extents_mm,
     found_blood,
+    found_pixels,
     found_subtypes,
     label_maps,
     millilitres,
@@ -60,11 +62,33 @@ def test_a_slice_stands_for_half_the_way_to_its_neighbours(positions, extents):
 def test_millilitres_by_hand():
     counts = np.array([[10, 10, 0, 0, 0, 0], [30, 10, 20, 0, 0, 0]])
     # cells of 4 mm x 4 mm, slices 5 mm apart: 80 microlitres a cell
-    found = millilitres(counts, np.array([16.0, 16.0]), np.array([0.0, 5.0]))
+    found = millilitres(counts * 16.0, np.array([0.0, 5.0]))
     assert found.tolist() == pytest.approx([3.2, 1.6, 1.6, 0, 0, 0])
 
 
 def test_without_a_size_or_a_place_there_are_no_millilitres():
-    counts = np.ones((2, 6), int)
-    assert millilitres(counts, np.array([16.0, np.nan]), np.array([0.0, 5.0])) is None
-    assert millilitres(counts, np.array([16.0, 16.0]), np.array([5.0, 5.0])) is None
+    areas = np.ones((2, 6))
+    assert millilitres(areas * [[16.0], [np.nan]], np.array([0.0, 5.0])) is None
+    assert millilitres(areas, np.array([5.0, 5.0])) is None
+
+
+def test_between_cells_a_map_is_linear_and_constant_beyond_the_outermost():
+    shares = np.zeros((1, 2, 5), np.float32)
+    shares[0, :, 2] = [0.0, 1.0]
+    # middles of the cells at 2 and 6 of 8 pixels, pixels' middles at 0.5, 1.5, ...: eighths between them
+    assert enlarged(shares, size=8)[0, :, 2].tolist() == pytest.approx(
+        [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]
+    )
+    assert enlarged(shares, size=8)[..., [0, 1, 3, 4]].max() == 0
+
+
+def test_pixels_are_blood_from_the_threshold_on():
+    shares = np.zeros((2, 2, 2, 5), np.float32)
+    shares[1, :, 1, 2] = 1.0
+    found = found_pixels(shares)
+    # cells of 128 pixels with middles at 64 and 192: half is reached at pixel 128 of 256
+    assert found[0].max() == 0
+    assert np.unique(found[1, :, 128:]).tolist() == [4]
+    assert found[1, :, :128].max() == 0
+    # a quarter is reached 32 pixels further left
+    assert (found_pixels(shares, threshold=0.25)[1] > 0).sum() == 256 * (256 - 96)

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -20,6 +20,11 @@ def test_every_family_brings_its_recipes_and_those_that_are_trained_where_none_i
         assert family.recipe in family.recipes
         assert not family.demo_recipe or family.demo_recipe in family.recipes
         assert family.fixed_by_recipe.keys() <= family.recipes.keys()
+
+
+def test_no_recipe_has_a_lesion_head_since_nobody_knows_when_it_pays():
+    assert {getattr(one, "lesion_weight", 0.0) for one in RECIPES.values()} == {0.0}
+    assert replace(RECIPES["small-cohort"], lesion_weight=1.0).lesion_weight == 1  # an option gives it one
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

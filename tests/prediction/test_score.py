@@ -59,6 +59,31 @@ def test_slices_are_scored_in_the_order_of_the_plan(tmp_path):
     assert found.warnings[0][-1].startswith("window only")
 
 
+class LesionNetwork(Network):
+    """Says that the right half of every slice is a subdural bleed."""
+
+    blood_threshold = 0.25
+
+    def predict_series(self, hu, position_mm):
+        lesions = np.zeros((len(hu), 2, 2, 5), np.float32)
+        lesions[:, :, 1, 4] = 1
+        return Reading(np.zeros((len(hu), 1)), lesions=lesions)
+
+
+def test_areas_of_blood_are_pixels_times_their_size(tmp_path):
+    one = series(tmp_path, lost=(2,))
+    found = score_series(one, LesionNetwork(0))
+    # a quarter is reached at column 96 (test_lesion_maps.py); the factory's pixels are 0.5 mm, of 256 as stored
+    area = 256 * 160 * 0.5 * 0.5
+    assert found.blood_mm2[0] == (area, 0, 0, 0, 0, area)
+    assert found.blood_mm2[2] == ()
+    # three slices at 0, 5 and 15 mm stand for 5, 7.5 and 10 mm
+    assert found.blood_ml(one.positions_mm)[0] == pytest.approx(area * 22.5 / 1000)
+    write_score(tmp_path, "k", found)
+    assert read_score(tmp_path, "k") == found
+    assert score_series(one, Network(0)).blood_ml(one.positions_mm) is None
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_neighbours_are_those_of_the_plan_also_without_positions(tmp_path, known):
     one = series(tmp_path, position=lambda k: 5.0 * k if known else 0.0)

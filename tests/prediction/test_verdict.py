@@ -198,6 +198,41 @@ def test_the_worklist_names_the_surest_slice():
     assert tables.worklist([judge(study(), {}, ANSWERER, ASKED)], {}).iloc[0]["most_probable_file"] == ""
 
 
+def test_millilitres_are_areas_times_steps_of_slices():
+    # 5 mm apart: (200 + 400) mm2 x 5 mm are 3 ml, of them 1 ml intraparenchymal on the first slice
+    areas = [(200.0, 0, 200.0, 0, 0, 0), (400.0, 0, 0, 0, 0, 400.0)]
+    result = judged(LOW, HIGH, blood_mm2=areas)
+    assert result.blood_ml["any"] == pytest.approx(3)
+    assert (result.blood_ml["intraparenchymal"], result.blood_ml["subdural"]) == (1, 2)
+    listed = tables.worklist([result], {}, measures_blood=True)
+    assert listed["blood_ml"].tolist() == [3.0]
+    frame = tables.predictions([result], ANSWERER, ASKED, measures_blood=True)
+    assert frame["blood_ml_subdural"].isna().tolist() == [False, True, True]  # an exam's, not a slice's
+    assert frame["blood_ml_subdural"][0] == 2
+    assert "blood_ml" not in tables.worklist([result], {})
+    assert "blood_ml_any" not in tables.predictions([result], ANSWERER, ASKED)
+
+
+def test_a_slice_that_cannot_be_read_is_stood_for_by_its_neighbours():
+    # slices at 0 and 10 mm stand for 10 mm each
+    result = judged(LOW, (), LOW, blood_mm2=[(100.0, 0, 0, 0, 0, 100.0), (), (0.0,) * 6])
+    assert result.blood_ml["any"] == pytest.approx(1)
+
+
+def test_where_pixels_have_no_size_it_is_not_measured():
+    result = judged(LOW, HIGH, blood_mm2=[(float("nan"),) * 6] * 2)
+    assert result.blood_ml == {}
+    assert tables.worklist([result], {}, measures_blood=True)["blood_ml"].isna().all()
+    assert tables.predictions([result], ANSWERER, ASKED, measures_blood=True)["blood_ml_any"].isna().all()
+
+
+def test_of_several_series_the_one_with_most_blood_counts():
+    two = study(planned("a", slices=2), planned("b", slices=2))
+    bled, none = [(100.0, 100.0, 0, 0, 0, 0)] * 2, [(0.0,) * 6] * 2
+    scores = {"a": score(LOW, LOW, blood_mm2=none), "b": score(LOW, LOW, blood_mm2=bled)}
+    assert judge(two, scores, ANSWERER, ASKED).blood_ml["epidural"] == pytest.approx(1)
+
+
 def test_texts_of_strangers_are_no_formulas():
     frame = pd.DataFrame({"patient_id": ["=HYPERLINK(1)", "p1"], "probability_any": [-0.5, 0.5]})
     assert tables.as_csv(frame) == "\ufeffpatient_id,probability_any\n'=HYPERLINK(1),-0.5\np1,0.5\n"

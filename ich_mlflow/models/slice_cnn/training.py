@@ -8,7 +8,7 @@ import numpy as np
 
 from ich_mlflow.dataset.batches import Order, SliceBatches
 from ich_mlflow.dataset.mixture import Pool, mixed
-from ich_mlflow.dataset.sampling import natural_order, reachable_rates, seen
+from ich_mlflow.dataset.sampling import balanced, natural_order, reachable_rates, seen
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.labels import ANY, SUBTYPES, ClassScheme
@@ -191,7 +191,10 @@ def _order(
     else:
         subtypes = _subtypes(scheme.targets(pool.subtypes), scheme)
         rate = hyperparameters.sampling_rate or 1 / (subtypes.shape[1] + 1)
-        sampler = mixed(pool, shares or (1.0,), size=size, targets=subtypes, rate=rate)
+        if not shares:
+            alone = balanced(subtypes, pool.patients, rate=rate, size=size)
+            return lambda epoch: alone.order(seed=seed, epoch=epoch)
+        sampler = mixed(pool, shares, size=size, targets=subtypes, rate=rate)
     return lambda epoch: sampler.order(seed=seed, epoch=epoch)
 
 

@@ -14,7 +14,8 @@ from ich_mlflow.tracking.looks import Look
 
 @dataclass(frozen=True, kw_only=True)
 class Pointing:
-    """The pointing game on phantoms: table with label, slices, hits, rate, chance; tolerance in pixels of 256."""
+    """The pointing game on masks: tolerance in pixels of 256; table with label, slices, hits, rate, its interval (low,
+    high) over so many patients, chance."""
 
     table: pd.DataFrame
     map_size: int
@@ -28,7 +29,7 @@ class Evaluated:
     ancestry: what the model has learned from. not_known: names of what it, or the baseline, comes from of which it is
     not known. look: which look at the test split it is. differences: model minus baseline by unit (slices, exams),
     empty without a baseline. two_parts: detection and subtype apart; None without an output of its own for any, or
-    without slices.
+    without slices. blood: Dice and millilitres of the lesion map (evaluation/blood.py); None without map or masks.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Evaluated:
     differences: dict[str, pd.DataFrame]
     pointing: Pointing | None
     two_parts: pd.DataFrame | None
+    blood: pd.DataFrame | None = None
 
     @property
     def unseen_checked(self) -> bool:

@@ -1,5 +1,6 @@
 """Scoring a stored set with a model version: its slices and exams, and what the null models say of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,14 +13,17 @@ from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions
+from ich_mlflow.evaluation.blood import BloodSlices
 from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.evaluation.null_models import PREVALENCE
 from ich_mlflow.labels import scheme_of_labels
 from ich_mlflow.models.ancestry import Ancestry
+from ich_mlflow.models.family import Reading
 from ich_mlflow.models.series import known_positions
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.packaging import load_classifier
 from ich_mlflow.sources.registry import PHANTOM
+from ich_mlflow.stages.common.blood_meter import BloodMeter
 from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.specification import columns
 from ich_mlflow.stages.common.stored_sets import OF_SLICES, ids_of_test, label_level
@@ -97,6 +101,8 @@ class Scored:
     slices        findings against labels of slices; None where the labels are of whole studies
     exams         slices put together as the model's version says, in the order of study_uids
     null_models   what each null model says of the slices; exam_null_models: of the exams
+    blood         what the model's lesion map found on the slices whose masks are known; None where it has no map, or
+                  the split no masks
     """
 
     stored: StoredSet
@@ -109,6 +115,7 @@ class Scored:
     study_uids: np.ndarray
     null_models: dict[str, Predictions]
     exam_null_models: dict[str, Predictions]
+    blood: BloodSlices | None = None
 
 
 def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
@@ -117,7 +124,8 @@ def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
     rows = stored.rows(TEST)
     if not len(rows):
         raise DataError(f"{stored.path} has no test split, expected slices to evaluate on")
-    read = score_rows(classifier, stored, rows)
+    meter = BloodMeter(classifier, stored)
+    read = score_rows(classifier, stored, rows, each=meter.add)
     outputs, scores = read.slices, specification.scores(read.slices)
     probabilities = specification.slices.calibrated(scores)
     findings = specification.findings
@@ -166,6 +174,7 @@ def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
                 probabilities=of_exam.probabilities(nowhere), thresholds=of_exam.thresholds(rule)
             )
         },
+        blood=meter.found,
     )
 
 
@@ -177,8 +186,17 @@ class ReadRows:
     of_series: np.ndarray | None
 
 
-def score_rows(classifier: Classifier, stored: StoredSet, rows: np.ndarray) -> ReadRows:
-    """What the model version says of those rows, as it serves them: series by series, each whole."""
+def score_rows(
+    classifier: Classifier,
+    stored: StoredSet,
+    rows: np.ndarray,
+    *,
+    each: Callable[[np.ndarray, Reading], None] = lambda members, read: None,
+) -> ReadRows:
+    """What the model version says of those rows, as it serves them: series by series, each whole.
+
+    each: is given the rows of every series and what is said of it, of which the rest isn't kept.
+    """
     rows = np.asarray(rows)
     slices, of_series = np.empty((2, len(stored.table), len(classifier.specification.labels)), np.float32)
     says_exams = False
@@ -188,6 +206,7 @@ def score_rows(classifier: Classifier, stored: StoredSet, rows: np.ndarray) -> R
         for members in whole:
             read = classifier.predict_series(stored.hu(members), known_positions(position_mm[members]))
             slices[members] = read.slices
+            each(members, read)
             if read.exam is not None:
                 of_series[members], says_exams = read.exam, True
             progress.update(len(members))

@@ -30,6 +30,7 @@ from ich_mlflow.stages.common.scoring import (
     score,
 )
 from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level
+from ich_mlflow.stages.evaluate.blood import log_blood
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
@@ -103,8 +104,15 @@ def _evaluate(
         exams=exams,
         subgroups=log_subgroups(run, scored),
         differences={} if baseline is None else _compare(run, options, scored, baseline),
-        pointing=log_heat_maps(run, model.classifier, scored, num_shown=options.heat_maps),
+        pointing=log_heat_maps(
+            run,
+            model.classifier,
+            scored,
+            num_shown=options.heat_maps,
+            num_resamples=options.resamples,
+        ),
         two_parts=_log_two_parts(run, scored, slices, options.resamples),
+        blood=log_blood(run, scored, num_resamples=options.resamples),
     )
 
 

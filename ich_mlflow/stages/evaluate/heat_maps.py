@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ich_mlflow.evaluation.blood import mean_over_patients
 from ich_mlflow.evaluation.pointing import Pointed, point
 from ich_mlflow.figures.overlay import overlay_figure
 from ich_mlflow.serving.classifier import Classifier
@@ -13,7 +14,7 @@ from ich_mlflow.stages.common.evaluation import Pointing
 from ich_mlflow.stages.common.results import PREFIX
 from ich_mlflow.stages.common.scoring import BATCH_SIZE, Scored
 from ich_mlflow.stages.common.stored_sets import data_note
-from ich_mlflow.stages.evaluate.lesions import lesion_folder, lesions_of
+from ich_mlflow.stages.evaluate.lesions import has_masks, masks_of
 from ich_mlflow.tracking.run import Run
 
 #: The pointing game is played on so many positive slices of a label at most.
@@ -32,33 +33,41 @@ class _Shown:
     hit: bool | None
 
 
-def log_heat_maps(run: Run, classifier: Classifier, scored: Scored, *, num_shown: int) -> Pointing | None:
+def log_heat_maps(
+    run: Run, classifier: Classifier, scored: Scored, *, num_shown: int, num_resamples: int
+) -> Pointing | None:
     """Log heat maps of the positive slices with the highest probabilities; None where there are no lesion masks.
 
-    Nor are there any of a model whose family has no heat maps.
+    Nor are there any of a model whose family has no heat maps. Where only some slices have masks, those are shown and
+    counted.
     """
     if num_shown == 0 or scored.slices is None or not classifier.can_explain:
         return None
-    folder = lesion_folder(scored)
+    masked = has_masks(scored)
     each = max(1, num_shown // len(scored.specification.labels))
     shown: list[_Shown] = []
     counted = []
     labels = tqdm(scored.specification.labels, desc="heat maps", unit="label", leave=False)
     for i, label in enumerate(labels):
         places = np.flatnonzero(scored.slices.targets[:, i])
+        if masked:
+            places = places[_has_mask(scored, scored.rows[places], label)]
         if not len(places):
             continue
         best = places[np.argsort(-scored.probabilities[places, i], kind="stable")]
         # the game is played on a fixed, even choice of all positives, the pictures show the surest
-        counting = places[:: -(-len(places) // MAX_POINTED)] if folder is not None else best[:each]
+        counting = places[:: -(-len(places) // MAX_POINTED)] if masked else best[:each]
         played = np.union1d(counting, best[:each])
         rows = scored.rows[played]
         maps = _maps(classifier, scored, rows, i)
         hu = scored.stored.hu(rows)
-        lesions = None if folder is None else lesions_of(scored, folder, rows, label)
+        lesions = masks_of(scored, rows, label)[0] if masked else None
         pointed = None if lesions is None else point(maps, lesions, hu)
         if pointed is not None:
-            counted.append(_counted(label, pointed, np.isin(played, counting)))
+            patients = scored.slices.patients[played]
+            counted.append(
+                _counted(label, pointed, np.isin(played, counting), patients, num_resamples=num_resamples)
+            )
             tolerance = pointed.tolerance
         for place in best[:each]:
             at = int(np.flatnonzero(played == place)[0])
@@ -74,12 +83,20 @@ def log_heat_maps(run: Run, classifier: Classifier, scored: Scored, *, num_shown
                 )
             )
     if shown:
-        _log_figure(run, scored, shown[:num_shown])
+        _log_figure(run, scored, shown[:num_shown], finds_blood=classifier.finds_blood)
     if not counted:
         return None
     table = pd.DataFrame(counted)
     run.table(table, f"tables/{PREFIX}_pointing_game.json")
     run.metrics({f"{PREFIX}/pointing_game/{row.label}": row.rate for row in table.itertuples()})
+    for end in ("low", "high"):
+        known = table[table[end].notna()]
+        run.metrics(
+            {
+                f"{PREFIX}/pointing_game_{end}/{label}": value
+                for label, value in zip(known["label"], known[end], strict=True)
+            }
+        )
     run.metrics({f"{PREFIX}/pointing_game_chance/{row.label}": row.chance for row in table.itertuples()})
     return Pointing(table=table, map_size=int(maps.shape[-1]), tolerance=tolerance)
 
@@ -97,19 +114,37 @@ def _maps(classifier: Classifier, scored: Scored, rows: np.ndarray, label: int) 
     return np.concatenate(parts)
 
 
-def _counted(label: str, pointed: Pointed, counting: np.ndarray) -> dict[str, object]:
-    """The game on the slices [n] that count: those only shown are the surest, and would flatter."""
+def _has_mask(scored: Scored, rows: np.ndarray, label: str) -> np.ndarray:
+    """Of which rows there is a mask to point at, bool [n]; some at a time, since masks are large."""
+    starts = range(0, len(rows), BATCH_SIZE)
+    parts = [masks_of(scored, rows[start : start + BATCH_SIZE], label)[1] for start in starts]
+    return np.concatenate([np.zeros(0, bool), *parts])
+
+
+def _counted(
+    label: str, pointed: Pointed, counting: np.ndarray, patients: np.ndarray, *, num_resamples: int
+) -> dict[str, object]:
+    """The game on the slices [n] that count: those only shown are the surest, and would flatter.
+
+    Its interval is over resamples of the patients [n].
+    """
     hits = pointed.hits[counting]
+    mean = mean_over_patients(
+        hits.astype(float), patients[counting], is_share=True, num_resamples=num_resamples
+    )
     return {
         "label": label,
         "slices": len(hits),
         "hits": int(hits.sum()),
-        "rate": float(hits.mean()),
+        "rate": mean["value"],
+        "low": mean["low"],
+        "high": mean["high"],
+        "patients": mean["patients"],
         "chance": float(pointed.chance[counting].mean()),
     }
 
 
-def _log_figure(run: Run, scored: Scored, shown: list[_Shown]) -> None:
+def _log_figure(run: Run, scored: Scored, shown: list[_Shown], *, finds_blood: bool) -> None:
     lesions = [one.lesion for one in shown if one.lesion is not None]
     peaks = [one.peak for one in shown if one.peak is not None]
     figure = overlay_figure(
@@ -119,7 +154,10 @@ def _log_figure(run: Run, scored: Scored, shown: list[_Shown]) -> None:
         lesions=np.stack(lesions) if lesions else None,
         peaks=np.stack(peaks) if peaks else None,
         hits=[one.hit for one in shown] if lesions else None,
-        title="Where the network found what speaks for the label",
-        note=f"HiResCAM of the surest positive slices; test split, {data_note(scored.stored)}",
+        title="Where the network found blood of the label"
+        if finds_blood
+        else "Where the network found what speaks for the label",
+        note=f"{'Lesion map' if finds_blood else 'HiResCAM'} of the surest positive slices; test split, "
+        f"{data_note(scored.stored)}",
     )
     run.figure(figure, f"figures/{PREFIX}_heat_maps.png")

@@ -1,9 +1,10 @@
-"""The lesion masks of a stored phantom set: the cohort that it was made from still has them."""
+"""Masks of where the blood is: of phantoms from the cohort, which has them in full; else those that the set stores."""
 
 from pathlib import Path
 
 import numpy as np
 
+from ich_mlflow.ct.blood import UNNAMED, mask_of
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.phantom.lesions import has_lesions, read_lesions
@@ -27,6 +28,26 @@ def lesions_of(scored: Scored, folder: Path, rows: np.ndarray, label: str) -> np
         of_slice = read_lesions(folder, str(uid))
         masks.append(_stored(of_slice, label))
     return np.stack(masks) if masks else np.zeros((0, 256, 256), bool)
+
+
+def has_masks(scored: Scored) -> bool:
+    """Whether it is known of any slice of the split where its blood is."""
+    return lesion_folder(scored) is not None or bool(scored.stored.blood_known(scored.rows).any())
+
+
+def masks_of(scored: Scored, rows: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Masks bool [n, 256, 256] of a label on those table rows, and of which rows they can be relied on, bool [n].
+
+    A cohort's always. A stored mask where it is there, says of which subtype its blood is, and shows some of the
+    label, as it may not where readers and masks disagree.
+    """
+    folder = lesion_folder(scored)
+    if folder is not None:
+        return lesions_of(scored, folder, rows, label), np.ones(len(rows), bool)
+    blood, known = scored.stored.blood(rows)
+    masks = mask_of(blood, label)
+    named = np.array([label == ANY or not (of_slice & UNNAMED).any() for of_slice in blood], bool)
+    return masks, known & named & masks.any(axis=(1, 2))
 
 
 def lesion_areas(scored: Scored) -> np.ndarray | None:

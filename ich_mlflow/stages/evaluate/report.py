@@ -21,6 +21,7 @@ from ich_mlflow.stages.common.results import CARD_FILE, PREFIX, operating_point_
 from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import counts_frame, describe
 from ich_mlflow.stages.evaluate import tables
+from ich_mlflow.stages.evaluate.blood import blood_section
 from ich_mlflow.stages.evaluate.model_card import card_of, is_own_data, limits_of, model_name
 from ich_mlflow.stages.evaluate.two_parts import two_parts_section
 from ich_mlflow.system.provenance import git_commit
@@ -117,6 +118,8 @@ def _sections(run: Run, evaluated: Evaluated, model: dict[str, str]) -> list[Sec
                 pictures=_pictures(run, f"{PREFIX}_subgroups"),
             )
         )
+    if evaluated.blood is not None:
+        sections.append(blood_section(evaluated.blood, evaluated.scored.specification))
     looked = _pictures(run, f"{PREFIX}_heat_maps")
     if looked:
         sections.append(_looked_section(evaluated, looked))
@@ -288,7 +291,7 @@ def _looked_section(evaluated: Evaluated, pictures: list[Picture]) -> Section:
         )
     said = (
         f"Maps have {pointing.map_size} x {pointing.map_size} places over the slice. A hit is a peak within "
-        f"{pointing.tolerance} pixels (of 256) of the lesion that the phantom was made with, half a place."
+        f"{pointing.tolerance} pixels (of 256) of the lesion by its mask, half a place; intervals are over patients."
     )
     return Section(
         anchor="looked",

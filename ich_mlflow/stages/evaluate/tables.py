@@ -178,7 +178,12 @@ def subgroup_table(table: pd.DataFrame) -> Table:
 def pointing_table(table: pd.DataFrame) -> Table:
     """Hits of the pointing game beside chance."""
     rows = [
-        [row["label"], f"{row['hits']} of {row['slices']}", f"{row['rate']:.2f}", f"{row['chance']:.2f}"]
+        [
+            row["label"],
+            f"{row['hits']} of {row['slices']}",
+            with_interval(row["rate"], row["low"], row["high"]),
+            f"{row['chance']:.2f}",
+        ]
         for row in table.to_dict("records")
     ]
     return Table(

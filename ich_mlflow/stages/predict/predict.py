@@ -317,6 +317,7 @@ def _write(
                 for caption, name in outputs.pictures
             ]
     version, specification = job.answerer.version, job.model.specification
+    measures_blood = job.model.classifier.finds_blood
     page = worklist_page(
         results,
         pictures,
@@ -327,6 +328,7 @@ def _write(
         notice=f"{NOTICE} Nothing here may decide about a patient.",
         made_by=f"ich_mlflow {__version__}, {job.model.uri}, trained on {specification.trained_on}.",
         has_heat_maps=job.model.classifier.can_explain,
+        measures_blood=measures_blood,
     )
     caveats = job.answerer.caveats(job.asked, unit=EXAMS)
     num_dicom = {number: outputs.dicom for number, outputs in made.items() if outputs is not None}
@@ -334,9 +336,9 @@ def _write(
     for name, frame in (
         (
             PREDICTIONS,
-            tables.predictions(results, job.answerer, job.asked),
+            tables.predictions(results, job.answerer, job.asked, measures_blood=measures_blood),
         ),
-        (WORKLIST, tables.worklist(results, num_dicom, caveats=caveats)),
+        (WORKLIST, tables.worklist(results, num_dicom, caveats=caveats, measures_blood=measures_blood)),
         (SERIES, tables.series_table(studies)),
         (SKIPPED, tables.skipped_table(skipped)),
     ):

@@ -1,7 +1,7 @@
 """What is made of trained networks: the choice of everything on validation, metrics, figures and the logged model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.common.results import log_confusion, log_metrics
 from ich_mlflow.stages.common.specification import FromValidation, from_validation
 from ich_mlflow.stages.common.stored_sets import OF_SLICES, data_note, label_level
+from ich_mlflow.stages.train.blood_threshold import chosen_blood_threshold
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.sets_beside import log_beside
 from ich_mlflow.tracking.registry import MODEL_URI_TAG
@@ -87,6 +88,8 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         slice_model=outcome.slice_model,
         train_rows=outcome.train_rows,
     )
+    context = getattr(outcome.slice_model or training.hyperparameters, "context", 0)
+    blood = chosen_blood_threshold(outcome.networks, stored, context=context, mirror=options.mirror)
     specification = chosen.specification(
         stored,
         run_id=run.run_id,
@@ -94,9 +97,12 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         recipe=training.recipe,
         decides_by=options.operating_point,
         family=family_of(training.hyperparameters).name,
-        context=getattr(outcome.slice_model or training.hyperparameters, "context", 0),
+        context=context,
         members=len(outcome.networks),
     )
+    if blood is not None:
+        specification = replace(specification, blood_threshold=blood.threshold, blood_patients=blood.patients)
+        run.params({"blood_threshold": blood.threshold, "blood_patients": blood.patients}, prefix="chosen")
     results = _log_validation(training, chosen, stored)
     if label_level(stored) == OF_SLICES:
         targets = scheme.targets(stored.subtypes[stored.rows("validation")])

@@ -5,15 +5,24 @@ from pathlib import Path
 import keras
 import mlflow
 import numpy as np
+import pandas as pd
+import pydicom
 import pytest
 
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.errors import DataError
-from ich_mlflow.models.lesion_maps import found_blood
+from ich_mlflow.evaluation.blood_threshold import THRESHOLDS
+from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.models.lesion_maps import found_blood, found_pixels
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.lesion_batches import lesion_cells
 from ich_mlflow.models.slice_cnn.lesion_head import lesion_head_of
+from ich_mlflow.phantom.studies import StudySetOptions, write_study_set
 from ich_mlflow.serving.packaging import keras_file, load_classifier
+from ich_mlflow.stages.evaluate.evaluate import evaluate
+from ich_mlflow.stages.evaluate.options import EvaluateOptions
+from ich_mlflow.stages.predict.options import PredictOptions
+from ich_mlflow.stages.predict.predict import predict
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
 from ich_mlflow.training.initial_weights import initial_backbone
@@ -66,6 +75,62 @@ def test_it_finds_the_blood_of_unseen_patients(with_head, spots):
     found = found_blood(lesions) > 0
     assert truth.sum() > 50
     assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.7
+
+
+def test_its_threshold_is_validations_and_predict_says_millilitres(with_head, spots, tmp_path):
+    classifier = load_classifier(with_head.serving_uri)
+    rows = spots.rows("validation")
+    rows = rows[spots.blood_known(rows)]
+    lesions = np.concatenate(
+        [classifier.predict_series(spots.hu(rows[[k]]), np.zeros(1)).lesions for k in range(len(rows))]
+    )
+    truth = spots.blood(rows)[0] > 0
+    dice = []
+    for threshold in THRESHOLDS:
+        found = found_pixels(lesions, threshold=threshold) > 0
+        dice.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+    chosen = classifier.specification.blood_threshold
+    assert dice[int(np.flatnonzero(chosen == THRESHOLDS)[0])] == pytest.approx(max(dice), abs=1e-3)
+    patients = spots.table["patient_id"].iloc[rows].nunique()
+    assert classifier.specification.blood_patients == patients
+    assert mlflow.get_run(with_head.run_id).data.params["chosen.blood_threshold"] == str(chosen)
+
+    write_study_set(tmp_path / "in", StudySetOptions(studies=1, rows=128, exam_rate=1.0, junk=0))
+    out = predict(
+        PredictOptions(input=str(tmp_path / "in"), model=with_head.serving_uri, out=str(tmp_path / "out"))
+    )
+    listed = pd.read_csv(out / "worklist.csv")
+    assert listed["blood_ml"].ge(0).all()
+    exam = pd.read_csv(out / "predictions.csv").iloc[0]
+    of_subtypes = [exam[f"blood_ml_{subtype}"] for subtype in SUBTYPES]
+    assert exam["blood_ml_any"] == listed["blood_ml"][0] == pytest.approx(sum(of_subtypes), abs=0.3)
+    assert "Blood, mL" in (out / "worklist.html").read_text()
+    report = pydicom.dcmread(out / listed["dicom"][0] / "findings.dcm")
+    assert str(report).count("118565006") == 6
+
+
+def test_evaluate_measures_it_on_masks_with_intervals_over_patients(with_head, spots):
+    found = evaluate(
+        EvaluateOptions(model=with_head.serving_uri, data=str(spots.path), resamples=200, heat_maps=4)
+    )
+    table = found.blood.set_index(["metric", "label"])
+    dice = table.loc[("dice", "any")]
+    assert 0.7 < dice["value"] <= 1
+    assert dice["patients"] == dice["exams"] > 0
+    run = mlflow.get_run(found.run_id)
+    assert run.data.metrics["test/blood_dice/any"] == dice["value"]
+    assert {f"test/blood_{one}/any" for one in ("ml", "ml_error", "ml_bias")} <= set(run.data.metrics)
+    pointed = found.pointing.table
+    assert (pointed["rate"] > pointed["chance"]).all()
+    assert run.data.metrics[f"test/pointing_game/{pointed['label'][0]}"] == pointed["rate"][0]
+    report, card = (
+        mlflow.artifacts.load_text(f"runs:/{found.run_id}/{name}")
+        for name in ("report.html", "model_card.md")
+    )
+    for text in (report, card):
+        assert "Where the blood is" in text
+        assert "found where none is, mL" in text
+    assert "which had the highest Dice on validation" in report
 
 
 def test_the_served_maps_are_those_of_keras_and_the_labels_probabilities(with_head, spots):
@@ -143,6 +208,10 @@ def test_an_ensemble_of_folds_says_the_mean_of_its_maps(spots):
     hu, places = spots.hu(spots.rows("test")[:3]), np.arange(3.0)
     each = [member.read(hu, places).lesions for member in classifier.members]
     assert len(each) == 3
+    # by the masks of all that no test split keeps apart: 18 patients, three of them without masks
+    known = spots.blood_known(np.arange(len(spots.table)))
+    outside = known & (spots.table["split"] != "test").to_numpy()
+    assert classifier.specification.blood_patients == spots.table["patient_id"][outside].nunique()
     np.testing.assert_allclose(classifier.predict_series(hu, places).lesions, np.mean(each, axis=0))
 
 
