@@ -173,7 +173,9 @@ class Hyperparameters(_Augmentations):
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
 #: phantom cohort and two cores: a small image, and few steps from weights that start ahead. `small-cohort` is for tens
-#: to hundreds of patients of one's own: by it the demonstration model of CT-ICH was trained (docs/results.md).
+#: to hundreds of patients of one's own: by it, but for the other scanners, the demonstration model of CT-ICH was
+#: trained (docs/results.md). Those differ by no more than two may that pass their tests (water within 4 HU of 0, IEC
+#: 61223-3-5), and no more than those that pretraining has shown (training/pretraining_batches.py).
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),
@@ -192,6 +194,11 @@ RECIPES: dict[str, Hyperparameters] = {
         image_size=160,
         windows="brain,subdural,bone",
         rotation_degrees=25.0,
+        hu_gain=0.03,
+        hu_offset=4.0,
+        kernel_change=0.3,
+        blur_pixels=0.6,
+        noise_hu=3.0,
         epochs=12,
         kept_epoch="last",
         batch_size=16,
