@@ -93,7 +93,8 @@ def test_of_strength_0_every_bit_is_as_it_was_before_the_page(told):
 
 def test_the_strength_is_a_flag_a_range_of_a_search_and_a_row_of_the_reference(told):
     assert "--shading_hu SHADING_HU" in told["help"]
-    assert "the recipe's, 0 in reference" in told["help"].split("--shading_hu")[1].split("--")[0]
+    of_flag = told["help"].split("--shading_hu")[1].split("--")[0]
+    assert "the recipe's, 0 in reference" in " ".join(of_flag.split())
     assert told["range"] == "0 .. 20"
     assert "| `shading_hu` | 0 | 0 to 100 HU | largest HU that augmentation adds" in told["page"]
 
