@@ -68,6 +68,7 @@ ARMS: dict[str, Arm] = {
         setting={name: value for name, value in SETTING.items() if name not in OTHER_SCANNERS},
         against="input",
     ),
+    "head": Arm(setting={**SETTING, "framing": "head"}, against="input"),
     "phantoms": Arm(setting=SETTING, against="input", beside={"phantoms": 0.25}),
     "drawn": Arm(setting=SETTING, against="input", beside={"drawn": 0.33}),
     "drawn-without-sham": Arm(setting=SETTING, against="input", beside={"drawn-without-sham": 0.33}),

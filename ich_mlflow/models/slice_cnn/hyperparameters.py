@@ -8,6 +8,7 @@ docs/reference/parameters.md follow from it. Strengths of augmentation are field
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, ClassVar
 
+from ich_mlflow.ct.frame import HEAD, IMAGE
 from ich_mlflow.ct.window import Window, parse_windows
 from ich_mlflow.models.hyperparameters import expect_any, shared
 from ich_mlflow.models.losses import LOSSES
@@ -65,6 +66,11 @@ class Hyperparameters(_Augmentations):
         224,
         "pixels a side that the backbone sees, 32 to 512 (the stored set has 256)",
         Between(32, 512, unit="pixels"),
+    )
+    framing: str = parameter(
+        IMAGE,
+        "what the network sees of a slice: image (all of it), or head (the square that holds the head, so finer)",
+        OneOf(IMAGE, HEAD),
     )
     windows: str = parameter(
         "brain",
