@@ -1,6 +1,6 @@
 """How often a model's decisions on exams flip where nothing about the patient changed. It needs no labels.
 
-    python -m benchmarks.robustness --model models:/ich-5class-ctich-demo/1 --data data/ctich
+    python -m benchmarks.robustness --model ich-5class-ctich-demo/1 --data data/ctich
 
 Every exam of a stored set, or of one of its splits, is scored as the model serves it, and again after its slices were
 changed: HU 5 higher or lower, a blur, noise, the head rolled by 15 degrees to either side. The table has the share of
