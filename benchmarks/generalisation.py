@@ -23,7 +23,17 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from benchmarks.ladder import SCHEME, SETTING, Ladder, Said, Step, cells, differences, fold_set
+from benchmarks.ladder import (
+    OTHER_SCANNERS,
+    SCHEME,
+    SETTING,
+    Ladder,
+    Said,
+    Step,
+    cells,
+    differences,
+    fold_set,
+)
 from ich_mlflow.dataset.mixture import HomeSet
 from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
@@ -55,6 +65,11 @@ ARMS: dict[str, Arm] = {
     "size": Arm(setting={**PLAIN, "image_size": SIZE}, against="plain"),
     "rotations": Arm(setting={**PLAIN, "rotation_degrees": ROTATION}, against="plain"),
     "input": Arm(setting=SETTING, against="plain"),
+    "scanners": Arm(
+        setting={name: value for name, value in SETTING.items() if name not in OTHER_SCANNERS},
+        against="input",
+    ),
+    "head": Arm(setting={**SETTING, "framing": "head"}, against="input"),
     "phantoms": Arm(setting=SETTING, against="input", beside={"phantoms": 0.25}),
     "drawn": Arm(setting=SETTING, against="input", beside={"drawn": 0.33}),
     "drawn-without-sham": Arm(setting=SETTING, against="input", beside={"drawn-without-sham": 0.33}),

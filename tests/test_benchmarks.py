@@ -4,8 +4,12 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from benchmarks import robustness
+from ich_mlflow.stages.common.scoring import load_model
 
 
 @pytest.fixture
@@ -45,3 +49,35 @@ def test_a_value_counts_as_reached_by_the_first_complete_trial_that_has_it(monke
     assert tune.reached(trials, 0.99) == tune.Reached(None, None, None)
     assert tune.median([3, None, 5]) == 5
     sys.modules.pop("tune")
+
+
+def test_changes_of_a_slice_by_hand():
+    hu = np.full((1, 9, 9), -1000, np.int16)
+    hu[0, 4, 1:8] = 40
+    rng = np.random.default_rng(0)
+    changed = {name: change(hu, rng) for name, change in robustness.CHANGES.items()}
+    assert all(one.dtype == np.int16 and one.shape == hu.shape for one in changed.values())
+    assert changed["+5 HU"][0, 4].tolist() == [-1000, *[45] * 7, -1000]
+    assert changed["-5 HU"][0, 4, 4] == 35
+    # 1 / sqrt(2 pi) of the bar lies in its own row: -1000 + 0.399 * 1040
+    assert changed["blur of 1 pixel"][0, 4, 4] == pytest.approx(-585, abs=3)
+    assert changed["noise of 5 HU"].min() >= -1024
+    # three pixels to the right of the middle, 15 degrees are 0.78 pixels up, and down the other way
+    up, down = changed["roll of 15 degrees"][0, :, 7], changed["roll of -15 degrees"][0, :, 7]
+    assert (up.argmax(), down.argmax()) == (3, 5)
+
+
+def test_the_row_counts_flips_of_any_and_of_all_findings():
+    before = np.array([[0.1, 0.2], [0.1, 0.6], [0.9, 0.9], [0.1, 0.4]])
+    after = np.array([[0.1, 0.7], [0.1, 0.4], [0.4, 0.9], [0.1, 0.4]])
+    row = robustness.row_of("x", before, after, np.array([0.5, 0.5]), any_at=1)
+    # any flips in the first two of four, another finding in the third; moves of 0.5, 0.2, 0 and 0
+    assert row.startswith("| x | 0.50 (0.07 to 0.93) | 1, 1 | 0.75 | 0.100 |")
+
+
+def test_robustness_is_told_of_any_stored_set_without_labels(trained, stored_set):
+    rows = stored_set.rows("test")
+    lines = robustness.report(load_model(trained.serving_uri).classifier, stored_set, rows)
+    exams = stored_set.table.iloc[rows]["study_uid"].nunique()
+    assert lines[0].startswith(f"{exams} exams, ")
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {name}" for name in robustness.CHANGES]

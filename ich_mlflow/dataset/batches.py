@@ -59,8 +59,8 @@ class OrderedBatches(keras.utils.PyDataset):
     def inputs(self, places: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def targets_at(self, places: np.ndarray) -> Any:
-        """What the network is taught of the examples at some places of the epoch: their targets [B, L]."""
+    def targets_at(self, places: np.ndarray, inputs: np.ndarray) -> Any:
+        """What the network is taught of the examples at some places of the epoch, inputs: their targets [B, L]."""
         return self._targets[self.order[places]]
 
     @property
@@ -89,7 +89,8 @@ class OrderedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         places = np.arange(index * self._batch_size, min((index + 1) * self._batch_size, self._num_shown))
         try:
-            return self.inputs(places), self.targets_at(places)
+            inputs = self.inputs(places)
+            return inputs, self.targets_at(places, inputs)
         except IchError as error:
             self.error = error
             raise

@@ -32,20 +32,20 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "windows", "context", "series"),
+    ("num_classes", "windows", "context", "framing", "series"),
     [
-        (4, "brain", 0, {"series_smoothing": "none"}),
-        (5, "brain,subdural,bone", 0, {"series_smoothing": "15mm", "mirror": True}),
-        (6, "brain", 1, {"series_smoothing": "20mm"}),
+        (4, "brain", 0, "image", {"series_smoothing": "none"}),
+        (5, "brain,subdural,bone", 0, "head", {"series_smoothing": "15mm", "mirror": True}),
+        (6, "brain", 1, "head", {"series_smoothing": "20mm"}),
     ],
 )
 def test_the_stored_set_and_the_served_model_say_the_same(
-    workspace, tiny_backbone, data, num_classes, windows, context, series
+    workspace, tiny_backbone, data, num_classes, windows, context, framing, series
 ):
     folder, stored = data
     scheme = class_scheme(num_classes)
     model = build_classifier(
-        num_labels=num_classes, image_size=32, windows=parse_windows(windows), context=context,
+        num_labels=num_classes, image_size=32, framing=framing, windows=parse_windows(windows), context=context,
         backbone=build_backbone(image_size=32, num_slices=1 + 2 * context),
     )  # fmt: skip
     rows = np.arange(len(stored.table))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ich_mlflow.ct.hounsfield import AIR_HU
+from ich_mlflow.models.slice_cnn.other_scanner import add_noise, blur, change_kernel, scale_hu, shift_hu
 from ich_mlflow.parameters import Between, Check
 
 
@@ -114,6 +115,37 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         is_scaled=True,
     ),
     "flip": Augmentation(default=True, text="true flips left and right at random", move=_flip, num_draws=1),
+    # In the order of a scanner: calibration, reconstruction, and noise last, which nothing after it smooths.
+    "hu_gain": Augmentation(
+        default=0.0,
+        text="largest change of the slope of HU by augmentation, as a share, to either side",
+        check=Between(0, 0.5),
+        alter=scale_hu,
+    ),
+    "hu_offset": Augmentation(
+        default=0.0,
+        text="largest offset that augmentation adds to HU, to either side",
+        check=Between(0, 100, unit="HU"),
+        alter=shift_hu,
+    ),
+    "kernel_change": Augmentation(
+        default=0.0,
+        text="largest share of fine detail (1 pixel) that augmentation takes away or adds, as another kernel does",
+        check=Between(0, 1),
+        alter=change_kernel,
+    ),
+    "blur_pixels": Augmentation(
+        default=0.0,
+        text="largest deviation of the Gaussian by which augmentation blurs, in stored pixels (about 0.9 mm)",
+        check=Between(0, 5, unit="pixels"),
+        alter=blur,
+    ),
+    "noise_hu": Augmentation(
+        default=0.0,
+        text="largest standard deviation of the noise that augmentation adds, in HU",
+        check=Between(0, 100, unit="HU"),
+        alter=add_noise,
+    ),
 }
 
 

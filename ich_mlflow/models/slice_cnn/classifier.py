@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 
+from ich_mlflow.ct.frame import HEAD, IMAGE
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.ct.window import Window
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.heads import HEADS
-from ich_mlflow.models.slice_cnn.layers import LOGITS, PROBABILITIES, AreaResize, WindowChannels
+from ich_mlflow.models.slice_cnn.layers import LOGITS, PROBABILITIES, AreaResize, HeadResize, WindowChannels
 from ich_mlflow.models.slice_cnn.lesion_head import lesion_maps
 
 _POOLING = "gap"
@@ -20,6 +21,7 @@ def build_classifier(
     *,
     num_labels: int,
     image_size: int = 224,
+    framing: str = IMAGE,
     windows: tuple[Window, ...],
     context: int = 0,
     dense_units: int = 128,
@@ -30,8 +32,9 @@ def build_classifier(
 ) -> keras.Model:
     """Build the classifier with HU float32 [B, 256, 256, 1 + 2 * context] in, probabilities [B, num_labels] out.
 
-    head: one of HEADS. taps: the backbone's layers whose maps a lesion head takes; with them the second output is
-    where the blood is, [B, image_size / 4, image_size / 4, 5].
+    framing: image, or head for the square around the head alone. head: one of HEADS. taps: the backbone's layers
+    whose maps a lesion head takes; with them the second output is where in what is seen the blood is, [B,
+    image_size / 4, image_size / 4, 5].
     backbone: without top, for [B, image_size, image_size, 3 * (1 + 2 * context)] in [0, 255]; EfficientNet-B0
     with random weights where None. Randomness follows keras.utils.set_random_seed. Under a mixed precision
     policy the probabilities, and everything before the backbone, stay float32.
@@ -40,7 +43,8 @@ def build_classifier(
     if backbone is None:
         backbone = build_backbone(image_size=image_size, num_slices=num_slices)
     hu = keras.Input((STORED_SIZE, STORED_SIZE, num_slices), name="hu", dtype="float32")
-    x = AreaResize(image_size, name="resize")(hu)
+    resize = HeadResize if framing == HEAD else AreaResize
+    x = resize(image_size, name="resize")(hu)
     x = WindowChannels([[w.center, w.width] for w in windows], name="windows")(x)
     if taps:
         # The last tap is what is pooled, and stands first: so the layers keep the order of the backbone alone.

@@ -8,6 +8,7 @@ docs/reference/parameters.md follow from it. Strengths of augmentation are field
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, ClassVar
 
+from ich_mlflow.ct.frame import HEAD, IMAGE
 from ich_mlflow.ct.window import Window, parse_windows
 from ich_mlflow.models.hyperparameters import expect_any, shared
 from ich_mlflow.models.losses import LOSSES
@@ -65,6 +66,11 @@ class Hyperparameters(_Augmentations):
         224,
         "pixels a side that the backbone sees, 32 to 512 (the stored set has 256)",
         Between(32, 512, unit="pixels"),
+    )
+    framing: str = parameter(
+        IMAGE,
+        "what the network sees of a slice: image (all of it), or head (the square that holds the head, so finer)",
+        OneOf(IMAGE, HEAD),
     )
     windows: str = parameter(
         "brain",
@@ -173,8 +179,10 @@ class Hyperparameters(_Augmentations):
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
 #: phantom cohort and two cores: a small image, and few steps from weights that start ahead. `small-cohort` is for tens
-#: to hundreds of patients of one's own: by it the demonstration model of CT-ICH was trained (docs/results.md). None has
-#: a lesion head: on whose data it makes labels better is not known.
+#: to hundreds of patients of one's own: by it, but for the other scanners, the demonstration model of CT-ICH was
+#: trained (docs/results.md). Those differ by no more than two may that pass their tests (water within 4 HU of 0, IEC
+#: 61223-3-5); of gain, offset, blur and noise by no more than pretraining has shown (training/pretraining_batches.py). None has a
+#: lesion head: on whose data it makes labels better is not known.
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),
@@ -193,6 +201,11 @@ RECIPES: dict[str, Hyperparameters] = {
         image_size=160,
         windows="brain,subdural,bone",
         rotation_degrees=25.0,
+        hu_gain=0.03,
+        hu_offset=4.0,
+        kernel_change=0.3,
+        blur_pixels=0.6,
+        noise_hu=3.0,
         epochs=12,
         kept_epoch="last",
         batch_size=16,

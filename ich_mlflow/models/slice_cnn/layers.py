@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from ich_mlflow.ct.frame import BODY_HU, CELL, MARGIN, MIN_SIDE, MOST_OF_NINE
 from ich_mlflow.ct.resample import resize_weights
 from ich_mlflow.ct.window import Window
 from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
@@ -64,6 +66,64 @@ class AreaResize(keras.layers.Layer):
         """Keras calls it while a .keras file is read; None where the file holds nothing of this layer."""
         path = Path(folder) / ANCESTRY_FILE if folder else None
         self.ancestry = Ancestry.from_bytes(path.read_bytes()) if path and path.is_file() else None
+
+
+@keras.saving.register_keras_serializable(package="ich_mlflow")
+class HeadResize(AreaResize):
+    """Resample the frame of the head in square slices [B, S, S, C], S a multiple of 4, to [B, size, size, C].
+
+    The frame is that of the slice in the middle, so that its neighbours stay in line with it. Of operations that
+    every runtime has: means, comparisons and matrix products. The NumPy twin is ct/frame.py.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        if int(input_shape[1] or 0) % CELL:
+            raise ValueError(f"HeadResize takes slices of a multiple of {CELL} pixels, got {input_shape}")
+
+    def call(self, hu: Any) -> Any:
+        top, left, side = self._frames(hu)
+        rows, columns = (self._frame_weights(start, side, hu.shape[1]) for start in (top, left))
+        image = ops.transpose(hu, (0, 3, 1, 2))
+        image = ops.matmul(ops.matmul(rows, image), ops.transpose(columns, (0, 1, 3, 2)))
+        return ops.transpose(image, (0, 2, 3, 1))
+
+    def _frames(self, hu: Any) -> tuple[Any, Any, Any]:
+        """Top, left and side of each slice's frame in pixels, [B, 1, 1, 1] each."""
+        size, middle = hu.shape[1], hu.shape[-1] // 2
+        means = ops.average_pool(hu[..., middle : middle + 1], CELL, strides=CELL, padding="valid")
+        body = ops.pad(ops.cast(means > BODY_HU, "float32"), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        around = ops.average_pool(body, 3, strides=1, padding="valid")
+        head = ops.cast(around > MOST_OF_NINE, "float32")
+        (top, bottom), (left, right) = (_ends(ops.max(head, axis=axis)) for axis in (2, 1))
+        longest = ops.maximum(bottom - top, right - left) * CELL
+        found = ops.cast(longest > 0, "float32")
+        side = ops.minimum(ops.maximum(longest + 2 * MARGIN * size, MIN_SIDE * size), float(size))
+        side = found * side + (1.0 - found) * size
+        starts = [
+            ops.minimum(ops.maximum((low + high) * (CELL / 2) - side / 2, 0.0), size - side)
+            for low, high in ((top, bottom), (left, right))
+        ]
+        top, left, side = (ops.reshape(one, (-1, 1, 1, 1)) for one in (*starts, side))
+        return top, left, side
+
+    def _frame_weights(self, start: Any, side: Any, source: int) -> Any:
+        """Weights [B, 1, size, source] that resample `side` pixels from `start` on."""
+        steps = ops.convert_to_tensor((np.arange(self.size, dtype=np.float32) + 0.5)[:, None])
+        pixels = ops.convert_to_tensor(np.arange(source, dtype=np.float32))
+        scale = side / self.size
+        centre = start + steps * scale
+        half = ops.maximum(scale, 1.0) / 2
+        overlap = ops.minimum(centre + half, pixels + 1.0) - ops.maximum(centre - half, pixels)
+        weights = ops.maximum(overlap, 0.0)
+        return weights / ops.sum(weights, axis=-1, keepdims=True)
+
+
+def _ends(occupied: Any) -> tuple[Any, Any]:
+    """First place and one behind the last of [B, n, 1] that is 1; n and 0 where none is: [B, 1] each."""
+    places = ops.convert_to_tensor(np.arange(occupied.shape[1], dtype=np.float32)[:, None])
+    first = ops.min(places + (1.0 - occupied) * float(occupied.shape[1]), axis=1)
+    return ops.minimum(first, float(occupied.shape[1])), ops.max((places + 1.0) * occupied, axis=1)
 
 
 def carry_ancestry(model: keras.Model, ancestry: Ancestry) -> None:
@@ -136,6 +196,11 @@ class DetectionTimesSubtype(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "any_at": self.any_at}
+
+
+def is_framed(model: keras.Model) -> bool:
+    """Whether the classifier sees the frame of the head alone."""
+    return any(isinstance(layer, HeadResize) for layer in model.layers)
 
 
 def logits_layer(model: keras.Model) -> keras.layers.Dense:

@@ -7,10 +7,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from ich_mlflow.ct.frame import HEAD
 from ich_mlflow.models.family import Network
 from ich_mlflow.models.slice_cnn.keras_runtime import with_feature_maps
-from ich_mlflow.models.slice_cnn.layers import logits_layer
-from ich_mlflow.models.slice_cnn.reader import HEAD_FILE, SliceReader
+from ich_mlflow.models.slice_cnn.layers import is_framed, logits_layer
+from ich_mlflow.models.slice_cnn.reader import FRAMING, HEAD_FILE, SliceReader
 from ich_mlflow.models.slice_cnn.runtimes import KERAS_FILE, LITERT_FILE
 
 
@@ -21,7 +22,10 @@ def network_of(model: keras.Model, sample_hu: np.ndarray) -> Network:
         said = model(sample_hu.astype(np.float32), training=False)
         expected = said if isinstance(said, (list, tuple)) else [said]
         read = reader.said(sample_hu)
-        found = [read.slices] if read.lesions is None else [read.slices, read.lesions]
+        found = [read.slices]
+        if read.lesions is not None:
+            found.append(read.lesions)
+            expected = [expected[0], reader.in_place(np.asarray(expected[1]), sample_hu)]
         return max(
             float(np.max(np.abs(one - np.asarray(keras_one))))
             for one, keras_one in zip(found, expected, strict=True)
@@ -35,6 +39,7 @@ def write(model: keras.Model, folder: Path) -> None:
     model.save(folder / KERAS_FILE)
     dense, bias = model.get_layer("dense").get_weights()
     output, _ = logits_layer(model).get_weights()
-    np.savez(folder / HEAD_FILE, dense=dense, dense_bias=bias, output=output)
+    framing = {FRAMING: np.array(HEAD)} if is_framed(model) else {}
+    np.savez(folder / HEAD_FILE, dense=dense, dense_bias=bias, output=output, **framing)
     with contextlib.redirect_stdout(io.StringIO()):  # the converter prints the graph's endpoints
         with_feature_maps(model).export(str(folder / LITERT_FILE), format="litert", verbose=False)

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ich_mlflow.ct.frame import head_frames, into_place
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.models.family import Reading, Told
 from ich_mlflow.models.lesion_maps import label_maps
 from ich_mlflow.models.slice_cnn.hirescam import maps_of_features, units_of_features
 from ich_mlflow.models.slice_cnn.runtimes import open_network
 
-#: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L].
+#: Weights of the two dense layers after pooling: dense [D, U], dense_bias [U], output [U, L]. And FRAMING, where the
+#: network frames the head by itself: its maps are of the frame.
 HEAD_FILE = "head.npz"
+FRAMING = "framing"
 
 
 class SliceReader:
@@ -22,6 +25,7 @@ class SliceReader:
         """Open what slice_cnn/packing.py wrote. Raises ModelError."""
         self._network = open_network(folder, runtime)
         self._head_path = folder / HEAD_FILE
+        self._framed = is_framed(self._head_path)
         self._context, self._labels = told.context, told.labels
 
     @property
@@ -40,12 +44,27 @@ class SliceReader:
     def said(self, hu: np.ndarray) -> Reading:
         """The same, and where the blood is, where the network says it."""
         probabilities, lesions = [], []
-        for one in self._with_channels(hu):
+        hu = self._with_channels(hu)
+        for one in hu:
             ran = self._network.run(one)
             probabilities.append(ran.probabilities)
             if ran.lesions is not None:
                 lesions.append(ran.lesions)
-        return Reading(np.stack(probabilities), lesions=np.stack(lesions) if lesions else None)
+        return Reading(
+            np.stack(probabilities), lesions=self.in_place(np.stack(lesions), hu) if lesions else None
+        )
+
+    def in_place(self, lesions: np.ndarray, hu: np.ndarray) -> np.ndarray:
+        """Lesion maps [B, h, w, 5] as the network gives them, so that they cover the whole slices hu."""
+        if not self._framed:
+            return lesions
+        return np.moveaxis(self._placed(np.moveaxis(lesions, -1, 1), hu), 1, -1)
+
+    def _placed(self, maps: np.ndarray, hu: np.ndarray) -> np.ndarray:
+        """Maps [B, K, h, w] of what the network sees of slices, put back into place."""
+        if not self._framed:
+            return maps
+        return into_place(maps, head_frames(hu[..., hu.shape[-1] // 2]), hu.shape[1])
 
     def explained(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As Explainer says."""
@@ -53,9 +72,10 @@ class SliceReader:
             read = self.said(hu)
             assert read.lesions is not None
             return read.slices, label_maps(read.lesions, self._labels)
-        ran = [self._network.run(one) for one in self._with_channels(hu)]
+        hu = self._with_channels(hu)
+        ran = [self._network.run(one) for one in hu]
         maps = maps_of_features(np.stack([one.features for one in ran]), *self._head)
-        return np.stack([one.probabilities for one in ran]), maps
+        return np.stack([one.probabilities for one in ran]), self._placed(maps, hu)
 
     def read_features(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is said of the slices of a series as by read, [n, L], and the units of the head, float32 [n, U]."""
@@ -83,6 +103,14 @@ class SliceReader:
                 f"{num_slices} channels"
             )
         return hu
+
+
+def is_framed(head_path: Path) -> bool:
+    """Whether the network of that HEAD_FILE sees the frame of the head alone; of none it sees whole slices."""
+    if not head_path.is_file():
+        return False
+    with np.load(head_path, allow_pickle=False) as head:
+        return FRAMING in head.files
 
 
 def in_context(order: np.ndarray, context: int) -> np.ndarray:

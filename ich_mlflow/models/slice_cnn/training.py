@@ -100,6 +100,7 @@ def _build(scheme: ClassScheme, hyperparameters: Hyperparameters, backbone: kera
     model = build_classifier(
         num_labels=len(scheme.labels),
         image_size=hyperparameters.image_size,
+        framing=hyperparameters.framing,
         windows=hyperparameters.parsed_windows,
         context=hyperparameters.context,
         dense_units=hyperparameters.dense_units,
@@ -162,6 +163,7 @@ def training_batches(
             SlicesWithBlood,
             matrices=partial(affine_matrices, strengths=hyperparameters),
             cells=hyperparameters.image_size // CELL,
+            framing=hyperparameters.framing,
         )
     batches: SliceBatches = of_slices(
         pool,
