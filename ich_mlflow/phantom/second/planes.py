@@ -15,6 +15,8 @@ DEPTHS = 2
 FACE = (((0, 27, -62), (66, 68, 62)), ((0, 84, -50), (14, 18, 24)), ((0, -38, -85), (62, 58, 70)))
 #: Skull and scalp at their thickest, mm outside the inner table.
 _COVER_MM = 32.0
+#: So far outside the inner table nothing of the brain is seen, mm.
+_BEYOND_MM = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Planes:
 
     x, y, z: template mm. cavity_mm: distance to the inner table, negative inside. slope: how much of it changes
     through a plane's thickness, mm. rows, columns: where the crop lies in a whole plane. texture, gyral: smooth
-    noise, of about 5 and 12 mm. thickness_mm: of what a plane stands for.
+    noise, of about 5 and 12 mm.
     """
 
     x: np.ndarray
@@ -35,17 +37,10 @@ class Planes:
     gyral: np.ndarray
     rows: slice
     columns: slice
-    thickness_mm: float
 
     @property
     def xyz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return (self.x, self.y, self.z)
-
-    @property
-    def pixel_ml(self) -> float:
-        """About the volume of a pixel of a plane where pixels have 0.94 mm; for sums over masks."""
-        steps = [np.abs(np.diff(axis[0], axis=1)).mean() for axis in (self.x, self.y)]
-        return float(np.hypot(*steps) ** 2 * self.thickness_mm / 1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +61,22 @@ def sample_planes(
     rows, columns = _crop(template, whole)
     x, y, z = (np.ascontiguousarray(axis[:, rows, columns]) for axis in whole)
     for axis in (x, y, z):
-        axis += 2.5 * smooth_noise(rng, axis.shape, 5)
+        axis += np.float32(2.5) * smooth_noise(rng, axis.shape, 5)
     cavity = sampled(template, smooth_cavity_mm(), (x, y, z), 200, step=DISTANCE_STEP)
     texture, gyral = smooth_noise(rng, x.shape, 44), smooth_noise(rng, x.shape, 18)
-    # Gyri press into the inner table; the skull's floor is ridged.
-    ridged = np.clip((-8 - z) / 10, 0, 1)
-    cavity += (unevenness_mm * (1 + 2.5 * ridged) * gyral).astype(np.float32)
+    cavity += bumps_mm(z, gyral, unevenness_mm)
     slope = np.abs(np.gradient(cavity, axis=0))
     return Planes(
         x=x, y=y, z=z, cavity_mm=cavity, slope=np.minimum(slope, thin.step_mm), texture=texture, gyral=gyral,
-        rows=rows, columns=columns, thickness_mm=thin.step_mm,
+        rows=rows, columns=columns,
     )  # fmt: skip
+
+
+def bumps_mm(z: np.ndarray, gyral: np.ndarray, unevenness_mm: float) -> np.ndarray:
+    """How far the inner table is off a smooth one, mm: gyri press into it, and the skull's floor is ridged."""
+    ridged = np.clip((-8 - z) / 10, 0, 1)
+    bumps: np.ndarray = np.float32(unevenness_mm) * (1 + 2.5 * ridged) * gyral
+    return bumps
 
 
 def sample_tissue(
@@ -84,12 +84,22 @@ def sample_tissue(
 ) -> Tissue:
     """Sample brain and ventricles at the planes, drawn from `push` template mm [3] farther on; None: nothing pushes."""
     shape = planes.x.shape
-    xyz = [axis + p for axis, p in zip(planes.xyz, push, strict=True)] if push else list(planes.xyz)
-    fine = [axis + 0.9 * smooth_noise(rng, shape, 22) for axis in xyz]
+    # Bone and air hold no tissue, and they are more than half.
+    within = planes.cavity_mm < _BEYOND_MM
+    xyz = [axis[within] for axis in planes.xyz]
+    if push is not None:
+        xyz = [axis + p[within] for axis, p in zip(xyz, push, strict=True)]
+    fine = [axis + np.float32(0.9) * smooth_noise(rng, shape, 22)[within] for axis in xyz]
+
+    def spread(values: np.ndarray, outside: float) -> np.ndarray:
+        whole = np.full(shape, np.float32(outside))
+        whole[within] = values
+        return whole
+
     return Tissue(
-        tissue=sampled(template, template.tissue, fine, 0),
-        white=sampled(template, template.white, fine, 0),
-        ventricle_mm=sampled(template, template.ventricle_mm, xyz, 200, step=DISTANCE_STEP),
+        tissue=spread(sampled(template, template.tissue, fine, 0), 0),
+        white=spread(sampled(template, template.white, fine, 0), 0),
+        ventricle_mm=spread(sampled(template, template.ventricle_mm, xyz, 200, step=DISTANCE_STEP), 200),
     )
 
 
@@ -102,7 +112,7 @@ def sampled(
     step: int = 1,
 ) -> np.ndarray:
     """A map of the template, of `step` mm a voxel, at template millimetres."""
-    at = np.stack([(axis - o) / np.float32(step) for axis, o in zip(xyz, template.origin, strict=True)])
+    at = np.stack([(axis - np.float32(o)) / np.float32(step) for axis, o in zip(xyz, template.origin, strict=True)])
     return ndimage.map_coordinates(values, at, order=1, mode="constant", cval=outside, prefilter=False)
 
 

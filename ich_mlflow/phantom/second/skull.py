@@ -6,7 +6,7 @@ import numpy as np
 
 from ich_mlflow.phantom.anatomy import AIR, FAT, MUSCLE, SKIN
 from ich_mlflow.phantom.second.patient import Patient
-from ich_mlflow.phantom.second.planes import FACE, Planes
+from ich_mlflow.phantom.second.planes import FACE, Planes, bumps_mm
 from ich_mlflow.phantom.shapes import ellipsoid_mm, inside, paint
 
 BONE = 1350.0
@@ -83,7 +83,9 @@ def on_skull(rng: np.random.Generator) -> np.ndarray:
 
 def paint_skull(plane: Plane, patient: Patient, findings: Findings) -> np.ndarray:
     """HU float32 [h, w] of all but the cavity, which holds what lies around it."""
-    bone_mm = plane.cavity_mm - _thickness(plane, patient)
+    # The outer table is smooth whatever the inner one is.
+    bumps = bumps_mm(plane.z, plane.gyral, patient.unevenness_mm)
+    bone_mm = plane.cavity_mm - bumps - _thickness(plane, patient)
     head_mm = _skin(plane, bone_mm, patient)
     hu = np.full(plane.x.shape, np.float32(AIR))
     _paint_soft_tissue(hu, plane, head_mm)
@@ -104,7 +106,7 @@ def paint_skull(plane: Plane, patient: Patient, findings: Findings) -> np.ndarra
 
 
 def _thickness(plane: Plane, patient: Patient) -> np.ndarray:
-    thickness = patient.skull_mm * (1 + 0.10 * plane.gyral)
+    thickness = patient.skull_mm
     # Forehead and occiput are thicker than the temples, which are thin.
     thickness = thickness * (0.7 + 0.45 * np.abs(plane.y + 15) / 80)
     # Between the temporal lobes and the cerebellum lies the petrous bone: the skull base fills the gap.
