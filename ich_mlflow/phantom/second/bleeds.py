@@ -27,6 +27,12 @@ class Bleed:
     share: np.ndarray
     push: list[np.ndarray] | None = None
 
+    def __post_init__(self) -> None:
+        # Single numbers of a generator are double precision, and so is what they touch.
+        object.__setattr__(self, "share", self.share.astype(np.float32))
+        push = self.push and [part.astype(np.float32) for part in self.push]
+        object.__setattr__(self, "push", push)
+
 
 def epidural(planes: Planes, rng: np.random.Generator) -> Bleed:
     """A biconvex lens against the inner table, 3 to 22 mm thick, 24 to 80 mm across."""
@@ -64,7 +70,9 @@ def subdural(planes: Planes, rng: np.random.Generator) -> Bleed:
         share, thickness = (along, 0 * thickness) if alone else (np.maximum(share, along), thickness)
     amount = thickness * np.exp(-np.maximum(depth - thickness, 0) / _REACH_MM)
     far = np.sqrt(x**2 + (0.5 * (y + 15)) ** 2 + (0.5 * (z - 15)) ** 2) + 5
-    return Bleed(share=share, push=[amount * x / far, amount * 0.5 * (y + 15) / far, amount * 0.5 * (z - 15) / far])
+    return Bleed(
+        share=share, push=[amount * x / far, amount * 0.5 * (y + 15) / far, amount * 0.5 * (z - 15) / far]
+    )
 
 
 def intraparenchymal(planes: Planes, rng: np.random.Generator) -> Bleed:

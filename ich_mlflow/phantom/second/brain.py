@@ -48,7 +48,12 @@ def brain_share(planes: Planes, tissue: Tissue, patient: Patient) -> np.ndarray:
 
 
 def paint_brain(
-    plane: Plane, brain: np.ndarray, white: np.ndarray, ventricle_mm: np.ndarray, patient: Patient, infarct: Infarct
+    plane: Plane,
+    brain: np.ndarray,
+    white: np.ndarray,
+    ventricle_mm: np.ndarray,
+    patient: Patient,
+    infarct: Infarct,
 ) -> np.ndarray:
     """HU float32 [h, w] of the cavity as if it went on everywhere; white: share of white in the tissue."""
     tissue = patient.grey + (patient.white - patient.grey) * np.clip(white * 1.15 - 0.08, 0, 1)
@@ -114,7 +119,11 @@ def _paint_vessels(hu: np.ndarray, plane: Plane, patient: Patient) -> None:
 def _paint_calcium(hu: np.ndarray, plane: Plane, patient: Patient) -> None:
     places: list[tuple[tuple[float, float, float], tuple[float, float, float]]] = []
     if patient.calcified_pineal:
-        places += [((0, -31, 2), (2.2, 2.2, 2.2)), ((-25, -44, 10), (3, 3, 2)), ((25, -44, 10), (2.4, 2.4, 2))]
+        places += [
+            ((0, -31, 2), (2.2, 2.2, 2.2)),
+            ((-25, -44, 10), (3, 3, 2)),
+            ((25, -44, 10), (2.4, 2.4, 2)),
+        ]
     if patient.calcified_ganglia:
         places += [((side * 18, 2, 0), (3.5, 6, 3)) for side in (-1, 1)]
     if patient.calcified_falx:

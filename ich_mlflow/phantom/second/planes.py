@@ -63,7 +63,7 @@ def sample_planes(
     for axis in (x, y, z):
         axis += np.float32(2.5) * smooth_noise(rng, axis.shape, 5)
     cavity = sampled(template, smooth_cavity_mm(), (x, y, z), 200, step=DISTANCE_STEP)
-    texture, gyral = smooth_noise(rng, x.shape, 44), smooth_noise(rng, x.shape, 18)
+    texture, gyral = (smooth_noise(rng, x.shape, knots).astype(np.float32) for knots in (44, 18))
     cavity += bumps_mm(z, gyral, unevenness_mm)
     slope = np.abs(np.gradient(cavity, axis=0))
     return Planes(
@@ -112,7 +112,9 @@ def sampled(
     step: int = 1,
 ) -> np.ndarray:
     """A map of the template, of `step` mm a voxel, at template millimetres."""
-    at = np.stack([(axis - np.float32(o)) / np.float32(step) for axis, o in zip(xyz, template.origin, strict=True)])
+    at = np.stack(
+        [(axis - np.float32(o)) / np.float32(step) for axis, o in zip(xyz, template.origin, strict=True)]
+    )
     return ndimage.map_coordinates(values, at, order=1, mode="constant", cval=outside, prefilter=False)
 
 

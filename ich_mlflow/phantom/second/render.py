@@ -83,7 +83,9 @@ def render(
         for name in SUBTYPES
         if name in found
     }
-    images = _planes_hu(planes, tissue, push, patient, shown, Infarct.draw(findings), Findings.draw(findings), visit)
+    images = _planes_hu(
+        planes, tissue, push, patient, shown, Infarct.draw(findings), Findings.draw(findings), visit
+    )
     return _scanned(images, planes, geometry, acquisition, shown, visit)
 
 
@@ -146,7 +148,9 @@ def _planes_hu(
     for number in range(len(images)):
         plane = Plane.of(planes, number)
         image = paint_skull(plane, patient, findings)
-        inner = paint_brain(plane, brain[number], white[number], tissue.ventricle_mm[number], patient, infarct)
+        inner = paint_brain(
+            plane, brain[number], white[number], tissue.ventricle_mm[number], patient, infarct
+        )
         if oedema is not None:
             paint(inner, oedema[number], _OEDEMA_HU)
         paint(image, inside(plane.cavity_mm, plane.edge), inner)

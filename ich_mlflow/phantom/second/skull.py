@@ -38,7 +38,9 @@ class Plane:
     def xyz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return (self.x, self.y, self.z)
 
-    def ball(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray | None:
+    def ball(
+        self, centre: tuple[float, float, float], radii: tuple[float, float, float]
+    ) -> np.ndarray | None:
         """ellipsoid_mm, or None where the plane passes it by."""
         lowest, highest = float(self.z.min()), float(self.z.max())
         if not lowest - radii[2] - 3 < centre[2] < highest + radii[2] + 3:
@@ -50,7 +52,7 @@ class Plane:
 class Findings:
     """Where the harmless findings of the skull are, template mm.
 
-    fracture: a unit vector, its distance from the middle and where along the skull it ends. bump: centre of the scalp
+    fracture: a plane's normal and distance, and the point of the skull around which it is broken there. bump: centre of the scalp
     haematoma. flap: centre and radius of the craniotomy.
     """
 
@@ -63,9 +65,10 @@ class Findings:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Findings":
-        normal = rng.standard_normal(3) * (1, 1, 0.5)
+        normal, middle = rng.standard_normal(3) * (1, 1, 0.5), on_skull(rng)
+        normal /= np.linalg.norm(normal)
         return cls(
-            fracture=(normal / np.linalg.norm(normal), float(rng.uniform(-45, 45)), on_skull(rng)),
+            fracture=(normal, float(normal @ middle), middle),
             bump=on_skull(rng),
             bump_mm=float(rng.uniform(4, 14)),
             bump_hu=float(rng.uniform(30, 65)),
@@ -161,7 +164,9 @@ def _less_flap(share: np.ndarray, plane: Plane, findings: Findings) -> np.ndarra
     """The skull with the cut around a bone flap, and a hole of the burr on it."""
     away = _away(plane, findings.flap)
     cut = inside(np.abs(away - findings.flap_mm) - 1.2, 1.5)
-    burr = inside(np.abs(away - findings.flap_mm) - 5, 1.5) * (plane.z > findings.flap[2] + 0.7 * findings.flap_mm)
+    burr = inside(np.abs(away - findings.flap_mm) - 5, 1.5) * (
+        plane.z > findings.flap[2] + 0.7 * findings.flap_mm
+    )
     return share * (1 - np.maximum(cut, burr))
 
 
@@ -183,7 +188,11 @@ def _paint_face(hu: np.ndarray, plane: Plane, head_mm: np.ndarray) -> None:
     if plane.z.min() > _FACE_TOP:
         return
     outside = 1 - inside(plane.cavity_mm - 1.5, plane.edge)
-    for part, value, depth in ((_orbits(plane, 0), FAT, 0), (_orbits(plane, 1), 14.0, 0), (_air(plane), AIR, 5)):
+    for part, value, depth in (
+        (_orbits(plane, 0), FAT, 0),
+        (_orbits(plane, 1), 14.0, 0),
+        (_air(plane), AIR, 5),
+    ):
         if part is not None:
             paint(hu, inside(part, 1.5) * outside * inside(head_mm + depth), value)
 
