@@ -1,4 +1,4 @@
-"""False alarms of served models on the patients without a bleed, by subtype: what a change of the phantoms is judged by.
+"""False alarms of served models on patients without a bleed, by subtype: what changes of phantoms are judged by.
 
     mlflow run . -e preprocess -P source=ctich -P data=/data/ct-ich -P external=true -P out=data/ctich
     python benchmarks/phantom_false_alarms.py --data data/ctich --model runs:/<run id>/serving ich-5class-phantom/1
@@ -39,7 +39,10 @@ def false_alarms(
     *,
     sensitivity: float,
 ) -> FalseAlarms:
-    """Count them. outputs: probabilities [N, L] of `labels`. subtypes: 0 or 1 [N, 5]. Raises DataError without both kinds."""
+    """Count them. outputs: probabilities [N, L] of `labels`. subtypes: 0 or 1 [N, 5].
+
+    Raises DataError where the patients are not of both kinds.
+    """
     bleeds = subtypes.any(axis=1)
     is_normal = ~np.isin(patients, patients[bleeds])
     if not bleeds.any() or not is_normal.any():

@@ -131,7 +131,7 @@ def _begin(partial_folder: Path, options: CohortOptions) -> None:
 
 
 def cohort_settings(options: CohortOptions) -> dict[str, Any]:
-    """What tells a cohort from others: its options, without those that cohorts of 0.1 knew nothing of where they mean it."""
+    """What tells a cohort from others: its options, without the edition where it is that of cohorts of 0.1."""
     settings = asdict(options)
     if options.edition == 1:
         del settings["edition"]

@@ -133,7 +133,8 @@ def test_what_is_pushed_is_found_farther_in(planes):
 def test_subarachnoid_blood_is_outside_the_ventricles_and_intraventricular_blood_within(planes, tissue):
     outside = bleeds.subarachnoid(planes, tissue, np.random.default_rng(2)).share > 0.5
     within = bleeds.intraventricular(planes, tissue, 0.0, np.random.default_rng(2)).share > 0.5
-    assert outside.any() and within.any()
+    assert outside.any()
+    assert within.any()
     assert (tissue.ventricle_mm[outside] > 0).mean() > 0.95
     assert (tissue.ventricle_mm[within] < 2).all()
 

@@ -22,7 +22,11 @@ _THINNEST_MM = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Bleed:
-    """share: of blood, 0 to 1, float32 [p, h, w]. push: template mm by which what is at a point comes from farther, 3 such."""
+    """Blood of one subtype.
+
+    share: of blood, 0 to 1, float32 [p, h, w]. push: x, y and z of how much farther what is seen at a point comes from,
+    template mm, three such arrays.
+    """
 
     share: np.ndarray
     push: list[np.ndarray] | None = None
@@ -76,7 +80,7 @@ def subdural(planes: Planes, rng: np.random.Generator) -> Bleed:
 
 
 def intraparenchymal(planes: Planes, rng: np.random.Generator) -> Bleed:
-    """One lesion of 4 to 26 mm radius in ganglia, thalamus, lobe, cerebellum or brain stem, or a group of contusions."""
+    """One lesion of 4 to 26 mm radius in ganglia, thalamus, lobe, cerebellum or brain stem, or some contusions."""
     side, place = rng.choice([-1.0, 1.0]), rng.choice(5, p=[0.27, 0.12, 0.28, 0.08, 0.25])
     if place == 4:
         return _contusions(planes, side, rng)

@@ -1,7 +1,7 @@
 """What blood looks like on CT: fresh, faint, mixed, layered, old.
 
-Attenuation: clot 55 to 85 HU, thin or unclotted blood 42 to 54; hypodense pockets in a clot that still bleeds; cells that
-sink below plasma; after one to three weeks as brain and then darker. Source: Osborn's Brain (2017), ch. 2 and 5.
+Attenuation: clot 55 to 85 HU, thin or unclotted blood 42 to 54; hypodense pockets in a clot that still bleeds; cells
+that sink below plasma; after one to three weeks as brain and then darker. Source: Osborn's Brain (2017), ch. 2 and 5.
 """
 
 import numpy as np

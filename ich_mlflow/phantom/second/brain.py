@@ -73,7 +73,7 @@ def paint_brain(
 
 
 def tentorium_height(side: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Height of the tentorium, template mm, at |x| and y: a tent whose ridge falls backwards, so that slices show a V."""
+    """Height of the tentorium, template mm, at |x| and y: a tent whose ridge falls backwards: slices show a V."""
     height: np.ndarray = 6 - 0.45 * side + 0.3 * (y + 45)
     return height
 

@@ -62,8 +62,8 @@ def render(
 ) -> Rendered:
     """Render an exam. present: which subtypes, in SUBTYPES order.
 
-    Of a subtype whose blood would cover no more than the least area on a slice, the slice shows none: neither pixels nor
-    mask nor label. body: what is the patient's, visit: what is the exam's.
+    Of a subtype whose blood would cover no more than the least area on a slice, the slice shows none: neither pixels
+    nor mask nor label. body: what is the patient's, visit: what is the exam's.
     """
     patient = Patient.draw(body)
     warps, findings = body.integers(2**31, size=2), np.random.default_rng(patient.findings_seed)

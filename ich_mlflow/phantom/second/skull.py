@@ -52,8 +52,8 @@ class Plane:
 class Findings:
     """Where the harmless findings of the skull are, template mm.
 
-    fracture: a plane's normal and distance, and the point of the skull around which it is broken there. bump: centre of the scalp
-    haematoma. flap: centre and radius of the craniotomy.
+    fracture: a plane's normal and distance, and the point of the skull around which it is broken there. bump: centre
+    of the scalp haematoma. flap: centre and radius of the craniotomy.
     """
 
     fracture: tuple[np.ndarray, float, np.ndarray]
