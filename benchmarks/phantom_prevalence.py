@@ -1,6 +1,6 @@
 """How often phantom slices are positive, beside RSNA 2019, and how long an exam takes on one core.
 
-python benchmarks/phantom_prevalence.py [exams]
+python benchmarks/phantom_prevalence.py [exams] [edition]
 """
 
 import sys
@@ -28,9 +28,10 @@ RSNA = {
 
 def main() -> None:
     exams = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    edition = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     cv2.setNumThreads(1)
     load_template()
-    options = ExamOptions(rows=128)
+    options = ExamOptions(rows=128, edition=edition)
     numbers = tqdm(range(exams), unit="exam", leave=False)
     labels = np.concatenate([make_exam(options, number).subtypes for number in numbers])
     shares = dict(zip(SUBTYPES, labels.mean(axis=0), strict=True))
@@ -40,7 +41,7 @@ def main() -> None:
         print(f"{name:20}{100 * share:9.2f}{RSNA[name]:7.2f}{100 * share / RSNA[name]:7.2f}")
     started, slices = time.process_time(), 0
     for number in range(5):
-        slices += len(make_exam(ExamOptions(), number).sop_uids)
+        slices += len(make_exam(ExamOptions(edition=edition), number).sop_uids)
     seconds = (time.process_time() - started) / slices * 26
     print(f"\nan exam of 26 slices at 512x512: {seconds:.2f} s of CPU")
 

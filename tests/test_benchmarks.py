@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import robustness
+from ich_mlflow.errors import DataError
 from ich_mlflow.stages.common.scoring import load_model
 
 
@@ -81,3 +82,24 @@ def test_robustness_is_told_of_any_stored_set_without_labels(trained, stored_set
     exams = stored_set.table.iloc[rows]["study_uid"].nunique()
     assert lines[0].startswith(f"{exams} exams, ")
     assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {name}" for name in robustness.CHANGES]
+
+
+def test_false_alarms_are_counted_on_patients_without_a_bleed_by_the_subtype_that_stands_out():
+    from benchmarks.phantom_false_alarms import false_alarms
+
+    labels = ("epidural", "subdural")
+    # Patient a bleeds on four of five slices, b never.
+    patients = np.array(["a"] * 5 + ["b"] * 5)
+    subtypes = np.zeros((10, 5), np.uint8)
+    subtypes[:4, 4] = 1
+    subdural = [0.9, 0.8, 0.7, 0.2, 0.95, 0.75, 0.6, 0.1, 0.1, 0.1]
+    epidural = [0.0, 0.0, 0.0, 0.0, 0.00, 0.01, 0.9, 0.01, 0.01, 0.01]
+    outputs = np.column_stack([epidural, subdural])
+    found = false_alarms(outputs, labels, subtypes, patients, sensitivity=0.75)
+    # Three of four are found at 0.7. Of b's slices 0.75 and 0.9 reach it; a's own 0.95 is of a patient who bleeds.
+    assert found.alarms == {"any": 2, "epidural": 1, "subdural": 1}
+    assert (found.slices, found.patients) == (5, 1)
+    # Above how many of the negatives 0.95, 0.75, 0.9, 0.1, 0.1, 0.1 the positives 0.9, 0.8, 0.7, 0.2 are, a tie as half.
+    assert found.auc == pytest.approx((4.5 + 4 + 3 + 3) / 24)
+    with pytest.raises(DataError, match="expected some of both"):
+        false_alarms(outputs[:5], labels, subtypes[:5], patients[:5], sensitivity=0.75)

@@ -130,6 +130,14 @@ def _begin(partial_folder: Path, options: CohortOptions) -> None:
     write_whole(partial_folder / OPTIONS_FILE, json.dumps(description, indent=2) + "\n")
 
 
+def cohort_settings(options: CohortOptions) -> dict[str, Any]:
+    """What tells a cohort from others: its options, without the edition where it is that of cohorts of 0.1."""
+    settings = asdict(options)
+    if options.edition == 1:
+        del settings["edition"]
+    return settings
+
+
 def encoding_of(exam: Exam) -> Encoding:
     """The encoding of an exam's files: one of RSNA's kinds, the same for all its slices."""
     draw = np.random.default_rng(int(exam.series_uid.removeprefix("ID_"), 16))
@@ -210,7 +218,7 @@ def _map(write: partial[Any], numbers: range, workers: int | None):  # type: ign
 
 
 def _description(options: CohortOptions) -> dict[str, object]:
-    return {"generator_version": GENERATOR_VERSION, **asdict(options)}
+    return {"generator_version": GENERATOR_VERSION, **cohort_settings(options)}
 
 
 def _described(folder: Path) -> object:

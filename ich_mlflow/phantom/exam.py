@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ich_mlflow.phantom.anatomy import Fields, Patient, build_fields, paint_head
 from ich_mlflow.phantom.bleeds import BLEEDS, BLOOD_HU, OEDEMA_HU, oedema_rim
 from ich_mlflow.phantom.grid import Geometry, Pose, sample_head
 from ich_mlflow.phantom.scanner import Scanner, scan_slice
+from ich_mlflow.phantom.second.render import render
 from ich_mlflow.phantom.shapes import paint
 from ich_mlflow.phantom.template import load_template
 
@@ -18,6 +20,8 @@ from ich_mlflow.phantom.template import load_template
 #: slices are positive about as often as in RSNA 2019 (benchmarks/phantom_prevalence.py measures it).
 BLEEDING_EXAMS = 0.38
 SHARE_OF_BLEEDING = (0.055, 0.69, 0.34, 0.45, 0.27)
+#: Editions of the phantoms: see ich_mlflow.phantom.second.
+EDITIONS = (1, 2)
 #: Every so many exams is a second one of the patient before.
 SECOND_EXAM_EVERY = 8
 
@@ -30,12 +34,14 @@ class ExamOptions:
     exam_rate            chance of each subtype in an exam, 0 to 1, independently; None: about RSNA's prevalence
     min_blood_area_mm2   a slice is positive for a subtype when its blood covers more than this
     rows                 rows and columns of a slice: even, 64 to 1024
+    edition              of the phantoms, a number of EDITIONS: 1 as they were in 0.1, 2 nearer to real head CT
     """
 
     seed: int = 0
     exam_rate: float | None = None
     min_blood_area_mm2: float = 30.0
     rows: int = 512
+    edition: int = 1
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -46,6 +52,8 @@ class ExamOptions:
             )
         if self.rows % 2 or not 64 <= self.rows <= 1024:
             raise OptionError(f"rows is {self.rows}, expected an even number from 64 to 1024")
+        if self.edition not in EDITIONS:
+            raise OptionError(f"edition is {self.edition}, expected one of {', '.join(map(str, EDITIONS))}")
         if not self.min_blood_area_mm2 >= 0:
             raise OptionError(f"min_blood_area_mm2 is {self.min_blood_area_mm2}, expected 0 or more")
 
@@ -70,18 +78,18 @@ class Exam:
     subtypes: np.ndarray
 
 
+class _Made(NamedTuple):
+    hu: np.ndarray
+    blood: np.ndarray
+    geometry: Geometry
+
+
 def make_exam(options: ExamOptions, number: int) -> Exam:
     """Exam `number` (0 or more) of the cohort; about 1.5 s at 512 rows on one core."""
     patient_number = number - 1 if number % SECOND_EXAM_EVERY == SECOND_EXAM_EVERY - 1 else number
     body = np.random.default_rng((options.seed, patient_number, 0))
     visit = np.random.default_rng((options.seed, number, 1))
-    patient, linear = Patient.draw(body), _linear(body)
-    warp_seed = int(body.integers(2**31))
-    geometry, pose, scanner = _geometry(options, visit), _pose(linear, visit), Scanner.draw(visit)
-    head = sample_head(load_template(), geometry, pose, np.random.default_rng(warp_seed))
-    fields = build_fields(head, patient, np.random.default_rng(warp_seed + 1))
-    masks, oedema = _bleeds(fields, _present(options, visit), visit)
-    hu, blood = _render(fields, patient, scanner, geometry, masks, oedema, visit)
+    hu, blood, geometry = _MAKERS[options.edition](options, body, visit)
     areas = blood.sum(axis=(2, 3)).T * geometry.pixel_mm**2
     return Exam(
         patient_id=f"ID_{_hex(8, options.seed, 'patient', patient_number)}",
@@ -93,6 +101,35 @@ def make_exam(options: ExamOptions, number: int) -> Exam:
         blood=blood,
         subtypes=(areas > options.min_blood_area_mm2).astype(np.uint8),
     )
+
+
+def _first(options: ExamOptions, body: np.random.Generator, visit: np.random.Generator) -> _Made:
+    """The first edition: a slice is an infinitely thin plane."""
+    patient, linear = Patient.draw(body), _linear(body)
+    warp_seed = int(body.integers(2**31))
+    geometry, pose, scanner = _geometry(options, visit), _pose(linear, visit), Scanner.draw(visit)
+    head = sample_head(load_template(), geometry, pose, np.random.default_rng(warp_seed))
+    fields = build_fields(head, patient, np.random.default_rng(warp_seed + 1))
+    masks, oedema = _bleeds(fields, _present(options, visit), visit)
+    hu, blood = _render(fields, patient, scanner, geometry, masks, oedema, visit)
+    return _Made(hu, blood, geometry)
+
+
+def _second(options: ExamOptions, body: np.random.Generator, visit: np.random.Generator) -> _Made:
+    """The second edition: a slice is the mean over its thickness."""
+    linear, geometry = _linear(body), _geometry(options, visit)
+    made = render(
+        geometry,
+        _pose(linear, visit),
+        _present(options, visit),
+        least_area_mm2=options.min_blood_area_mm2,
+        body=body,
+        visit=visit,
+    )
+    return _Made(made.hu, made.blood, geometry)
+
+
+_MAKERS = {1: _first, 2: _second}
 
 
 def _present(options: ExamOptions, rng: np.random.Generator) -> list[bool]:

@@ -76,7 +76,7 @@ class Head:
 
 def sample_head(template: Template, geometry: Geometry, pose: Pose, rng: np.random.Generator) -> Head:
     """Sample the template at the scan's pixels after the pose and a smooth random warp of some millimetres."""
-    xyz = _template_mm(geometry, pose)
+    xyz = template_mm(geometry, pose)
     shape = xyz[0].shape
     for axis in xyz:
         axis += 2.5 * smooth_noise(rng, shape, 5)
@@ -100,7 +100,7 @@ def sample_head(template: Template, geometry: Geometry, pose: Pose, rng: np.rand
     )
 
 
-def _template_mm(geometry: Geometry, pose: Pose) -> list[np.ndarray]:
+def template_mm(geometry: Geometry, pose: Pose) -> list[np.ndarray]:
     """Template millimetres of every pixel at half resolution, three float32 [n, h, w]."""
     size = geometry.rows // COARSE
     offset = (np.arange(size) - (size - 1) / 2) * geometry.pixel_mm * COARSE

@@ -63,6 +63,20 @@ def load_template() -> Template:
     )
 
 
+@lru_cache(maxsize=1)
+def smooth_cavity_mm() -> np.ndarray:
+    """Distance to an inner table without the notch between frontal and temporal lobe, as Template.cavity_mm.
+
+    Two thirds of the way to the closed shape above the skull base: skulls are rounder than brains.
+    """
+    template = load_template()
+    cavity = template.cavity_mm < -SUBARACHNOID_MM
+    z = _axes(cavity.shape, template.origin)[2]
+    rounder = cavity | (_closed(cavity, 26) & (z > 2)) | (_closed(cavity, 14) & (z > -8))
+    distance = ndimage.gaussian_filter(_signed_distance(rounder) - SUBARACHNOID_MM, 1.5)
+    return np.asarray(template.cavity_mm + 0.67 * (distance - template.cavity_mm), dtype=np.float32)
+
+
 def _cavity(brain: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """The brain without its fissures: gaps up to 20 mm closed, and a dome where the hemispheres part above."""
     x, y, z = _axes(brain.shape, origin)

@@ -105,6 +105,12 @@ class StoredSetParameters(CohortParameters):
         "true plants every quirk of RSNA's files and some unusable ones in the phantom cohort, to see what preprocess "
         "does",
     )
+    phantom_edition: int = parameter(
+        1,
+        "of the phantom cohort: 1 as phantoms were in 0.1, 2 nearer to real head CT (slices averaged through their "
+        "thickness, young full brains, turned heads, faint and mixed blood, calcium, fractures)",
+        OneOf(1, 2),
+    )
     out: str = parameter(
         AUTO, "folder of the stored set; auto: a folder under data/ named after source and options"
     )

@@ -108,15 +108,16 @@ def source_folder(options: PreprocessOptions) -> Path | str:
     if options.data != AUTO:
         return options.data
     options.expect_ready()
-    from ich_mlflow.phantom.cohort import CohortOptions, write_cohort
+    from ich_mlflow.phantom.cohort import CohortOptions, cohort_settings, write_cohort
 
     cohort = CohortOptions(
         exams=options.exams,
         seed=options.seed,
         exam_rate=options.bleeds if options.bleeds > 0 else None,
         quirks=options.quirks,
+        edition=options.phantom_edition,
     )
-    folder = DATA_FOLDER / f"phantom-{options.exams}-exams-{_digest(asdict(cohort))}"
+    folder = DATA_FOLDER / f"phantom-{options.exams}-exams-{_digest(cohort_settings(cohort))}"
     return write_cohort(folder, cohort, workers=options.workers or None, progress=True)
 
 
@@ -128,6 +129,8 @@ def stored_set_folder(options: PreprocessOptions) -> Path:
     # Sets made before there were such options keep their folder.
     if not options.external:
         del setting["external"]
+    if options.phantom_edition == 1:
+        del setting["phantom_edition"]
     if options.source != DRAWN:
         setting = {name: value for name, value in setting.items() if name not in _OF_DRAWN}
     if options.data != AUTO and not is_url(options.data):

@@ -33,6 +33,9 @@ class PretrainOptions:
         reads=WEIGHTS_PATH,
     )
     exams: int = parameter(2000, "phantom exams", Between(40, 100_000))
+    phantom_edition: int = parameter(
+        1, "of the phantoms: 1 as they were in 0.1, 2 nearer to real head CT", OneOf(1, 2)
+    )
     bleeds: float = parameter(0.35, "share of the exams that show each subtype", Between(0, 1, without=(0,)))
     seed: int = parameter(
         PRETRAINING_SEED,

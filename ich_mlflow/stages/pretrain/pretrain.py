@@ -63,7 +63,13 @@ def pretrain(options: PretrainOptions) -> Path:
 
 def pretraining_set(options: PretrainOptions) -> StoredSet:
     """The cohort as a stored set: made, or found made before."""
-    cohort = CohortOptions(exams=options.exams, seed=options.seed, exam_rate=options.bleeds, rows=ROWS)
+    cohort = CohortOptions(
+        exams=options.exams,
+        seed=options.seed,
+        exam_rate=options.bleeds,
+        rows=ROWS,
+        edition=options.phantom_edition,
+    )
     folder = write_cohort(cohort_folder(options), cohort)
     return preprocess(
         PreprocessOptions(
@@ -80,7 +86,8 @@ def pretraining_set(options: PretrainOptions) -> StoredSet:
 
 def cohort_folder(options: PretrainOptions) -> Path:
     """Where the cohort and its masks are. Not what the stored set says of that: it may have been moved since."""
-    return DATA_FOLDER / f"pretraining-{options.exams}-{options.seed}-{options.bleeds:g}"
+    edition = "" if options.phantom_edition == 1 else f"-edition-{options.phantom_edition}"
+    return DATA_FOLDER / f"pretraining-{options.exams}-{options.seed}-{options.bleeds:g}{edition}"
 
 
 def _pretrain(run: Run, options: PretrainOptions, unfinished: Unfinished) -> Path:

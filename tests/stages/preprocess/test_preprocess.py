@@ -285,3 +285,35 @@ def test_drawn_heads_become_a_set_and_are_pictured_beside_what_they_were(workspa
     )
     paths = {item.path for item in mlflow.MlflowClient().list_artifacts(_newest().info.run_id, "figures")}
     assert "figures/drawn.png" in paths
+
+
+def test_a_cohort_of_the_second_edition_is_another_one_and_that_of_the_first_is_where_it_was(
+    workspace, monkeypatch
+):
+    from ich_mlflow.phantom import cohort
+    from ich_mlflow.stages.preprocess.preprocess import source_folder
+
+    made = []
+
+    def written(folder, options, **_):
+        made.append((folder, options.edition))
+        return folder
+
+    monkeypatch.setattr(cohort, "write_cohort", written)
+    first, second = (PreprocessOptions(exams=3, phantom_edition=edition) for edition in (1, 2))
+    assert source_folder(first) != source_folder(second)
+    assert [edition for _, edition in made] == [1, 2]
+    assert stored_set_folder(first) == stored_set_folder(PreprocessOptions(exams=3))
+    assert stored_set_folder(first) != stored_set_folder(second)
+    # The first's digest is of the options that 0.1 had.
+    options = {
+        "seed": 0,
+        "exam_rate": 0.2,
+        "min_blood_area_mm2": 30.0,
+        "rows": 512,
+        "exams": 3,
+        "quirks": False,
+    }
+    assert cohort.cohort_settings(cohort.CohortOptions(exams=3, exam_rate=0.2)) == options
+    with pytest.raises(OptionError, match="phantom_edition is 3"):
+        PreprocessOptions(phantom_edition=3)
