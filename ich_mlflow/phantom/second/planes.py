@@ -133,4 +133,4 @@ def _crop(template: Template, whole: list[np.ndarray]) -> tuple[slice, slice]:
             return slice(0, size)
         return slice(max(0, (found[0] - 1) * every), min(size, (found[-1] + 2) * every))
 
-    return span(head.any(axis=(0, 2))), span(head.any(axis=(0, 1)))
+    return span(np.asarray(head.any(axis=(0, 2)))), span(np.asarray(head.any(axis=(0, 1))))
