@@ -30,6 +30,61 @@ def image_shape(codestream: bytes) -> tuple[int, int, int] | None:
     return rows, columns, components
 
 
+#: Of a CT slice compressed by any known writer there are at most some hundred packets, one tile and one scan.
+MAX_PACKETS, MAX_TILES, MAX_SCANS = 2**15, 1024, 4
+_COD, _SOT, _START_OF_SCAN = b"\xff\x52", b"\xff\x90", b"\xff\xda"
+
+
+def expect_modest(codestream: bytes) -> None:
+    """Raise ValueError for a codestream that would keep a decoder busy, whatever the size of its image.
+
+    JPEG and JPEG-LS: more than MAX_SCANS scans. JPEG 2000: more than MAX_TILES tiles, or MAX_PACKETS packets, which
+    its tiles, layers and precincts make. Source: ITU-T T.81 B.2.3, T.800 A.5.1 (SIZ), A.6.1 (COD), B.6.
+    """
+    if not codestream.startswith(_J2K_START):
+        if codestream.count(_START_OF_SCAN) > MAX_SCANS:
+            raise ValueError("the codestream has more scans than a picture of one component needs")
+        return
+    tiles, tile = _tiles(codestream)
+    if tiles > MAX_TILES:
+        raise ValueError("the codestream has too many tiles")
+    if tiles * _packets_of_tile(codestream, tile) > MAX_PACKETS:
+        raise ValueError("the codestream has too many packets")
+
+
+def _tiles(codestream: bytes) -> tuple[int, tuple[int, int]]:
+    """How many tiles, and width and height of one, within the image."""
+    x, y, x0, y0, width, height, tile_x0, tile_y0 = struct.unpack(">8I", codestream[8:40])
+    if not (width and height) or tile_x0 > x0 or tile_y0 > y0:
+        raise ValueError("the codestream has no tiles")
+    across, down = -(-(x - tile_x0) // width), -(-(y - tile_y0) // height)
+    return across * down, (min(width, x - x0), min(height, y - y0))
+
+
+def _packets_of_tile(codestream: bytes, tile: tuple[int, int]) -> int:
+    """Layers times precincts of all resolutions, by the main header's COD; 0 where it has none."""
+    place = 2
+    while place + 4 <= len(codestream) and codestream[place : place + 2] != _SOT:
+        length = int.from_bytes(codestream[place + 2 : place + 4], "big")
+        if codestream[place : place + 2] == _COD:
+            style, _, layers, _, levels = struct.unpack(">BBHBB", codestream[place + 4 : place + 10])
+            sizes = codestream[place + 14 : place + 2 + length] if style & 1 else b"\xff" * 33
+            if levels > 32 or len(sizes) <= levels:
+                raise ValueError("the codestream has more levels than there are")
+            return int(layers) * sum(
+                _precincts(tile, levels - resolution, sizes[resolution]) for resolution in range(levels + 1)
+            )
+        place += 2 + max(length, 2)
+    return 0
+
+
+def _precincts(tile: tuple[int, int], halvings: int, size: int) -> int:
+    """Of a resolution that is the tile halved so often; size: exponents of width (low four bits) and height."""
+    (width, height), low, high = tile, size & 15, size >> 4
+    across, down = (max(1, -(-side // 2**halvings)) for side in (width, height))
+    return -(-across // 2**low) * -(-down // 2**high)
+
+
 class Family(Enum):
     """What a compressed image is compressed by, as its first bytes say."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import KEYWORDS as CONTRAST_KEYWORDS
@@ -17,7 +18,7 @@ from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
 from ich_mlflow.dicom.layout import KEYWORDS as LAYOUT_KEYWORDS
 from ich_mlflow.dicom.layout import why_unreadable
 from ich_mlflow.dicom.parse import parse_any
-from ich_mlflow.dicom.part10 import START_BYTES, is_part10, part10
+from ich_mlflow.dicom.part10 import START_BYTES, is_part10, meta_end, part10, read_file, transfer_syntax
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
 
@@ -95,7 +96,7 @@ def read_image_header(path: Path) -> ImageHeader:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
             raise SliceError("is no regular file", reason="not_dicom")
         with path.open("rb", buffering=0) as file:
-            dataset = _dataset(file.read(START_BYTES), lambda: path.read_bytes())
+            dataset = _dataset(file.read(START_BYTES), lambda: read_file(path))
     except OSError as error:
         raise SliceError(
             f"can't be read ({error.strerror}): check its permissions", reason="unreadable"
@@ -149,6 +150,8 @@ def _dataset(start: bytes, read_all) -> FileDataset | Dataset:  # type: ignore[n
     if not is_part10(begin):
         _refuse_archive(start, begin)
         raise SliceError("is no DICOM file ('DICM' at byte 128 is missing)", reason="not_dicom")
+    if transfer_syntax(begin[: meta_end(begin)]) == DeflatedExplicitVRLittleEndian:
+        return parse_any(read_all(), "the file").dataset  # which counts what comes out
     stream = BytesIO(begin)
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=KEYWORDS)

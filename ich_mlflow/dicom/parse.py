@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from io import BytesIO
 
-import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import data_element_generator
+from pydicom.filereader import data_element_generator, read_partial
 from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ich_mlflow.dicom import header
+from ich_mlflow.dicom.elements import MAX_ELEMENTS, TooManyElements, counter
 from ich_mlflow.dicom.part10 import MAX_SIDE, inflated, meta_end, part10, transfer_syntax
 from ich_mlflow.errors import SliceError
 
@@ -54,7 +54,11 @@ def parse_plain(data: bytes) -> Parsed | None:
         elements = {
             element.tag: element
             for element in data_element_generator(
-                stream, syntax == ImplicitVRLittleEndian, True, defer_size=_DEFER_BYTES
+                stream,
+                syntax == ImplicitVRLittleEndian,
+                True,
+                stop_when=counter(data, stream, implicit=syntax == ImplicitVRLittleEndian, little=True),
+                defer_size=_DEFER_BYTES,
             )
         }
     except Exception:  # Broken bytes make pydicom raise whatever its parser stumbled over.
@@ -76,13 +80,18 @@ def parse_any(data: bytes, name: str) -> Parsed:
     """
     try:
         whole, remarks = part10(data, name)
-        dataset = pydicom.dcmread(BytesIO(inflated(whole, name)))
+        dataset = _read(inflated(whole, name))
         is_cut = _is_cut(dataset)
         pixels, remark = _native_pixels(dataset)
         if not len(dataset) and meta_end(whole) is None:
             raise ValueError("nothing in it, and no sound meta header")
     except SliceError:
         raise
+    except TooManyElements:
+        raise SliceError(
+            f"{name} has more than {MAX_ELEMENTS:,} elements before its pixels, as no CT image has: leave it out",
+            reason="not_dicom",
+        ) from None
     except Exception:  # As in parse_plain.
         raise SliceError(
             f"{name} is not a readable DICOM file ({len(data)} bytes), expected a DICOM Part 10 file "
@@ -96,6 +105,14 @@ def parse_any(data: bytes, name: str) -> Parsed:
             tag="PixelData",
         )
     return Parsed(dataset, pixels, (*remarks, remark) if remark else remarks, is_cut)
+
+
+def _read(data: bytes) -> FileDataset:
+    """As pydicom.dcmread. Raises TooManyElements."""
+    end, stream = meta_end(data), BytesIO(data)
+    syntax = transfer_syntax(data[: end or 0]) or ""
+    implicit, big = syntax == ImplicitVRLittleEndian, syntax == ExplicitVRBigEndian
+    return read_partial(stream, stop_when=counter(data, stream, implicit=implicit, little=not big))
 
 
 def _is_left(element: RawDataElement) -> bool:

@@ -4,6 +4,7 @@ Source: DICOM PS3.10 7.1 (preamble and meta header), PS3.5 7.1 (elements), A.5 (
 """
 
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 from pydicom.uid import (
@@ -42,6 +43,25 @@ class Part10(NamedTuple):
 
     data: bytes
     remarks: tuple[str, ...] = ()
+
+
+#: A file of CT is not larger: the largest matrix that is read takes half of it.
+MAX_FILE_BYTES = 2**26
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises SliceError where there are more than MAX_FILE_BYTES, OSError where it can't be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise SliceError(
+            f"the file is larger than {MAX_FILE_BYTES >> 20} MiB, expected one CT image: leave it out",
+            reason="too_large",
+        )
+    return data
 
 
 def is_part10(data: bytes) -> bool:

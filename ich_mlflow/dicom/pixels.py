@@ -1,6 +1,6 @@
 """Pixels of a DICOM CT image, to Hounsfield units."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -18,12 +18,12 @@ from pydicom.uid import (
 )
 
 from ich_mlflow.dicom import header
-from ich_mlflow.dicom.codestream import Family, family_of, image_shape, jpeg_2000_sign
+from ich_mlflow.dicom.codestream import Family, expect_modest, family_of, image_shape, jpeg_2000_sign
+from ich_mlflow.dicom.decoders import DECODERS
 from ich_mlflow.dicom.jpeg import decode_jpeg
 from ich_mlflow.dicom.layout import Layout, integer, layout_of, remarks_on_header, rescale_of
 from ich_mlflow.dicom.padding import without_padding
 from ich_mlflow.dicom.parse import OTHER_SYNTAX, Parsed
-from ich_mlflow.dicom.probe import PROBE
 from ich_mlflow.dicom.reading import Bits, hounsfield, reading_of, used_bits
 from ich_mlflow.errors import SliceError
 
@@ -54,7 +54,7 @@ def read_hounsfield(parsed: Parsed, name: str, *, guarded: bool = False) -> np.n
 def read_image(parsed: Parsed, name: str, *, guarded: bool = False) -> PixelImage:
     """Hounsfield units int16 [H, W] of a CT image, at least -1024. `name` stands in messages.
 
-    guarded: codestreams that could keep the decoder busy for seconds are tried elsewhere first (dicom/probe.py).
+    guarded: codestreams are decoded where memory and time are bounded (dicom/decoders.py).
 
     16 or 12 bits, signed or not, are read as their tags say; 12-bit unsigned files with an intercept of 0 or
     1 hold negative HU modulo 4096 and are unwrapped. Padding becomes -1024 (dicom/padding.py). What contradicts itself
@@ -136,19 +136,41 @@ def _decode(dataset: Dataset, shape: tuple[int, int], *, guarded: bool) -> _Stor
     family, remark = family_of(frame), ""
     if family is not None and named not in _SYNTAXES[family][0]:
         dataset.file_meta.TransferSyntaxUID, remark = _SYNTAXES[family][1], OTHER_SYNTAX
-    syntax = dataset.file_meta.TransferSyntaxUID
     sign = None
-    if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes + JPEG2000TransferSyntaxes:
+    if family in (Family.JPEG, Family.JPEG_LS, Family.JPEG_2000):
         if image_shape(frame) != (*shape, 1):
             raise ValueError("the codestream is of another size than the header says, or of none")
-        if syntax in JPEGTransferSyntaxes:
-            return _Stored(decode_jpeg(frame), None, remark)
-        if guarded and syntax in JPEGLSTransferSyntaxes and not PROBE.decodes(frame):
-            raise ValueError("the codestream is damaged")
+        expect_modest(frame)
         sign = jpeg_2000_sign(frame)
+        if guarded:
+            return _Stored(DECODERS.decode(frame, _tags(dataset)), sign, remark)
+    return _Stored(decode(dataset, frame), sign, remark)
+
+
+def decode(dataset: Dataset, frame: bytes) -> np.ndarray:
+    """Stored values [H, W] of an image's only frame, as its decoder gives them: raises anything, or StopIteration."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in JPEGTransferSyntaxes:
+        return decode_jpeg(frame)
     usable = get_decoder(syntax).available_plugins
     dataset.pixel_array_options(decoding_plugin=next(name for name in _PLUGINS if name in usable))
-    return _Stored(dataset.pixel_array, sign, remark)
+    return np.asarray(dataset.pixel_array)
+
+
+def _tags(dataset: Dataset) -> dict[str, Any]:
+    """What a decoder needs of the header, as JSON can hold it."""
+    numbers = {
+        keyword: int(header.numbers(dataset, keyword)[0])
+        for keyword in (
+            "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+        )
+        if header.numbers(dataset, keyword)
+    }  # fmt: skip
+    return {
+        **numbers,
+        "PhotometricInterpretation": header.text(dataset, "PhotometricInterpretation"),
+        "TransferSyntaxUID": str(dataset.file_meta.TransferSyntaxUID),
+    }
 
 
 def _padding(dataset: Dataset, stored: np.ndarray, name: str, bits: Bits) -> np.ndarray | None:

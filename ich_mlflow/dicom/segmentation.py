@@ -98,10 +98,7 @@ def _segmentation(
         instance_number=1,
         manufacturer=derived.MANUFACTURER,
         manufacturer_model_name=derived.plain_text(algorithm.model_name),
-        software_versions=(
-            derived.plain_text(algorithm.project_version),
-            derived.plain_text(algorithm.model_version),
-        ),
+        software_versions=(derived.plain_text(algorithm.project_version),),
         device_serial_number=derived.plain_text(algorithm.model_version),
         content_label=CONTENT_LABEL,
         content_description=derived.NOTICE,

@@ -13,6 +13,7 @@ from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import Contrast, contrast_tags
 from ich_mlflow.dicom.kind import ENHANCED, is_ct, remarks_on_kind
 from ich_mlflow.dicom.parse import Parsed, parse_any, parse_plain
+from ich_mlflow.dicom.part10 import read_file
 from ich_mlflow.dicom.pixels import read_image
 from ich_mlflow.dicom.study import position_along_normal
 from ich_mlflow.errors import SliceError
@@ -58,7 +59,7 @@ class Slice:
 def read_slice(path: Path) -> Slice:
     """Read a slice of a data set from a file. As parse_slice, and SliceError where it can't be read."""
     try:
-        data = Path(path).read_bytes()
+        data = read_file(Path(path))
     except OSError as error:
         raise SliceError(
             f"{path} can't be read ({error.strerror}): check its path and permissions", reason="unreadable"

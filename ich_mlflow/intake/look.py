@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ich_mlflow.ct.plausibility import LUNGS_MIN, enclosed_air
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.ct.skull import Skull, skull_of
+from ich_mlflow.dicom.part10 import read_file
 from ich_mlflow.dicom.slice import slice_from_bytes
 from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.survey import Image
@@ -60,7 +61,7 @@ def why_cut(images: Sequence[Image]) -> str:
 def _look(image: Image) -> tuple[float, Skull] | None:
     """Enclosed air and skull of a slice; None where it can't be read."""
     try:
-        stored = to_stored_size(slice_from_bytes(image.file.path.read_bytes(), "the file").hu)
+        stored = to_stored_size(slice_from_bytes(read_file(image.file.path), "the file").hu)
     except (SliceError, OSError):
         return None
     return enclosed_air(stored), skull_of(stored)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ich_mlflow.dicom.part10 import read_file
 from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import OutputError, SliceError
 from ich_mlflow.intake.plan import PlannedSeries
@@ -162,7 +163,7 @@ def read_planned(series: PlannedSeries, place: int) -> Slice:
     Raises ChangedFile where the file now holds another image, whose answer must not stand under this name; SliceError
     where it can't be used, OSError where it can't be read.
     """
-    ct = slice_from_bytes(series.files[place].path.read_bytes(), "the file")
+    ct = slice_from_bytes(read_file(series.files[place].path), "the file")
     planned = (series.sop_uids[place], series.series_uid, series.patient_ids[place])
     if (ct.sop_uid, ct.series_uid, ct.patient_id) != planned:
         raise ChangedFile(CHANGED)

@@ -13,7 +13,7 @@ import pybase64
 from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
 from ich_mlflow.ct.plausibility import READ_WITH_CARE, content_warnings, geometry_warnings
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
-from ich_mlflow.dicom.part10 import MAX_SIDE
+from ich_mlflow.dicom.part10 import MAX_FILE_BYTES, MAX_SIDE
 from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import SliceError
 from ich_mlflow.models.slice_cnn.reader import in_context
@@ -22,7 +22,7 @@ from ich_mlflow.serving.refusal import Refusal
 DICOM, PIXELS, SPACING, SERIES, POSITION = "dicom", "pixels", "spacing_mm", "series", "position_mm"
 COLUMNS = (DICOM, PIXELS, SPACING, SERIES, POSITION)
 #: The largest matrix that is read takes half of this.
-MAX_DICOM_BYTES = 2**26
+MAX_DICOM_BYTES = MAX_FILE_BYTES
 _MIN_SIDE = 32
 
 
