@@ -91,7 +91,7 @@ def _segmentation(
         instance_number=1,
         manufacturer=derived.MANUFACTURER,
         manufacturer_model_name=derived.plain_text(algorithm.model_name),
-        software_versions=(
+        software_versions=(  # type: ignore[arg-type]  # annotated as a tuple of one, and taken as of any number
             derived.plain_text(algorithm.project_version),
             derived.plain_text(algorithm.model_version),
         ),
