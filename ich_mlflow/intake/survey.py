@@ -117,7 +117,7 @@ def _is_one_patient(patients: Mapping[str, Sequence[Image]]) -> bool:
 
 def _are_apart(sets: Sequence[Set[Hashable]]) -> bool:
     """Whether nothing is in two of the sets."""
-    return sum(map(len, sets)) == len(set().union(*sets))
+    return sum(map(len, sets)) == len(set[Hashable]().union(*sets))
 
 
 def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader | tuple[str, str]]:

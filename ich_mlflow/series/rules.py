@@ -119,7 +119,7 @@ def first_number_of(series_uid: str, headers: Sequence[ImageHeader]) -> int:
     for header in headers:
         numbers.setdefault(header.series_uid, set()).add(header.instance_number)
     first = min(numbers[series_uid])
-    used = set().union(*numbers.values())
+    used = set[int]().union(*numbers.values())
     is_distinct = len(used) == sum(map(len, numbers.values()))
     # Counted before they are listed: a header may say any number.
     goes_on = is_distinct and first <= len(used) and used >= set(range(1, first))
