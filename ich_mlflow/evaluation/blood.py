@@ -92,7 +92,8 @@ def of_exams(slices: BloodSlices, number: int) -> ExamBlood:
 
 @dataclass(frozen=True, kw_only=True)
 class BloodMetric:
-    """A mean over exams. of: of each exam its value [E], NaN of those that it is not taken over."""
+    """A mean over exams. of: of each exam its value [E], NaN of those that it is not taken over. is_signed: whether it
+    can be below 0; else its interval can't either."""
 
     name: str
     title: str
@@ -100,6 +101,7 @@ class BloodMetric:
     of: Callable[[ExamBlood], np.ndarray]
     digits: int = 1
     is_share: bool = False
+    is_signed: bool = False
 
 
 def _where(shown: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -133,6 +135,7 @@ BLOOD_METRICS = (
         title="bias, mL",
         meaning="found less there, in exams that have some: above 0 too much is found",
         of=lambda exams: _where(exams.shows, exams.found_ml - exams.blood_ml),
+        is_signed=True,
     ),
     BloodMetric(
         name="ml_where_none",
@@ -163,6 +166,8 @@ def blood_table(slices: BloodSlices, *, num_resamples: int = NUM_RESAMPLES, seed
                     num_resamples=num_resamples,
                     seed=seed,
                 )
+                if not metric.is_signed:
+                    mean["low"] = float(np.maximum(mean["low"], 0.0))
                 rows.append({"metric": metric.name, "label": label, **mean, "exams": int(known.sum())})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -173,8 +173,8 @@ class Hyperparameters(_Augmentations):
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
 #: phantom cohort and two cores: a small image, and few steps from weights that start ahead. `small-cohort` is for tens
-#: to hundreds of patients of one's own: by it the demonstration model of CT-ICH was trained (docs/results.md). None has a
-#: lesion head: on whose data it makes labels better is not known.
+#: to hundreds of patients of one's own: by it the demonstration model of CT-ICH was trained (docs/results.md). None has
+#: a lesion head: on whose data it makes labels better is not known.
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),
