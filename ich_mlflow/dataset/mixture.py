@@ -233,7 +233,10 @@ def mixed(
                 "validates or tests on: leave it out of -P data="
             )
         if targets is None:
-            groups, counts = (by_patient(np.arange(len(slices)), patients[slices]),), np.array([count])
+            groups: tuple[tuple[np.ndarray, ...], ...] = (
+                by_patient(np.arange(len(slices)), patients[slices]),
+            )
+            counts = np.array([count])
         else:
             sampler = balanced(targets[slices], patients[slices], rate=rate, size=count)
             groups, counts = sampler.groups, sampler.counts

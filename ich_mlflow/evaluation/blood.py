@@ -51,7 +51,7 @@ def counted(
         found=cell_counts(found),
         blood=cell_counts(blood),
         right=right,
-        named=~(blood & UNNAMED > 0).any(axis=(1, 2)),
+        named=np.logical_not((blood & UNNAMED > 0).any(axis=(1, 2))),
         pixel_ml=np.asarray(pixel_ml, np.float64),
         exams=np.repeat(np.array(exam, object), len(found)),
         patients=np.repeat(np.array(patient, object), len(found)),
