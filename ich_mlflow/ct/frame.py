@@ -28,7 +28,7 @@ def head_frames(hu: np.ndarray) -> np.ndarray:
     means = hu.astype(np.float32).reshape(count, num, CELL, num, CELL).mean(axis=(2, 4))
     body = np.pad((means > BODY_HU).astype(np.float32), ((0, 0), (1, 1), (1, 1)))
     around = sum(body[:, i : i + num, j : j + num] for i in range(3) for j in range(3)) / 9
-    head = around > MOST_OF_NINE
+    head = np.asarray(around > MOST_OF_NINE)
     (top, bottom), (left, right) = (_ends(head.any(axis=axis)) for axis in (2, 1))
     longest = np.maximum(bottom - top, right - left) * CELL
     side = np.clip(longest + 2 * MARGIN * size, MIN_SIDE * size, size)

@@ -39,7 +39,9 @@ def write(model: keras.Model, folder: Path) -> None:
     model.save(folder / KERAS_FILE)
     dense, bias = model.get_layer("dense").get_weights()
     output, _ = logits_layer(model).get_weights()
-    framing = {FRAMING: np.array(HEAD)} if is_framed(model) else {}
-    np.savez(folder / HEAD_FILE, dense=dense, dense_bias=bias, output=output, **framing)
+    arrays = {"dense": dense, "dense_bias": bias, "output": output}
+    if is_framed(model):
+        arrays[FRAMING] = np.array(HEAD)
+    np.savez(folder / HEAD_FILE, allow_pickle=False, **arrays)
     with contextlib.redirect_stdout(io.StringIO()):  # the converter prints the graph's endpoints
         with_feature_maps(model).export(str(folder / LITERT_FILE), format="litert", verbose=False)
