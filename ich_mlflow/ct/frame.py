@@ -27,8 +27,10 @@ def head_frames(hu: np.ndarray) -> np.ndarray:
     num = size // CELL
     means = hu.astype(np.float32).reshape(count, num, CELL, num, CELL).mean(axis=(2, 4))
     body = np.pad((means > BODY_HU).astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-    around = sum(body[:, i : i + num, j : j + num] for i in range(3) for j in range(3)) / 9
-    head = np.asarray(around > MOST_OF_NINE)
+    around: np.ndarray = np.sum(
+        [body[:, i : i + num, j : j + num] for i in range(3) for j in range(3)], axis=0
+    )
+    head = around / 9 > MOST_OF_NINE
     (top, bottom), (left, right) = (_ends(head.any(axis=axis)) for axis in (2, 1))
     longest = np.maximum(bottom - top, right - left) * CELL
     side = np.clip(longest + 2 * MARGIN * size, MIN_SIDE * size, size)
