@@ -31,7 +31,7 @@ def head_frames(hu: np.ndarray) -> np.ndarray:
         [body[:, i : i + num, j : j + num] for i in range(3) for j in range(3)], axis=0
     )
     head = around / 9 > MOST_OF_NINE
-    (top, bottom), (left, right) = (_ends(head.any(axis=axis)) for axis in (2, 1))
+    (top, bottom), (left, right) = (_ends(np.asarray(head.any(axis=axis))) for axis in (2, 1))
     longest = np.maximum(bottom - top, right - left) * CELL
     side = np.clip(longest + 2 * MARGIN * size, MIN_SIDE * size, size)
     side = np.where(longest > 0, side, size)
