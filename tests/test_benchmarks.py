@@ -65,7 +65,7 @@ def test_false_alarms_are_counted_on_patients_without_a_bleed_by_the_subtype_tha
     # Three of four are found at 0.7. Of b's slices 0.75 and 0.9 reach it; a's own 0.95 is of a patient who bleeds.
     assert found.alarms == {"any": 2, "epidural": 1, "subdural": 1}
     assert (found.slices, found.patients) == (5, 1)
-    # Above how many of the negatives 0.95, 0.75, 0.9, 0.1, 0.1, 0.1 the positives 0.9, 0.8, 0.7, 0.2 are, a tie as half.
+    # How many of the negatives 0.95, 0.75, 0.9, 0.1, 0.1, 0.1 each positive is above, a tie as half.
     assert found.auc == pytest.approx((4.5 + 4 + 3 + 3) / 24)
     with pytest.raises(DataError, match="expected some of both"):
         false_alarms(outputs[:5], labels, subtypes[:5], patients[:5], sensitivity=0.75)
