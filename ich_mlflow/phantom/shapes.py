@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 
-def inside(distance_mm: np.ndarray, edge_mm: float = 0.8) -> np.ndarray:
+def inside(distance_mm: np.ndarray, edge_mm: float | np.ndarray = 0.8) -> np.ndarray:
     """1 where the signed distance is negative, 0 where positive, linear over edge_mm between."""
     return np.clip(0.5 - distance_mm / edge_mm, 0, 1)
 
@@ -16,7 +16,9 @@ def paint(hu: np.ndarray, amount: np.ndarray, value: np.ndarray | float) -> None
     hu += amount * (value - hu)
 
 
-def ellipsoid_mm(xyz: Sequence[np.ndarray], centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:
+def ellipsoid_mm(
+    xyz: Sequence[np.ndarray], centre: Sequence[float] | np.ndarray, radii: Sequence[float] | np.ndarray
+) -> np.ndarray:
     """About the signed distance to an ellipsoid, mm: exact on its surface, scaled by the smallest radius off it."""
     squares = [((a - c) / r) ** 2 for a, c, r in zip(xyz, centre, radii, strict=True)]
     return (np.sqrt(squares[0] + squares[1] + squares[2]) - 1) * np.float32(min(radii))

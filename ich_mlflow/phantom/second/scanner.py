@@ -61,7 +61,7 @@ def _moved(image: np.ndarray, pixels: float, rng: np.random.Generator) -> np.nda
     """The slice with a ghost of it, turned and shifted."""
     rows = image.shape[0]
     matrix = cv2.getRotationMatrix2D((rows / 2, rows / 2), float(rng.uniform(-2, 2)), 1.0)
-    matrix[:, 2] += rng.uniform(-pixels, pixels, 2)
+    matrix = matrix + np.pad(rng.uniform(-pixels, pixels, (2, 1)), ((0, 0), (2, 0)))
     ghost = cv2.warpAffine(image, matrix, (rows, rows), flags=cv2.INTER_LINEAR, borderValue=-1000)
     share = rng.uniform(0.15, 0.45)
     return np.asarray((1 - share) * image + share * ghost, dtype=np.float32)
