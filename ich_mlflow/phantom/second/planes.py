@@ -122,9 +122,9 @@ def _crop(template: Template, whole: list[np.ndarray]) -> tuple[slice, slice]:
     """Rows and columns of the whole planes that hold the head, some pixels more on each side."""
     every = max(1, whole[0].shape[1] // 32)
     few = [axis[::4, ::every, ::every] for axis in whole]
-    head = sampled(template, template.cavity_mm, few, 200, step=DISTANCE_STEP) < _COVER_MM
+    head: np.ndarray = sampled(template, template.cavity_mm, few, 200, step=DISTANCE_STEP) < _COVER_MM
     for centre, radii in FACE:
-        head |= ellipsoid_mm(few, centre, radii) < 4
+        head = np.logical_or(head, ellipsoid_mm(few, centre, radii) < 4)
     size = whole[0].shape[1]
 
     def span(places: np.ndarray) -> slice:
