@@ -8,7 +8,7 @@ goes through pydicom.
 import math
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
@@ -95,8 +95,8 @@ def _numbers_of(value: object) -> tuple[float, ...]:
         value = value.decode("ascii")
     if isinstance(value, str):
         return tuple(float(one.strip(" \0").replace(",", ".")) for one in value.split("\\"))
-    several = value if isinstance(value, Iterable) else (value,)
-    return tuple(float(str(one).replace(",", ".") if isinstance(one, str) else one) for one in several)
+    several: Iterable[Any] = value if isinstance(value, Iterable) else (value,)
+    return tuple(float(one.replace(",", ".") if isinstance(one, str) else one) for one in several)
 
 
 def _raw(dataset: Dataset, keyword: str, vrs: tuple[str, ...]) -> tuple[bytes, ByteOrder]:
