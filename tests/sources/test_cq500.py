@@ -198,6 +198,8 @@ def test_what_is_no_cq500_is_refused_with_the_expected_layout(tmp_path):
     write_reads(tmp_path, [])
     assert "no rows" in refusal(Cq500Source(str(tmp_path)))
     write_reads(tmp_path, [read_row(1, (), (), ())])
+    (tmp_path / "CQ500-CT-1.zip").touch()
+    assert refusal(Cq500Source(str(tmp_path))).endswith("(1 zip in it: unpack first)")
     assert "image files of 0 exams and usable labels in reads.csv for 1, and none in common" in refusal(
         Cq500Source(str(tmp_path))
     )

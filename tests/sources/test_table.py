@@ -138,7 +138,9 @@ def test_studies_without_files_and_without_a_row_are_left_out_and_counted(tmp_pa
 def test_where_no_row_has_files_it_is_refused_with_what_the_files_are_called(tmp_path):
     source = write_table(tmp_path, "A,0,0,0,0,1")
     write_scan(tmp_path, "other", "1.2")
+    (tmp_path / "A.zip").write_bytes(b"PK")
     message = refusal(source)
+    assert message.endswith("(1 zip in it: unpack first)")
     assert "labels.csv has 1 studies and none of them is among the 1 of the files" in message
     assert "the StudyInstanceUID (as 1.2) or the name of the study's folder" in message
 
