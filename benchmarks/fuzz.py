@@ -4,7 +4,8 @@
     python -m benchmarks.fuzz --what headers --files 100000
 
 Files of 128 x 128 in every transfer syntax that is read are mutated: bytes flipped, set, dropped, doubled, cut, swapped
-between files, lengths in the header set to extremes. Each goes through what a request goes through, base64, DICOM,
+between files, lengths in the header set to extremes. Half of them also get up to a million elements or items, nesting, or
+other bytes in the codestream's header. Each goes through what a request goes through, base64, DICOM,
 resampling, warnings, in processes that are watched: one that dies, or takes more than 2 s over a file, is counted with
 the file, which is kept in --keep. Prints what became of them and the slowest. With `--what headers` whole studies with
 so many changed headers go through predict's survey and choice (benchmarks/fuzz_headers.py).
@@ -96,6 +97,53 @@ def _extreme_length(data: bytearray, place: int, end: int, other: bytes, rng: np
     data[place : place + 4] = bytes([_EXTREMES[rng.integers(len(_EXTREMES))]] * 4)
 
 
+def _many_elements(data: bytearray, place: int, rng: np.random.Generator) -> None:
+    """Up to a million empty private elements."""
+    count = int(10 ** rng.uniform(1, 6))
+    data[place:place] = b"".join(
+        (0x4001 + 2 * (k >> 16)).to_bytes(2, "little") + (k & 0xFFFF).to_bytes(2, "little") + b"LO\0\0"
+        for k in range(count)
+    )
+
+
+def _many_items(data: bytearray, place: int, rng: np.random.Generator) -> None:
+    """A sequence of undefined length with up to a million empty items."""
+    count = int(10 ** rng.uniform(1, 6))
+    data[place:place] = _SEQUENCE + b"\xfe\xff\x00\xe0\0\0\0\0" * count + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def _deep_items(data: bytearray, place: int, rng: np.random.Generator) -> None:
+    """Sequences within sequences, up to a hundred thousand deep, left open."""
+    data[place:place] = (_SEQUENCE + b"\xfe\xff\x00\xe0\xff\xff\xff\xff") * int(10 ** rng.uniform(1, 5))
+
+
+def _codestream(data: bytearray, place: int, rng: np.random.Generator) -> None:
+    """One to six bytes of the main header of a codestream, where there is one."""
+    start = max(data.find(b"\xff\x4f\xff\x51"), data.find(b"\xff\xd8\xff"))
+    if start < 0:
+        return
+    for _ in range(rng.integers(1, 7)):
+        at = start + 2 + int(rng.integers(110))
+        if at < len(data):
+            data[at] = (
+                int(rng.integers(256)) if rng.random() < 0.5 else _EXTREMES[rng.integers(len(_EXTREMES))]
+            )
+
+
+#: ReferencedImageSequence, explicit VR, of undefined length; of a data set in implicit VR it is rubbish.
+_SEQUENCE = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff"
+_STRUCTURES = (_many_elements, _many_items, _deep_items, _codestream, _codestream, _codestream)
+
+
+def restructured(data: bytes, rng: np.random.Generator) -> bytes:
+    """The file with a change of its elements' structure, before one of them, or of its codestream's header."""
+    found = bytearray(data)
+    change = _STRUCTURES[rng.integers(len(_STRUCTURES))]
+    places = [found.find(tag, 132) for tag in (b"\x08\x00\x60\x00", b"\x28\x00\x10\x00", b"\xe0\x7f\x10\x00")]
+    change(found, max(132, places[rng.integers(3)]), rng)
+    return bytes(found)
+
+
 _CHANGES = (_flip, _random, _drop, _double, _cut, _swap, _extreme, _extreme_length)
 
 
@@ -158,6 +206,8 @@ def _chunk(seed: int, number: int, keep: str) -> tuple[Counter[str], float, list
     at_hand = Path(keep) / f"at-hand-{os.getpid()}.dcm"
     for _ in range(_CHUNK):
         data = mutated(files, rng)
+        if number % 2:  # half of them also in what they are made of
+            data = restructured(files[rng.integers(len(files))] if rng.random() < 0.5 else data, rng)
         at_hand.write_bytes(data)
         started = time.perf_counter()
         try:

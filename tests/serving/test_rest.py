@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -15,7 +16,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import requests
+from imagecodecs import jpeg2k_encode
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless
 
+from ich_mlflow.serving.gate import MAX_BODY_BYTES, MAX_VALUES, ONLY_JSON
 from ich_mlflow.serving.refusal import BAD_PARAMS, BAD_REQUEST, NOT_JSON
 from ich_mlflow.serving.smoke_test import served
 from tests.factories import write_dicom
@@ -175,8 +181,75 @@ def test_a_bad_request_is_refused_in_one_line_that_repeats_nothing_of_it(server,
         assert leak not in answer
 
 
-def test_another_content_type_is_refused(server):
-    assert _post(server, b"x", kind="text/plain")[0] == 415
+@pytest.mark.parametrize("kind", ["text/plain", "text/csv", "application/vnd.apache.parquet"])
+def test_another_content_type_is_refused(server, kind):
+    status, answer = _post(server, b"PAR1", kind=kind)
+    assert (status, json.loads(answer)["message"]) == (415, ONLY_JSON)
+
+
+PLAIN = [[30] * 64] * 64
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b'{"inputs": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", 400, "the body is nested too deeply"),
+        (b'{"inputs": {"pixels": [[[' + b"7" * 5000 + b"]]]}}", 400, NOT_JSON),
+        (b'{"inputs": {"pixels": [' + b"0," * (MAX_VALUES + 2) + b"0]}}", 400, "the body has more than"),
+        (
+            json.dumps({"dataframe_records": [{"dicom": ""}] * 1025}).encode(),
+            400,
+            "the request has 1,025 rows",
+        ),
+        (b" " * (MAX_BODY_BYTES + 1), 413, "the body is larger than 96 MiB"),
+        ({"inputs": {"pixels": [[["0"] * 64] * 64]}}, 400, "row 0: pixels is not a list"),
+        ({"inputs": {"pixels": [[[True] * 64] * 64]}}, 400, "row 0: pixels is not a list"),
+        ({"inputs": {"pixels": [[[True, *[30] * 63]] * 64]}}, 400, "row 0: pixels is not a list"),
+        ({"inputs": {"pixels": [PLAIN], "position_mm": ["0.5"]}}, 400, "row 0: position_mm is not a number"),
+        (
+            {"inputs": {"pixels": [PLAIN], "spacing_mm": [[True, True]]}},
+            400,
+            "row 0: spacing_mm is not two numbers",
+        ),
+        (
+            {"inputs": {"pixels": [PLAIN], "position_mm": [10**400]}},
+            400,
+            "row 0: position_mm is not a number",
+        ),
+    ],
+)
+def test_what_would_take_the_server_long_is_refused_and_it_goes_on(server, body, status, said):
+    found, answer = _post(server, body)
+    assert (found, json.loads(answer)["message"][: len(said)]) == (status, said)
+    assert _post(server, {"inputs": {"pixels": [PLAIN]}})[0] == 200
+
+
+def test_a_hostile_codestream_costs_its_row_and_never_the_servers_attention(server, tmp_path):
+    hostile = _text(hostile_jpeg_2000(tmp_path))
+    body = {"inputs": {"dicom": [hostile]}, "params": {"on_error": "skip"}}
+    with ThreadPoolExecutor(4) as clients:
+        answers = [clients.submit(_post, server, body) for _ in range(4)]
+        while not all(one.done() for one in answers):
+            assert requests.get(f"{server}/ping", timeout=30).status_code == 200
+            time.sleep(0.05)
+    for status, answer in (one.result() for one in answers):
+        assert status == 200
+        assert "can't be decoded here" in json.loads(answer)["predictions"][0]["error"]
+    assert _post(server, {"inputs": {"pixels": [PLAIN]}})[0] == 200
+
+
+def hostile_jpeg_2000(folder):
+    """Sound by its main header, 4096 x 4096 pixels of noise that take seconds to decode."""
+    values = np.random.default_rng(0).integers(0, 256, size=(4096, 4096)).astype(np.uint16)
+    frame = bytes(jpeg2k_encode(values, codecformat="j2k", reversible=True))
+
+    def change(dataset):
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+
+    path = folder / "hostile.dcm"
+    return write_dicom(path, np.zeros((4096, 4096)), signed=False, syntax=JPEG2000Lossless, change=change)
 
 
 @pytest.fixture
