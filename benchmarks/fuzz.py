@@ -4,7 +4,7 @@
     python -m benchmarks.fuzz --what headers --files 100000
 
 Files of 128 x 128 in every transfer syntax that is read are mutated: bytes flipped, set, dropped, doubled, cut, swapped
-between files, lengths in the header set to extremes. Half of them also get up to a million elements or items, nesting, or
+between files, lengths in the header set to extremes. Half also get up to a million elements or items, nesting, or
 other bytes in the codestream's header. Each goes through what a request goes through, base64, DICOM,
 resampling, warnings, in processes that are watched: one that dies, or takes more than 2 s over a file, is counted with
 the file, which is kept in --keep. Prints what became of them and the slowest. With `--what headers` whole studies with

@@ -12,6 +12,10 @@ from ich_mlflow.intake.files import InputFile
 from ich_mlflow.intake.survey import ARCHIVE, Skipped
 
 
+def _is_zip(file: InputFile) -> bool:
+    return not file.leads_out and file.name.lower().endswith(".zip") and is_zip(file.path)
+
+
 def with_unpacked(files: Sequence[InputFile], folder: Path) -> tuple[list[InputFile], list[Skipped]]:
     """The files with what is in each zip in its place, unpacked below `folder`, and the zips that were refused.
 
@@ -21,7 +25,7 @@ def with_unpacked(files: Sequence[InputFile], folder: Path) -> tuple[list[InputF
     """
     found: list[InputFile] = []
     refused: list[Skipped] = []
-    zips = {file for file in files if file.name.lower().endswith(".zip") and is_zip(file.path)}
+    zips = {file for file in files if _is_zip(file)}
     with tqdm(total=len(zips), desc="zips", unit="zip", disable=None if zips else True, leave=False) as bar:
         for file in files:
             if file not in zips:

@@ -21,6 +21,8 @@ _CHUNK = 100
 DUPLICATE = "duplicate"
 #: The system did not give it: at another try it may. And: a library failed on it.
 UNREADABLE, UNEXPECTED = "unreadable", "unexpected"
+#: Of a link to what lies outside the input.
+LINK = "link"
 #: The reason of what packs other files and is not unpacked.
 ARCHIVE = "archive"
 
@@ -136,6 +138,8 @@ def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader |
 
 
 def _header(file: InputFile) -> ImageHeader | tuple[str, str]:
+    if file.leads_out:
+        return LINK, "is a link that leads out of the folder: pass -P follow_links=true to follow it"
     try:
         return read_image_header(file.path)
     except SliceError as error:

@@ -127,12 +127,16 @@ class OutFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary last, then remove what was only needed on the way, if nothing is left to try again."""
-        results = sorted(
-            path.relative_to(self.path).as_posix()
+        files = [
+            path
             for path in self.path.rglob("*")
             if path.is_file() and self.work not in path.parents and path.name != SUMMARY
-        )
+        ]
+        for path in files:  # also where the folder is copied to one that others may look into
+            path.chmod(0o600)
+        results = sorted(path.relative_to(self.path).as_posix() for path in files)
         write_whole(self.path / SUMMARY, json.dumps({**summary, RESULTS: results}, indent=2) + "\n")
+        (self.path / SUMMARY).chmod(0o600)
         if not summary.get(MAY_PASS):
             shutil.rmtree(self.work, ignore_errors=True)
 

@@ -22,6 +22,8 @@ _ML_DIGITS = 1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: What a spreadsheet reads as a number that it writes otherwise: leading zeros, more digits than it keeps, an exponent.
 _CHANGED_NUMBER = re.compile(r"\s*(?:0\d+|\d{12,}|\d+(?:\.\d+)?[eE][+-]?\d+)\s*")
+#: What steers a terminal or turns the direction of text: of names that a stranger chose. Lines and tabs stay.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -111,7 +113,7 @@ def as_csv(frame: pd.DataFrame) -> str:
     """The frame as CSV that a spreadsheet opens as it is: UTF-8 with a byte order mark.
 
     Texts that a spreadsheet would change get an apostrophe in front: those of strangers that it would take for a
-    formula, and numbers whose zeros or digits it would drop, as of a PatientID.
+    formula, and numbers whose zeros or digits it would drop, as of a PatientID. Control characters are replaced.
     """
     safe = frame.copy()
     for column in safe.columns:
@@ -123,7 +125,13 @@ def as_csv(frame: pd.DataFrame) -> str:
 def _unchanged(value: object) -> object:
     if not isinstance(value, str):
         return value
+    value = printable(value)
     return f"'{value}" if value.startswith(_FORMULA) or _CHANGED_NUMBER.fullmatch(value) else value
+
+
+def printable(text: str) -> str:
+    """The text with a replacement character for each that steers a terminal or turns its direction."""
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def most_probable(result: StudyResult) -> ScoredSlice | None:

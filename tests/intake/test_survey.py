@@ -278,3 +278,20 @@ def test_series_of_their_own_under_one_study_stay_apart_unless_the_ids_are_alike
         for k in range(9)
     ]
     assert len(studies_of(alike)) == 1
+
+
+def test_a_link_that_leads_out_is_followed_only_where_that_was_asked_for(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "in"
+    folder.mkdir()
+    outside.mkdir()
+    write_dicom(outside / "far.dcm", np.zeros((32, 32)))
+    write_dicom(folder / "near.dcm", np.zeros((32, 32)))
+    (folder / "out.dcm").symlink_to(outside / "far.dcm")
+    (folder / "within.dcm").symlink_to(folder / "near.dcm")
+    files = files_of(folder)
+    assert [file.leads_out for file in files] == [False, True, False]
+    found = survey(files)
+    assert {one.file: one.reason for one in found.skipped} == {"out.dcm": "link", "within.dcm": "duplicate"}
+    followed = files_of(folder, follow_links=True)
+    assert survey(followed).num_images == 2
+    assert files_digest(files) != files_digest(followed)

@@ -1,3 +1,5 @@
+import stat
+
 import pytest
 
 from ich_mlflow.errors import DataError
@@ -119,6 +121,7 @@ def test_a_finished_one_whose_results_are_not_all_there_is_made_again(tmp_path):
         report.write_bytes(b"x")
         out.finish({"settings": SETTINGS})
     assert out.finished(SETTINGS)["results"] == ["dicom/study-0001/findings.dcm"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (report, out.path / "summary.json")] == [0o600] * 2
     report.unlink()
     assert out.finished(SETTINGS) is None
 

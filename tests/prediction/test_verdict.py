@@ -246,3 +246,10 @@ def test_a_spreadsheet_leaves_identifiers_as_they_are():
     assert said == ["'0012345", "12345", "'123456789012345678", "'1E5", *ids[4:]]
     read = pd.read_csv(io.StringIO(text), dtype=str)["patient_id"].str.removeprefix("'")
     assert read.tolist() == ids
+
+
+def test_names_that_steer_a_terminal_or_turn_text_are_made_harmless():
+    frame = pd.DataFrame({"file": ["a\x1b[2Jb", "\u202egpj.exe", "two\nlines\tand é", "\x00\x9b"]})
+    assert (
+        tables.as_csv(frame) == '\ufefffile\na\ufffd[2Jb\n\ufffdgpj.exe\n"two\nlines\tand é"\n\ufffd\ufffd\n'
+    )

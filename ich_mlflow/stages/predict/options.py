@@ -22,6 +22,9 @@ class PredictOptions:
         "a DICOM file, a folder or a zip; auto: four phantom studies with other series among them, made once",
         reads=ANY_PATH,
     )
+    follow_links: bool = parameter(
+        False, "true follows links of the input folder that lead to files outside it, which are left out else"
+    )
     model: str = parameter(
         AUTO,
         f"{MODEL_TEXT}; auto: the champion of {', '.join(MODEL_NAMES)}, the first that there is",

@@ -16,7 +16,7 @@ from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.archive import is_zip, unpack
-from ich_mlflow.intake.files import files_digest, files_of, is_dicomdir
+from ich_mlflow.intake.files import InputFile, files_digest, files_of, is_dicomdir
 from ich_mlflow.intake.look import why_cut, why_no_head
 from ich_mlflow.intake.packed import with_unpacked
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
@@ -145,7 +145,7 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
     }
     ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
     but = (ours, *(Path(name).absolute() for name in _OURS))
-    settings = {"input": str(path), "options": told, FILES: files_digest(files_of(path, but=but))}
+    settings = {"input": str(path), "options": told, FILES: files_digest(_files(options, path, but))}
     # No part of the input's name: it may be a patient's.
     name = digest_of(path, *told.values(), settings[FILES])
     out = OutFolder(ours / name if options.out == AUTO else ours)
@@ -160,13 +160,17 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
     )
 
 
+def _files(options: PredictOptions, path: Path, but: tuple[Path, ...]) -> list[InputFile]:
+    return files_of(path, but=but, follow_links=options.follow_links)
+
+
 def _predict(job: _Job, path: Path) -> dict[str, Any]:
     started = time.monotonic()
     _try_again(job.out)
     files, refused = (
         (unpack(path, job.out.unpacked), [])
         if is_zip(path)
-        else with_unpacked(files_of(path, but=job.but), job.out.unpacked)
+        else with_unpacked(_files(job.options, path, job.but), job.out.unpacked)
     )
     found = survey(files, workers=job.workers)
     found.skipped[:0] = refused
@@ -343,7 +347,7 @@ def _write(
         (SKIPPED, tables.skipped_table(skipped)),
     ):
         write_whole(folder / name, tables.as_csv(frame))
-    write_whole(folder / PAGE, worklist_html(page))
+    write_whole(folder / PAGE, tables.printable(worklist_html(page)))
 
 
 def _summary(
