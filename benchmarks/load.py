@@ -5,28 +5,40 @@
 `mlflow models serve -w 2` of EfficientNet-B0 (224 pixels, weights from phantoms) gets so many requests from 8 clients,
 each a DICOM file of 512 x 512 whose pixels are its own: a phantom slice, rolled by a number of rows and columns that no
 other request has. What the network says of each is worked out beforehand without a server, and the answer has to be
-that. One in twenty is bad in one of six ways and has to be refused with a 4xx. In the middle a worker is killed with
--9; a request that finds its connection broken is sent again, and counted. Prints what became of all, and the memory of
-the workers over time. Then the same kill with one worker, to say what is left of that.
+that. One in twenty is bad or hostile, in one of thirteen ways, and has to be refused with a 4xx: codestreams that
+would take seconds and gigabytes, millions of elements, values or levels. In the middle a worker is killed with -9; a
+request that finds its connection broken, or the server busy (503), is sent again, and counted. All the time /ping is
+asked ten times a second. Prints what became of all, the longest ping, and the memory of the workers over time.
+Then the same kill with one worker, to say what is left of that.
 """
 
 import argparse
+import http.client
 import json
 import os
+import struct
 import threading
 import time
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from io import BytesIO
+from urllib.parse import urlparse
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import mlflow
 import numpy as np
 import psutil
+import pydicom
+from imagecodecs import jpeg2k_encode
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 from tqdm import tqdm
 
 from benchmarks import rest
+from ich_mlflow.serving.gate import MAX_VALUES
 
 CLIENTS, WORKERS = 8, 2
 BAD_EVERY = 20
@@ -49,8 +61,9 @@ class Slices:
 
 
 def bad_bodies(good: bytes) -> list[bytes]:
-    """A request bad in each of six ways."""
+    """A request bad in each of six ways, and hostile in seven."""
     return [
+        *hostile_bodies(good),
         b"{not json",
         json.dumps({"inputs": {"dicom": ["!" * 1000]}}).encode(),
         rest.of_dicom(good[:-1000]),
@@ -58,6 +71,58 @@ def bad_bodies(good: bytes) -> list[bytes]:
         rest.of_dicom(good.replace(b"\x08\x00\x60\x00CS\x02\x00CT", b"\x08\x00\x60\x00CS\x02\x00MR")),
         json.dumps({"inputs": {"pixels": [[[float("nan")] * 64] * 64]}}).encode(),
     ]
+
+
+def hostile_bodies(good: bytes) -> list[bytes]:
+    """What silenced the server once: decoders, elements, JSON."""
+    noise = np.random.default_rng(0).integers(0, 256, size=(4096, 4096)).astype(np.uint16)
+    return [
+        rest.of_dicom(_compressed(bytes(jpeg2k_encode(noise, codecformat="j2k", reversible=True)), 4096)),
+        rest.of_dicom(_compressed(_tiny_precincts(4096), 4096)),
+        rest.of_dicom(_deflated_items(good)),
+        b'{"inputs": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
+        b'{"inputs": {"pixels": [[[' + b"7" * 5000 + b"]]]}}",
+        b'{"inputs": {"pixels": [' + b"0," * (MAX_VALUES + 2) + b"0]}}",
+        json.dumps({"dataframe_records": [{"dicom": ""}] * 5000}).encode(),
+    ]
+
+
+def _compressed(frame: bytes, side: int) -> bytes:
+    dataset = pydicom.dcmread(BytesIO(rest.phantom_slice()))
+    dataset.Rows = dataset.Columns = side
+    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    out = BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def _tiny_precincts(side: int) -> bytes:
+    """The main header of a JPEG 2000 codestream with precincts of 2 x 2. Source: ITU-T T.800 A.5.1, A.6.1."""
+    siz = struct.pack(">HHIIIIIIIIHBBB", 41, 0, side, side, 0, 0, side, side, 0, 0, 1, 15, 1, 1)
+    cod = struct.pack(">HBBHBBBBBB", 18, 1, 0, 1, 0, 5, 4, 4, 0, 1) + b"\x11" * 6
+    return b"\xff\x4f\xff\x51" + siz + b"\xff\x52" + cod + b"\xff\x90" + bytes(170_000)
+
+
+def _deflated_items(good: bytes) -> bytes:
+    """Two million empty items, deflated to some kilobytes."""
+    out = BytesIO()
+    dataset = pydicom.dcmread(BytesIO(good))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(out, enforce_file_format=True)
+    data = out.getvalue()
+    end = 144 + int.from_bytes(data[140:144], "little")
+    body = zlib.decompress(data[end:], -zlib.MAX_WBITS)
+    place = body.index(b"\x08\x00\x60\x00")
+    items = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 2_000_000
+    packed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return (
+        data[:end]
+        + packed.compress(body[:place] + items + b"\xfe\xff\xdd\xe0\0\0\0\0" + body[place:])
+        + packed.flush()
+    )
 
 
 def probabilities(answer: bytes, labels: tuple[str, ...]) -> np.ndarray:
@@ -77,6 +142,8 @@ class Load:
         self.took: list[float] = []
         self.memory: list[tuple[int, float]] = []
         self.killed_at = len(expected) * 2 // 5
+        self.pings: list[float] = []
+        self.done = threading.Event()
         self.progress = tqdm(total=len(expected), unit="request")
 
     def client(self) -> None:
@@ -97,6 +164,21 @@ class Load:
             with self.lock:
                 self.counts[outcome] += 1
 
+    def ping(self) -> None:
+        """Until it is done. A worker that was killed answers nobody for a moment; that is the kill's doing."""
+        place = urlparse(self.address)
+        while not self.done.wait(0.1):
+            started = time.perf_counter()
+            connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+            try:
+                connection.request("GET", "/ping")
+                connection.getresponse().read()
+                self.pings.append(1000 * (time.perf_counter() - started))
+            except (OSError, HTTPException):
+                self.counts["ping, connection broken"] += 1
+            finally:
+                connection.close()
+
     def one(self, client: rest.Client, number: int) -> str:
         is_bad = number % BAD_EVERY == BAD_EVERY - 1
         body = (
@@ -106,7 +188,11 @@ class Load:
             started = time.perf_counter()
             try:
                 status, answer = client.post(body)
-                break
+                if status != 503:
+                    break
+                with self.lock:
+                    self.counts["sent again, since the server was busy"] += 1
+                time.sleep(1.0)
             except (OSError, HTTPException):
                 with self.lock:
                     self.counts["sent again"] += 1
@@ -170,9 +256,12 @@ def main() -> None:
     with served(uri, workers=WORKERS) as address:
         load = Load(address, slices, expected, labels)
         started = time.perf_counter()
-        with ThreadPoolExecutor(CLIENTS) as pool:
+        with ThreadPoolExecutor(CLIENTS + 1) as pool:
+            pinging = pool.submit(load.ping)
             for future in [pool.submit(load.client) for _ in range(CLIENTS)]:
                 future.result()
+            load.done.set()
+            pinging.result()
         took = time.perf_counter() - started
         workers = sum(process.memory_info().rss > 1e8 for process in rest.server_processes(address))
     load.progress.close()
@@ -180,8 +269,9 @@ def main() -> None:
     rate = arguments.requests / took
     print(f"\n{arguments.requests} requests, {CLIENTS} clients, {WORKERS} workers: {rate:.0f} a second")
     print(f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, longest {max(load.took):.0f} ms")
+    print(f"{len(load.pings)} pings: p50 {np.median(load.pings):.0f} ms, longest {max(load.pings):.0f} ms")
     for what, count in sorted(load.counts.items()):
-        print(f"{what:<20}{count:>7}")
+        print(f"{what:<40}{count:>7}")
     print(f"probabilities that no other request has: {100 * told_apart(expected):.1f} %")
     print("memory of the server's processes, MB: " + ", ".join(f"{mb:.0f}" for _, mb in sorted(load.memory)))
     print(f"a worker of {WORKERS} killed: workers afterwards: {workers}")

@@ -1,6 +1,7 @@
 """The smallest real predictions: phantom studies with other series among them, by the demonstration model."""
 
 import base64
+import errno
 import gzip
 import json
 import os
@@ -31,6 +32,7 @@ from ich_mlflow.sources.registry import open_source
 from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.demonstrate.demonstrate import demonstrate
 from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
+from ich_mlflow.stages.predict import predict as module
 from ich_mlflow.stages.predict.options import PredictOptions
 from ich_mlflow.stages.predict.predict import predict
 from ich_mlflow.system.spark import spark_session
@@ -213,6 +215,84 @@ def test_the_same_again_is_found_and_a_changed_input_is_not_taken_for_it(model, 
         predict(options)
     changed = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "p"), pictures=0, dicom=False)
     assert len(table(predict(changed))) == len(first) - 1
+
+
+@pytest.fixture
+def one_study(studies, tmp_path):
+    """A folder with one study, what predict takes of it, and the file of a slice that is scored."""
+    folder = tmp_path / "in"
+    shutil.copytree(studies[0] / "PHANTOM-0002", folder)
+    return folder, next(folder.rglob("SE0004/*"))
+
+
+def test_what_could_not_be_read_for_now_is_tried_again_by_the_same_command(
+    model, one_study, tmp_path, monkeypatch, capsys
+):
+    folder, gone = one_study
+    options = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "o"), pictures=0, workers=1)
+    away = tmp_path / "away"
+
+    def survey(files, **told):
+        found = module.survey_of_all(files, **told)
+        if gone.exists():
+            gone.rename(away)
+        return found
+
+    monkeypatch.setattr(module, "survey_of_all", module.survey, raising=False)
+    monkeypatch.setattr(module, "survey", survey)
+    out = predict(options)
+    assert "something could not be read or scored for now" in capsys.readouterr().out
+    assert "slices can't be read" in table(out, "worklist.csv")["remarks"].item()
+    assert (out / ".work").is_dir()
+    monkeypatch.undo()
+    away.rename(gone)
+    predict(options)
+    said = capsys.readouterr().out
+    assert "1 part of it could not be done before: tried again" in said
+    assert table(out)["error"].isna().all()
+    assert not (out / ".work").exists()
+    predict(options)
+    assert "was made before" in capsys.readouterr().out
+    (out / "worklist.csv").unlink()
+    predict(options)
+    assert (out / "worklist.csv").exists()
+
+
+def test_another_patients_image_in_the_files_place_is_not_scored_under_the_first_ones_name(
+    model, one_study, tmp_path, monkeypatch
+):
+    folder, changed = one_study
+    options = PredictOptions(input=str(folder), model=model, out=str(tmp_path / "o"), pictures=2, workers=1)
+
+    def survey(files, **told):
+        found = module.survey_of_all(files, **told)
+        other = pydicom.dcmread(changed)
+        other.PatientID = "SOMEBODY-ELSE"
+        other.save_as(changed)
+        return found
+
+    monkeypatch.setattr(module, "survey_of_all", module.survey, raising=False)
+    monkeypatch.setattr(module, "survey", survey)
+    out = predict(options)
+    errors = table(out)["error"].dropna()
+    assert errors.tolist() == ["the file holds another image than when it was chosen: run predict again"]
+    assert table(out, "worklist.csv")["status"].item() in ("flagged", "review")
+
+
+def test_a_full_disk_is_an_error_of_the_run_and_no_odd_header(model, one_study, tmp_path, monkeypatch):
+    def full(*told, **more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ich_mlflow.prediction.outputs.write_findings", full)
+    options = PredictOptions(
+        input=str(one_study[0]), model=model, out=str(tmp_path / "o"), pictures=0, workers=1
+    )
+    with pytest.raises(
+        DataError, match=r"can't be read or written \(No space left on device\).*goes on from here"
+    ):
+        predict(options)
+    monkeypatch.undo()
+    assert sum(path.name == "findings.dcm" for path in predict(options).rglob("*")) == 1
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(model, studies, predicted, tmp_path):
