@@ -2,10 +2,12 @@
 
     python benchmarks/ladder.py --data data/ctich
     python benchmarks/second_hospital.py --data /data/phe-sich
+    python benchmarks/second_hospital.py --data /data/phe-sich --model models:/ich-5class-demo/1
 
 The five networks of the ladder's folds, each alone and their mean, as slices stand and then averaged with the mirror
 image and smoothed over 15 mm. Labels are of intraparenchymal blood with its oedema, in exams that all bleed: AUC of
-slices, intervals over patients. The pictures are windowed: white is taken as bone, black as air.
+slices, intervals over patients. With --model a
+registered model alone, as it serves. The pictures are windowed: white is taken as bone, black as air.
 """
 
 import argparse
@@ -48,6 +50,45 @@ def said_of(hu: np.ndarray, run_id: str) -> tuple[np.ndarray, np.ndarray]:
     return straight, mirrored
 
 
+def of_model(uri: str, table: pd.DataFrame, hu: np.ndarray) -> Predictions:
+    """What a model version says, series by series, as it serves: averaged and smoothed as it has it."""
+    classifier = load_classifier(uri)
+    patients = table["patient"].to_numpy()
+    outputs = np.empty((len(hu), len(classifier.specification.labels)), np.float32)
+    for patient in np.unique(patients):
+        rows = np.flatnonzero(patients == patient)
+        position_mm = USUAL_STEP_MM * table["slice"].to_numpy()[rows]
+        outputs[rows] = classifier.predict_series(hu[rows], position_mm).slices
+    return predictions(outputs, table)
+
+
+def predictions(outputs: np.ndarray, table: pd.DataFrame) -> Predictions:
+    """Of the labels that the data has, from outputs [N, 5]."""
+    scores = with_any(outputs, SCHEME.labels)
+    bleeds = table["haemorrhage"].to_numpy() == 1
+    places = [SCHEME.findings.index(label) for label in _LABELS]
+    return Predictions(
+        labels=_LABELS,
+        targets=np.stack([bleeds, bleeds], axis=1),
+        probabilities=scores[:, places].astype(np.float64),
+        thresholds=np.full(2, 0.5),
+        patients=table["patient"].to_numpy(),
+    )
+
+
+def cells(of: Predictions, *, digits: int = 2) -> list[str]:
+    """AUC with its interval, label by label."""
+    assessed = assess(of)
+    found = []
+    for label in _LABELS:
+        value, interval = assessed.values[f"auc/{label}"], assessed.interval(f"auc/{label}")
+        if digits == 2:
+            found.append(with_interval(value, interval.low, interval.high))
+        else:
+            found.append(f"{value:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,27 +96,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of PHE-SICH-CT-IDS")
     parser.add_argument("--out", type=Path, default=Path("data/ladder"), help="the ladder's folder")
     parser.add_argument("--seed", type=int, default=0, help="of the ladder's networks")
+    parser.add_argument("--model", help="instead: a model version's URI")
     arguments = parser.parse_args()
     table = pd.read_csv(arguments.data / "labels.csv").sort_values(["patient", "slice"])
     hu = pictures(arguments.data, table)
+    if arguments.model:
+        print("| | intraparenchymal | any |\n|---|---|---|")
+        print(f"| {arguments.model} | {' | '.join(cells(of_model(arguments.model, table, hu), digits=3))} |")
+        return
     runs = []
     for fold in range(5):
         with np.load(fold_file(arguments, fold, arguments.seed)) as file:
             runs.append(str(file["run_id"]))
     each = [said_of(hu, run) for run in runs]
-    patients, bleeds = table["patient"].to_numpy(), table["haemorrhage"].to_numpy() == 1
+    patients = table["patient"].to_numpy()
     position_mm = USUAL_STEP_MM * table["slice"].to_numpy()
-
-    def predictions(outputs: np.ndarray) -> Predictions:
-        scores = with_any(outputs, SCHEME.labels)
-        places = [SCHEME.findings.index(label) for label in _LABELS]
-        return Predictions(
-            labels=_LABELS,
-            targets=np.stack([bleeds, bleeds], axis=1),
-            probabilities=scores[:, places].astype(np.float64),
-            thresholds=np.full(2, 0.5),
-            patients=patients,
-        )
 
     print("| how | who | intraparenchymal | any |\n|---|---|---|---|")
     for how in ("as it stands", "mirror image, smoothed"):
@@ -85,18 +120,9 @@ def main() -> None:
         ]
         if how != "as it stands":
             outputs = [smoothed_each(one, position_mm, patients, "15mm") for one in outputs]
-        found = [predictions(one) for one in outputs]
+        found = [predictions(one, table) for one in outputs]
         for name, one in zip([*(f"fold {fold}" for fold in range(5)), "mean of five"], found, strict=True):
-            assessed = assess(one)
-            cells = [
-                with_interval(
-                    assessed.values[f"auc/{label}"],
-                    assessed.interval(f"auc/{label}").low,
-                    assessed.interval(f"auc/{label}").high,
-                )
-                for label in _LABELS
-            ]
-            print(f"| {how} | {name} | {' | '.join(cells)} |")
+            print(f"| {how} | {name} | {' | '.join(cells(one))} |")
         singles = [difference(found[-1], one) for one in found[:-1]]
         for label in _LABELS:
             gains = [

@@ -27,7 +27,7 @@ def uid_of(*parts: object) -> str:
 
 
 def write_image(path: Path, pixels: np.ndarray, tags: Mapping[str, Any], *, kind: str) -> None:
-    """Write one image. tags: every element but those of pixels and SOP class, by keyword.
+    """Write one image. tags: every element but those of pixels and SOP class, by keyword; RescaleType may be one.
 
     pixels: HU int16 [H, W] of CT, int16 [H, W] of MR, uint8 [H, W] of a secondary capture.
     """
@@ -42,7 +42,11 @@ def write_image(path: Path, pixels: np.ndarray, tags: Mapping[str, Any], *, kind
     dataset.HighBit, dataset.PixelRepresentation = bits - 1, int(pixels.dtype.kind == "i")
     values = pixels
     if kind == CT:
-        dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "-1024", "1", "HU"
+        dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = (
+            "-1024",
+            "1",
+            tags.get("RescaleType", "HU"),
+        )
         dataset.WindowCenter, dataset.WindowWidth = "40", "80"
         values = np.clip(pixels.astype(np.int32) + 1024, -(2**15), 2**15 - 1).astype(np.int16)
     dataset.PixelData = values.tobytes()

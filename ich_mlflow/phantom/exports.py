@@ -3,6 +3,7 @@
 For measuring which series is chosen: of each study it is known which is right, and whether something has to be said.
 """
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,10 +122,14 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A study: its series, each with what it is, NON_CONTRAST for the right one; whether a remark on it is due."""
+    """A study: its series, each with what it is, NON_CONTRAST for the right one; whether a remark on it is due.
+
+    amend: what becomes of the bytes of each of its files.
+    """
 
     series: tuple[tuple[str, OtherSeries], ...]
     needs_remark: bool = False
+    amend: Callable[[bytes], bytes] | None = None
 
 
 def _ordinary(scene: Scene) -> Made:
@@ -263,6 +268,40 @@ def _contrast_alone(scene: Scene) -> Made:
     return Made(series=(("contrast", bright),))
 
 
+_OTHER_WORDS: tuple[dict[str, Any], ...] = (
+    {"RescaleType": "Hounsfield"},
+    {"RescaleType": "Hounsfield Units"},
+    {"Modality": None},
+    {"RescaleType": "US", "Modality": ""},
+)
+
+
+def _other_words(scene: Scene) -> Made:
+    tags = scene.pick(_OTHER_WORDS)
+    return Made(series=((NON_CONTRAST, scene.plain(**tags)), ("bone", scene.bone(**tags))))
+
+
+def _other_units(scene: Scene) -> Made:
+    """A scan in other units beside the one in HU: as good by everything else, and first."""
+    other = scene.plain(RescaleType=scene.pick(("MGML", "Z_EFF", "ED", "OD")))
+    return Made(series=(("other_units", other), (NON_CONTRAST, scene.plain())), needs_remark=True)
+
+
+def _without_preamble(scene: Scene) -> Made:
+    """Files that begin with the meta header, with the data set itself, or are packed each by itself."""
+    ways = (_without_first_bytes, _without_meta, gzip.compress)
+    return Made(series=((NON_CONTRAST, scene.plain()), ("bone", scene.bone())), amend=scene.pick(ways))
+
+
+def _without_first_bytes(data: bytes) -> bytes:
+    return data[132:]
+
+
+def _without_meta(data: bytes) -> bytes:
+    """The meta header's first element, 12 bytes after the preamble, holds the length of its rest."""
+    return data[144 + int.from_bytes(data[140:144], "little") :]
+
+
 #: What studies are like, by name; each is a function of a scene.
 CASES: dict[str, Callable[[Scene], Made]] = {
     "ordinary": _ordinary,
@@ -278,6 +317,9 @@ CASES: dict[str, Callable[[Scene], Made]] = {
     "two_patient_ids": _two_patient_ids,
     "slice_location": _slice_location,
     "contrast_alone": _contrast_alone,
+    "other_words": _other_words,
+    "other_units": _other_units,
+    "without_preamble": _without_preamble,
 }
 
 
@@ -314,10 +356,13 @@ def write_exports(
         )
         name = cases[number % len(cases)]
         made = CASES[name](scene)
-        written = [
-            write_series(folder, seed, number, place, kind, series)[1]
-            for place, (kind, series) in enumerate(made.series, start=1)
-        ]
+        written = []
+        for place, (kind, series) in enumerate(made.series, start=1):
+            paths, one = write_series(folder, seed, number, place, kind, series)
+            written.append(one)
+            if made.amend is not None:
+                for path in paths:
+                    path.write_bytes(made.amend(path.read_bytes()))
         found.append(
             Export(
                 study_uid=written[0].study_uid,
