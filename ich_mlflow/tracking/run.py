@@ -31,10 +31,13 @@ class Run:
     pictures: PNG of each figure logged, by path. status: what MLflow calls the run where no error ends it.
     """
 
-    def __init__(self, active: Any, *, resumed: bool = False) -> None:
+    def __init__(
+        self, active: Any, *, resumed: bool = False, stage: str = "", has_name: bool = False
+    ) -> None:
         self.run_id: str = active.info.run_id
         self.experiment_id: str = active.info.experiment_id
         self.resumed = resumed
+        self._stage, self._has_name = stage, has_name
         self.pictures: dict[str, bytes] = {}
         self._tables: set[str] = set()
         self.status = "FINISHED"
@@ -48,6 +51,15 @@ class Run:
         """
         named = {f"{prefix}.{name}": value for name, value in values.items()}
         mlflow.log_params({name: value for name, value in named.items() if name not in self._told})
+
+    def call(self, *parts: object) -> None:
+        """Name the run by its stage and those parts, so that runs are told apart in a list.
+
+        One that was given a name keeps it.
+        """
+        if not self._has_name:
+            named = " · ".join(str(part) for part in parts if part)
+            mlflow.MlflowClient().update_run(self.run_id, name=f"{self._stage} {named}"[:250])
 
     def metrics(self, values: Mapping[str, float], *, step: int | None = None) -> None:
         mlflow.log_metrics({name: float(value) for name, value in values.items()}, step=step)
@@ -133,8 +145,9 @@ def start_run(
 
     Under `mlflow run` the outermost call joins the run that MLflow has already started. resume: id of a run to go
     on in instead; then MLflow's own one only points to it. system_metrics: log CPU, memory, disk, network and GPU.
-    name: the stage's where None. parent: id of a run of another process that this one is a child of; the tags are
-    there from the run's first moment. private: of an error only its kind is kept, since messages name paths.
+    name: the stage's where None, until Run.call says more. parent: id of a run of another process that this one is a
+    child of; the tags are there from the run's first moment. private: of an error only its kind is kept, since messages
+    name paths.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
     with mlflow.start_run(
@@ -149,7 +162,7 @@ def start_run(
             _point_to(resume)
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=name or stage)
-        run = Run(active, resumed=resume is not None)
+        run = Run(active, resumed=resume is not None, stage=stage, has_name=name is not None)
         run.tags({STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **(tags or {})})
         try:
             yield run

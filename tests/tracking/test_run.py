@@ -52,3 +52,16 @@ def test_a_dataset_is_logged_with_our_digest(workspace, tmp_path):
         )
     logged = _run(run.run_id).inputs.dataset_inputs[0]
     assert (logged.dataset.name, logged.dataset.digest) == ("phantom", "d" * 36)
+
+
+def test_a_run_is_named_by_what_tells_it_apart_unless_it_was_given_a_name(workspace):
+    def name_of(run):
+        return mlflow.get_run(run.run_id).info.run_name
+
+    with start_run("train") as run:
+        assert name_of(run) == "train"
+        run.call("model-3", "4 classes", "", "b0 128")
+        assert name_of(run) == "train model-3 · 4 classes · b0 128"
+        with start_run("fold", name="fold 0", nested=True) as fold:
+            fold.call("anything")
+            assert name_of(fold) == "fold 0"

@@ -22,6 +22,7 @@ from ich_mlflow.models.family import Reading
 from ich_mlflow.models.series import known_positions
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.packaging import load_classifier
+from ich_mlflow.serving.response import ModelVersion
 from ich_mlflow.sources.registry import PHANTOM
 from ich_mlflow.stages.common.blood_meter import BloodMeter
 from ich_mlflow.stages.common.names import MODEL_NAMES
@@ -48,6 +49,12 @@ class LoadedModel:
     trained_run: str
     trained_path: str | None
     classifier: Classifier
+
+    @property
+    def short(self) -> str:
+        """`ich-5class v3`; of a model that is not registered the run that made it."""
+        named = ModelVersion.of(self.uri, self.specification)
+        return f"{named.name} v{named.version}" if named.version.isdigit() else named.version
 
     @property
     def specification(self) -> Specification:

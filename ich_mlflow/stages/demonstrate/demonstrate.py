@@ -53,6 +53,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
             tags={"ich.weights.start": "phantom", "ich.num_classes": options.num_classes},
             description=_description(demonstration, members[0], options.num_classes),
         )
+        run.call(f"{name} v{version}")
     uri = f"models:/{name}/{version}"
     print(f"registered {uri}: it learned from {demonstration.learned_from}. {demonstration.caveat}")
     print(f"Serve it:  {serve_command(uri)}")

@@ -95,6 +95,10 @@ def predict(options: PredictOptions) -> Path:
         else:
             print("this prediction was made before: nothing is scored again")
         _log(run, summary)
+        counts = summary["counts"]
+        run.call(
+            model.short, counted(counts["studies"], "study", "studies"), f"{counts['flagged']:,} flagged"
+        )
         _say(job.out, summary)
         return job.out.path
 

@@ -62,6 +62,7 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
         studies = stored.table["study_uid"].to_numpy()
         counts = split_counts(patients, stored.subtypes, splits, study_uids=studies)
         _log(run, stored, counts)
+        run.call(options.source, f"{len(stored.table):,} slices", f"{len(set(patients)):,} patients")
         if isinstance(source, DrawnSource):
             run.figure(pairs_figure(stored, source), "figures/drawn.png")
         _log_series(run, source)

@@ -91,6 +91,7 @@ class Act:
         self.run.tags({"ich.promoted": decision.promote, "ich.why": decision.why()[:5000], **look.tags()})
         rival = self.examined.facts.champion or "nobody"
         print(f"{self.name}: {self.candidate.shown} against {rival}")
+        self.run.call(self.name, "promoted" if decision.promote else "refused")
         print("\n".join(decision.lines()))
         print(f"{self.candidate.shown} is {look.said} ({look.digest[:12]})")
 

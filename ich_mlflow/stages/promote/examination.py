@@ -41,7 +41,7 @@ class Candidate:
     @property
     def shown(self) -> str:
         """It in words."""
-        return f"run {self.run.name} ({self.run.run_id[:8]})"
+        return f"run {self.run.run_id[:8]} ({self.run.name})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,7 @@ def rollback(options: PromoteOptions, *, nested: bool = False) -> str:
             run_id=run.run_id,
         )
         move_champion(name, replace(intent, record=record), held)
+        run.call(name, f"to v{intent.after}")
         run.tags(
             {"ich.model": name, "ich.from": intent.before, "ich.to": intent.after, "ich.audit_run": record}
         )

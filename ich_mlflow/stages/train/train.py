@@ -40,7 +40,9 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
             unfinished = before or begin(options, run.run_id, locks)
             training = Training(run=run, options=options, recipe=recipe, hyperparameters=hyperparameters)
             try:
-                trained = train_one(training, unfinished, stored or open_stored_set(options))
+                stored = stored or open_stored_set(options)
+                run.call(*told_apart(training, stored))
+                trained = train_one(training, unfinished, stored)
             except BaseException as error:
                 if not unfinished.is_worth_keeping:
                     unfinished.remove()
@@ -49,6 +51,19 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
                 raise
         unfinished.remove()
         return trained
+
+
+def told_apart(training: Training, stored: StoredSet) -> tuple[str, ...]:
+    """What tells a training from others in a list of runs: recipe, classes, data, and what the network is."""
+    hyperparameters = training.hyperparameters
+    backbone = getattr(hyperparameters, "backbone", family_of(hyperparameters).name)
+    return (
+        training.recipe,
+        f"{hyperparameters.num_classes} classes",
+        str(stored.manifest.get("source", "")),
+        f"{backbone.removeprefix('efficientnet-')} {getattr(hyperparameters, 'image_size', '')}".strip(),
+        "all folds" if training.options.folds == ALL else "",
+    )
 
 
 def _train(training: Training, unfinished: Unfinished, stored: StoredSet) -> TrainedModel:
