@@ -2,7 +2,7 @@
 
     python benchmarks/ladder.py --data data/ctich
     python benchmarks/second_hospital.py --data /data/phe-sich
-    python benchmarks/second_hospital.py --data /data/phe-sich --model models:/ich-5class-demo/1
+    python benchmarks/second_hospital.py --data /data/phe-sich --model models:/ich-5class-ctich-demo/1
 
 The five networks of the ladder's folds, each alone and their mean, as slices stand and then averaged with the mirror
 image and smoothed over 15 mm. Labels are of intraparenchymal blood with its oedema, in exams that all bleed: AUC of
