@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -54,8 +55,13 @@ def flagged(folder, *, slices=2, size=64, change=lambda dataset: None):
 
         path = write_dicom(folder / f"{k}.dcm", np.arange(size * size).reshape(size, size) % 2000, change=own)
         files.append(SimpleNamespace(name=path.name, path=path, num_bytes=1, stamp=0))
-    series = planned(slices=slices)
-    object.__setattr__(series, "files", tuple(files))
+    series = replace(
+        planned(slices=slices),
+        files=tuple(files),
+        sop_uids=tuple(str(k) for k in range(slices)),
+        patient_ids=("ID_aaaaaaaa",) * slices,
+        series_uid="ID_cccccccccc",
+    )
     return judge(study(series), {"k": score(*[HIGH] * slices)}, _answerer(5), Asked(operating_point="max_f1"))
 
 
@@ -155,7 +161,7 @@ class FindsBlood(Network):
     """Its lesion maps of 4 x 4 cells: epidural blood in the second quarter of the second slice's first row."""
 
     finds_blood = True
-    share = 0.9
+    share, blood_threshold = 0.9, 0.5
 
     def predict_series(self, hu, position_mm):
         assert hu.shape[1:] == (256, 256)

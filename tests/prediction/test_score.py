@@ -73,8 +73,8 @@ class LesionNetwork(Network):
 def test_areas_of_blood_are_pixels_times_their_size(tmp_path):
     one = series(tmp_path, lost=(2,))
     found = score_series(one, LesionNetwork(0))
-    # a quarter is reached at column 96 (test_lesion_maps.py); the factory's pixels are 0.5 mm, of 256 as stored
-    area = 256 * 160 * 0.5 * 0.5
+    # a quarter is reached at column 96 (test_lesion_maps.py); the factory's pixels are 0.5 x 0.4 mm, of 256 as stored
+    area = 256 * 160 * 0.5 * 0.4
     assert found.blood_mm2[0] == (area, 0, 0, 0, 0, area)
     assert found.blood_mm2[2] == ()
     # three slices at 0, 5 and 15 mm stand for 5, 7.5 and 10 mm
