@@ -17,6 +17,7 @@ from ich_mlflow.phantom import other_series
 from ich_mlflow.phantom.exam import Exam, ExamOptions, make_exam
 from ich_mlflow.phantom.other_series import OtherSeries
 from ich_mlflow.phantom.studies import NON_CONTRAST, write_series
+from ich_mlflow.system.whole import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,7 +363,7 @@ def write_exports(
             written.append(one)
             if made.amend is not None:
                 for path in paths:
-                    path.write_bytes(made.amend(path.read_bytes()))
+                    write_whole(path, made.amend(path.read_bytes()))
         found.append(
             Export(
                 study_uid=written[0].study_uid,
