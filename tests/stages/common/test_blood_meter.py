@@ -16,7 +16,7 @@ ANY = 0
 def stored(tmp_path_factory):
     """Of a bleeding patient's slices 5 mm apart, pixels of 1 mm x 0.8 mm: 3, 2 and 1 rows of blood, one not known."""
     folder = tmp_path_factory.mktemp("blood")
-    source = BloodSource(folder, [(1, 0, 0, 0, 0), (0,) * 5], slices_per_patient=4)
+    source = BloodSource(folder, [(1, 0, 0, 0, 0), (0,) * 5, (0,) * 5], slices_per_patient=4)
     return build_stored_set(source, folder / "set", BuildOptions(seed=1, workers=1), progress=False)
 
 

@@ -121,7 +121,8 @@ def test_evaluate_measures_it_on_masks_with_intervals_over_patients(with_head, s
     assert run.data.metrics["test/blood_dice/any"] == dice["value"]
     assert {f"test/blood_{one}/any" for one in ("ml", "ml_error", "ml_bias")} <= set(run.data.metrics)
     pointed = found.pointing.table
-    assert (pointed["rate"] > pointed["chance"]).all()
+    hits = (pointed["rate"] * pointed["slices"]).sum() / pointed["slices"].sum()
+    assert hits > pointed["chance"].max()  # of all labels together: of one there may be a single slice
     assert run.data.metrics[f"test/pointing_game/{pointed['label'][0]}"] == pointed["rate"][0]
     report, card = (
         mlflow.artifacts.load_text(f"runs:/{found.run_id}/{name}")
