@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
@@ -66,9 +67,13 @@ def log_served(experiment: str) -> str:
 
 def of_dicom(data: bytes) -> bytes:
     """The body of a request with one DICOM file."""
-    return json.dumps(
-        {"dataframe_split": {"columns": ["dicom"], "data": [[base64.b64encode(data).decode()]]}}
-    ).encode()
+    return of_dicoms([data])
+
+
+def of_dicoms(files: Sequence[bytes]) -> bytes:
+    """The body of a request with several, a row each."""
+    rows = [[base64.b64encode(data).decode()] for data in files]
+    return json.dumps({"dataframe_split": {"columns": ["dicom"], "data": rows}}).encode()
 
 
 @dataclass
@@ -113,6 +118,16 @@ def server_processes(address: str) -> list[psutil.Process]:
         if any("uvicorn" in part for part in line) and port in line:
             found += [process, *process.children(recursive=True)]
     return found
+
+
+def workers_mb(address: str) -> list[float]:
+    """Resident memory of each process that holds a network: not of uvicorn, nor of what decodes codestreams."""
+    decoders = "ich_mlflow.dicom.decoder_process"
+    return [
+        process.memory_info().rss / 1e6
+        for process in server_processes(address)
+        if decoders not in process.cmdline() and process.memory_info().rss > 1e8
+    ]
 
 
 def memory_mb(address: str) -> float:

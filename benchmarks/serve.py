@@ -15,6 +15,8 @@ of plain. EfficientNet-B0, weights from phantoms.
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -100,7 +102,13 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=100, help="of each kind, one after another")
     parser.add_argument("--seconds", type=float, default=15, help="of each throughput")
+    parser.add_argument(
+        "--before", type=Path, help="a checkout of another commit: only it and this one, in turns"
+    )
     arguments = parser.parse_args()
+    if arguments.before:
+        against(arguments.before.resolve(), arguments.requests)
+        return
     from ich_mlflow.dicom.slice import slice_from_bytes
     from ich_mlflow.serving.smoke_test import served
 
@@ -148,6 +156,33 @@ def main() -> None:
         }
         memory = {name: rest.memory_mb(address) for name, address in addresses.items()}
     report(bodies, took, rates, memory, ready)
+
+
+def against(before: Path, requests: int) -> None:
+    """Print the time of a request to a server of that checkout and to one of this, each with its own version."""
+    from ich_mlflow.serving.smoke_test import served
+
+    dicom, took = rest.phantom_slice(), {"before": [], "now": []}
+    mlflow.set_tracking_uri(f"sqlite:///{rest.folder('benchmark-serve') / 'mlflow.db'}")
+    log = f"import mlflow; mlflow.set_tracking_uri({mlflow.get_tracking_uri()!r}); "
+    log += "from benchmarks import rest; print('version', rest.log_served('benchmark-serve'))"
+    with ExitStack() as stack:
+        posts = {}
+        for name, checkout in (("before", before), ("now", Path.cwd())):
+            path = {"PYTHONPATH": str(checkout)}
+            command = [sys.executable, "-c", log.replace("sqlite:///", f"sqlite:///{Path.cwd()}/")]
+            said = subprocess.check_output(command, cwd=checkout, env=os.environ | path, text=True)
+            (uri,) = (line.split()[1] for line in said.splitlines() if line.startswith("version "))
+            posts[name] = rest.Client(stack.enter_context(served(uri, environment=path))).post
+        for number in range(requests + 5):
+            for name, post in posts.items():
+                one = rest.milliseconds(post, rest.of_dicom(dicom))
+                if number >= 5:  # the first warm up
+                    took[name].append(one)
+    for name, each in took.items():
+        p50, p95 = np.percentile(each, [50, 95])
+        print(f"{name:<8}p50 {p50:.2f} ms, p95 {p95:.2f} ms")
+    print(f"now is {np.median(took['now']) / np.median(took['before']):.3f} times before")
 
 
 HEAD = ("body MB", "p50 ms", "p95 ms", "1 client/s", "8 clients/s", "MB", "ready s")
