@@ -7,13 +7,14 @@ Files of 128 x 128 in every transfer syntax that is read are mutated: bytes flip
 between files, lengths in the header set to extremes. Half also get up to a million elements or items, nesting, or
 other bytes in the codestream's header. Each goes through what a request goes through, base64, DICOM,
 resampling, warnings, in processes that are watched: one that dies, or takes more than 2 s over a file, is counted with
-the file, which is kept in --keep. Prints what became of them and the slowest. With `--what headers` whole studies with
+the file, which is kept in --keep. Prints what became of them, the slowest and the most memory. With `--what headers` whole studies with
 so many changed headers go through predict's survey and choice (benchmarks/fuzz_headers.py).
 """
 
 import argparse
 import base64
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -199,8 +200,8 @@ def _jpeg_lossless(data: bytes) -> bytes:
         return Path(packed).read_bytes()
 
 
-def _chunk(seed: int, number: int, keep: str) -> tuple[Counter[str], float, list[str]]:
-    """Outcomes of so many mutated files, the slowest, and what was wrong. The file at hand is kept while it is read."""
+def _chunk(seed: int, number: int, keep: str) -> tuple[Counter[str], float, float, list[str]]:
+    """Outcomes of so many mutated files, the slowest, the most memory in MB, and what was wrong. The file at hand is kept while it is read."""
     rng = np.random.default_rng([seed, number])
     files, counts, wrong, slowest = corpus(), Counter[str](), [], 0.0
     at_hand = Path(keep) / f"at-hand-{os.getpid()}.dcm"
@@ -221,7 +222,15 @@ def _chunk(seed: int, number: int, keep: str) -> tuple[Counter[str], float, list
             counts["slow"] += 1
             Path(keep, f"slow-{number}-{counts['slow']}.dcm").write_bytes(data)
     at_hand.unlink()
-    return counts, slowest, wrong
+    return counts, slowest, _most_memory_mb(), wrong
+
+
+def _most_memory_mb() -> float:
+    """The most that this process, or one that it started and ended, has held; ru_maxrss is in KiB on Linux."""
+    return (
+        max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        / 1024
+    )
 
 
 def main() -> None:
@@ -244,7 +253,7 @@ def main() -> None:
             keep=Path(arguments.keep),
         )
         raise SystemExit(0 if is_sound else 1)
-    counts, slowest, wrong = Counter[str](), 0.0, []
+    counts, slowest, most_mb, wrong = Counter[str](), 0.0, 0.0, []
     started = time.perf_counter()
     with ProcessPoolExecutor(
         arguments.workers
@@ -254,16 +263,18 @@ def main() -> None:
             for number in range(-(-arguments.files // _CHUNK))
         ]
         for future in tqdm(futures, unit_scale=_CHUNK, unit="file"):
-            found, slow, faults = future.result()
+            found, slow, mb, faults = future.result()
             counts += found
-            slowest = max(slowest, slow)
+            slowest, most_mb = max(slowest, slow), max(most_mb, mb)
             wrong += faults
     took = time.perf_counter() - started
     print(f"\n{sum(counts[name] for name in ('read', 'refused')) + len(wrong)} files in {took:.0f} s")
     print(
         f"read {counts['read']}, refused in one line {counts['refused']}, anything else {len(wrong)}, crashes 0"
     )
-    print(f"slowest {slowest:.2f} s, over {LIMIT_S:g} s {counts['slow']}")
+    print(
+        f"slowest {slowest:.2f} s, over {LIMIT_S:g} s {counts['slow']}; most memory of a process {most_mb:.0f} MB"
+    )
     for line in wrong[:10]:
         print(line)
     raise SystemExit(1 if wrong or counts["slow"] else 0)
