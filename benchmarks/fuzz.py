@@ -5,10 +5,10 @@
 
 Files of 128 x 128 in every transfer syntax that is read are mutated: bytes flipped, set, dropped, doubled, cut, swapped
 between files, lengths in the header set to extremes. Half also get up to a million elements or items, nesting, or
-other bytes in the codestream's header. Each goes through what a request goes through, base64, DICOM,
-resampling, warnings, in processes that are watched: one that dies, or takes more than 2 s over a file, is counted with
-the file, which is kept in --keep. Prints what became of them, the slowest and the most memory. With `--what headers` whole studies with
-so many changed headers go through predict's survey and choice (benchmarks/fuzz_headers.py).
+other bytes in the codestream's header. Each goes through what a request goes through, base64, DICOM, resampling,
+warnings, in processes that are watched: one that dies, or takes more than 2 s over a file, is counted with the file,
+which is kept in --keep. Prints what became of them, the slowest and the most memory of a process. With `--what headers`
+whole studies with so many changed headers go through predict's survey and choice (benchmarks/fuzz_headers.py).
 """
 
 import argparse
@@ -201,7 +201,10 @@ def _jpeg_lossless(data: bytes) -> bytes:
 
 
 def _chunk(seed: int, number: int, keep: str) -> tuple[Counter[str], float, float, list[str]]:
-    """Outcomes of so many mutated files, the slowest, the most memory in MB, and what was wrong. The file at hand is kept while it is read."""
+    """Outcomes of so many mutated files, the slowest, the most memory in MB, and what was wrong.
+
+    The file at hand is kept while it is read.
+    """
     rng = np.random.default_rng([seed, number])
     files, counts, wrong, slowest = corpus(), Counter[str](), [], 0.0
     at_hand = Path(keep) / f"at-hand-{os.getpid()}.dcm"
