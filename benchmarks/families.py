@@ -54,7 +54,7 @@ def log_families() -> dict[str, str]:
 
     def log(name: str, networks: list, specification) -> None:
         with mlflow.start_run():
-            found[name] = log_models(networks, specification, ancestry)[1]
+            found[name] = log_models(networks, specification, ancestry, name="benchmark")[1]
 
     log("slice_cnn", [one], told)
     log("ensemble of five", [one] * MEMBERS, replace(told, members=MEMBERS))

@@ -60,9 +60,12 @@ def log_served(experiment: str) -> str:
     exam = make_exam(ExamOptions(seed=0, exam_rate=1.0, rows=256), 0)
     with mlflow.start_run():
         model = full_size_model(packed.labels)
-        return log_models([network_of(model, exam.hu[::6][..., None])], packed, WITHOUT_PATIENTS["phantom"])[
-            1
-        ]
+        return log_models(
+            [network_of(model, exam.hu[::6][..., None])],
+            packed,
+            WITHOUT_PATIENTS["phantom"],
+            name="benchmark",
+        )[1]
 
 
 def of_dicom(data: bytes) -> bytes:

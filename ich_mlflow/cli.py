@@ -6,10 +6,19 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from ich_mlflow.errors import IchError, OptionError, nearest
-from ich_mlflow.parameters import declared, expect_inputs, from_text, parameters_of, text_of
+from ich_mlflow.parameters import (
+    AUTO,
+    declared,
+    expect_inputs,
+    from_text,
+    parameter,
+    parameters_of,
+    text_of,
+)
 from ich_mlflow.system.quiet import native_stderr_muted
 
 Options = TypeVar("Options")
@@ -33,11 +42,25 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(f"{message}: see {self.prog} --help")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every stage takes beside its own: of its run in MLflow."""
+
+    name: str = parameter(AUTO, "name of the run in MLflow; auto: what tells it apart from others")
+
+
 def parse(options_class: type[Options], arguments: Sequence[str], *, program: str | None = None) -> Options:
     """Options of the class from `--name value` pairs, as `mlflow run` passes them.
 
     Raises OptionError for an unknown flag, an empty value, a value of the wrong type, or one the class refuses.
     """
+    return parse_both(options_class, arguments, program=program)[0]
+
+
+def parse_both(
+    options_class: type[Options], arguments: Sequence[str], *, program: str | None = None
+) -> tuple[Options, RunOptions]:
+    """As parse, and what is said of the run."""
     parser = _Parser(
         prog=program,
         usage="%(prog)s --name value …",
@@ -46,7 +69,8 @@ def parse(options_class: type[Options], arguments: Sequence[str], *, program: st
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    known = parameters_of(options_class)
+    of_run = parameters_of(RunOptions)
+    known = parameters_of(options_class) | of_run
     for name, one in known.items():
         parameter = declared(one)
         default = parameter.default_said or text_of(one.default)
@@ -62,7 +86,9 @@ def parse(options_class: type[Options], arguments: Sequence[str], *, program: st
     found, unknown = parser.parse_known_args(arguments)
     if unknown:
         _refuse(unknown[0], list(known), parser.prog)
-    return options_class(**{name: from_text(known[name], text) for name, text in vars(found).items()})
+    values = {name: from_text(known[name], text) for name, text in vars(found).items()}
+    told = {name: values.pop(name) for name in of_run if name in values}
+    return options_class(**values), RunOptions(**told)
 
 
 def _refuse(argument: str, known: Sequence[str], program: str) -> NoReturn:
@@ -85,15 +111,17 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     arguments = sys.argv[1:] if arguments is None else arguments
     home = f"ich_mlflow.stages.{stage}"
     try:
-        options: Any = parse(
-            options_of(stage), arguments, program=program or f"python -m entrypoints.{stage}"
-        )
+        command = program or f"python -m entrypoints.{stage}"
+        options, of_run = parse_both(options_of(stage), arguments, program=command)
         expect_inputs(options)
         if hasattr(options, "expect_ready"):
             options.expect_ready()
         with native_stderr_muted():
             run: Any = getattr(importlib.import_module(f"{home}.{stage}"), stage)
-        run(options)
+            tracking = importlib.import_module("ich_mlflow.tracking.run")
+        with tracking.run_named("" if of_run.name == AUTO else of_run.name):
+            run(options)
+        _say_where(importlib.import_module("ich_mlflow.tracking.views"))
     except IchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -101,6 +129,13 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _say_where(views: Any) -> None:
+    """Print where what was done can be looked at; a command that only lists has no run."""
+    said = views.last_run_said()
+    if said:
+        print(said)
 
 
 def options_of(stage: str) -> type[Any]:

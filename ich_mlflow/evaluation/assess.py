@@ -10,8 +10,7 @@ import pandas as pd
 from ich_mlflow.evaluation.counts import SLICES
 from ich_mlflow.evaluation.interval import UNKNOWN, Interval
 from ich_mlflow.evaluation.intervals import NUM_RESAMPLES, Resampled, resample_patients
-from ich_mlflow.evaluation.metrics import METRICS, rows_of
-from ich_mlflow.evaluation.null_models import POSITION
+from ich_mlflow.evaluation.metrics import rows_of
 from ich_mlflow.evaluation.scores import SliceMetrics, evaluate_slices
 
 #: What a null model is called in logged names and columns, which are public and older than the word.
@@ -143,25 +142,6 @@ class Assessment:
                 }
             )
         return pd.DataFrame(rows)
-
-    def as_metrics(self, prefix: str) -> dict[str, float]:
-        """Flat MLflow metrics: values as `<prefix>/auc/epidural`, intervals as `<prefix>/auc_low/epidural`, auc_high.
-
-        Intervals of the metrics that runs are compared by only, and where their group logs it the null model of slice
-        position as `<prefix>/auc_floor/epidural`; table() has all. What is not estimable is left out.
-        """
-        flat = self.metrics.as_metrics(prefix, unit=self.predictions.unit)
-        compared = {metric.name: metric for metric in METRICS if metric.compared}
-        for row in self.table().to_dict("records"):
-            if row["metric"] not in compared:
-                continue
-            ends = {"low": row["low"], "high": row["high"]}
-            if compared[row["metric"]].group.logs_null_model:
-                ends[NULL_MODEL] = row.get(null_model_column(POSITION), np.nan)
-            for end, value in ends.items():
-                if not np.isnan(value):
-                    flat[f"{prefix}/{row['metric']}_{end}/{row['label']}"] = float(value)
-        return flat
 
     @property
     def table_columns(self) -> tuple[str, ...]:

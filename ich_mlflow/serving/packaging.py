@@ -46,10 +46,12 @@ def log_models(
     specification: Specification,
     ancestry: Ancestry,
     *,
+    name: str,
     unseen: Sequence[np.ndarray] = (),
 ) -> tuple[str, str]:
     """Log the Keras model and the serving model on the active run; return their model URIs in that order.
 
+    name: of the serving model in MLflow, as it would be registered; the Keras model's ends with `-keras`.
     networks: one, or the members of an ensemble, whose Keras models are not logged: '' is their URI. ancestry: what
     the model has learned from, its own training last; both say it. unseen: hashes of the patients that each member has
     not learned from, though others have. Raises ModelError where what is served does not
@@ -57,7 +59,9 @@ def log_models(
     """
     for one in networks:
         _carry_ancestry(one.keras, ancestry)
-    keras_uri = _log_keras(networks[0], len(specification.labels)) if len(networks) == 1 else ""
+    keras_uri = (
+        _log_keras(networks[0], len(specification.labels), f"{name}-keras") if len(networks) == 1 else ""
+    )
     with tempfile.TemporaryDirectory() as folder:
         assemble(networks, specification, ancestry, Path(folder))
         if len(unseen):
@@ -68,7 +72,7 @@ def log_models(
             # MLflow advises an input example; a DICOM file does not belong into a model version.
             warnings.simplefilter("ignore", UserWarning)
             serving_info = mlflow.pyfunc.log_model(
-                name="serving",
+                name=name,
                 python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
                 artifacts={"classifier": folder},
                 code_paths=[str(PACKAGE_FOLDER)],
@@ -85,10 +89,10 @@ def _carry_ancestry(model: Any, ancestry: Ancestry) -> None:
     carry_ancestry(model, ancestry)
 
 
-def _log_keras(network: Network, num_labels: int) -> str:
+def _log_keras(network: Network, num_labels: int, name: str) -> str:
     info = mlflow.keras.log_model(
         network.keras,
-        name="keras",
+        name=name,
         signature=_keras_signature(num_labels, network.keras.input),
         pip_requirements=pinned(KERAS_PACKAGES),
     )

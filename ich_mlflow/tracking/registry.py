@@ -15,7 +15,9 @@ from ich_mlflow.tracking.lock import SUFFIX as LOCK_SUFFIX
 from ich_mlflow.tracking.run import STAGE_TAG
 
 CHAMPION = "champion"
-MODEL_URI_TAG = "ich.serving_model_uri"
+#: Of the models that a run logged: the one that is served, and the Keras model that it was packed from.
+MODEL_URI_TAG, KERAS_URI_TAG = "ich.serving_model_uri", "ich.keras_model_uri"
+_BY_ROLE = {"serving": MODEL_URI_TAG, "keras": KERAS_URI_TAG}
 _PAGE = 1000
 
 
@@ -104,7 +106,11 @@ def full_model_uri(text: str) -> str:
     """A model URI of what a user types: `ich-5class@champion` and `ich-5class/3` are of the registry.
 
     An alias becomes the version that it points to now, so that what is written down stays true when it moves.
+    `runs:/<run id>/serving` and `runs:/<run id>/keras` are what that run logged, whatever its models are called.
     """
+    by_role = re.fullmatch(r"runs:/(\w+)/(serving|keras)", text)
+    if by_role:
+        return _logged_by(*by_role.groups()) or text
     uri = f"models:/{text}" if re.fullmatch(r"[\w-]+(@[\w.-]+|/\d+)", text) else text
     alias = re.fullmatch(r"models:/([^/@]+)@([^/@]+)", uri)
     if alias:
@@ -114,6 +120,14 @@ def full_model_uri(text: str) -> str:
             return uri  # whoever loads it says what is wrong
         return f"models:/{alias.group(1)}/{version.version}"
     return uri
+
+
+def _logged_by(run_id: str, role: str) -> str:
+    """The URI of the model that a run logged in that role; '' where it says of none, as a run of 0.1."""
+    try:
+        return str(MlflowClient().get_run(run_id).data.tags.get(_BY_ROLE[role], ""))
+    except MlflowException:
+        return ""  # whoever loads it says what is wrong
 
 
 def run_of_model(model_uri: str) -> str:
@@ -145,6 +159,15 @@ def _nearest_model(model_uri: str) -> str:
         return ""
     aliases = [f"{name}@{alias}" for alias in models[name].aliases]
     return nearest(model_uri.removeprefix("models:/"), [*aliases, *versions])
+
+
+def logged_model_id(model_uri: str) -> str | None:
+    """The id of the logged model behind a model URI; None where this tracking store has none, as of another store's."""
+    try:
+        model_id = mlflow.models.get_model_info(model_uri).model_id
+        return str(MlflowClient().get_logged_model(model_id).model_id) if model_id else None
+    except (MlflowException, OSError):
+        return None
 
 
 def run_parameters(run_id: str) -> dict[str, str]:

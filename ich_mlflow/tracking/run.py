@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ from ich_mlflow import __version__
 
 STAGE_TAG = "ich.stage"
 NOTICE = "Research software, not a medical device."
+
+
+#: What the user calls the run of this command; '' where it is named by what it does.
+_NAMED: ContextVar[str] = ContextVar("name of the run", default="")
+
+
+@contextmanager
+def run_named(name: str) -> Iterator[None]:
+    """Within, the outermost run gets that name, and not one that is made of what it does. '': as ever."""
+    before = _NAMED.set(name)
+    try:
+        yield
+    finally:
+        _NAMED.reset(before)
 
 
 class Run:
@@ -61,8 +76,31 @@ class Run:
             named = " · ".join(str(part) for part in parts if part)
             mlflow.MlflowClient().update_run(self.run_id, name=f"{self._stage} {named}"[:250])
 
-    def metrics(self, values: Mapping[str, float], *, step: int | None = None) -> None:
-        mlflow.log_metrics({name: float(value) for name, value in values.items()}, step=step)
+    def describe(self, *lines: str) -> None:
+        """Keep a description with the run, a paragraph a line: what it was told, what it found, what comes next.
+
+        The UI shows it above everything else, as Markdown.
+        """
+        self.tags({"mlflow.note.content": "\n\n".join((*(line for line in lines if line), NOTICE))})
+
+    def metrics(
+        self,
+        values: Mapping[str, float],
+        *,
+        step: int | None = None,
+        model_id: str | None = None,
+        dataset: Any = None,
+    ) -> None:
+        """Log figures. model_id, dataset: of the logged model that they are figures of, and of what it was scored on.
+
+        The UI's page of models then has a column for each, by data set.
+        """
+        mlflow.log_metrics(
+            {name: float(value) for name, value in values.items()},
+            step=step,
+            model_id=model_id,
+            dataset=dataset,
+        )
 
     def steps(self, metric: str) -> set[int]:
         """The steps at which the run has that metric."""
@@ -80,6 +118,10 @@ class Run:
         """Whether data sets were logged on the run, now or before it was resumed."""
         inputs = mlflow.MlflowClient().get_run(self.run_id).inputs
         return inputs is not None and bool(inputs.dataset_inputs)
+
+    def artifact(self, path: str) -> str:
+        """Where an artifact of the run is: a file of this machine, or a URI."""
+        return mlflow.get_artifact_uri(path).removeprefix("file://")
 
     def forget_models(self) -> None:
         """Delete the models that an earlier attempt logged on this run."""
@@ -121,12 +163,20 @@ class Run:
         mlflow.log_artifact(str(path), folder)
 
     def dataset(self, frame: pd.DataFrame, *, source: Path, name: str, digest: str, context: str) -> None:
-        """Log a data set with our own digest (MLflow takes 36 characters of it at most)."""
-        with warnings.catch_warnings():
-            # MLflow wonders which kind of local path it is, and whether integers may be missing: neither matters.
-            warnings.simplefilter("ignore", UserWarning)
-            data = from_pandas(frame, source=str(source), name=name, digest=digest[:36])
-            mlflow.log_input(data, context=context)
+        """Log a data set with our own digest."""
+        self.input(dataset_of(frame, source=source, name=name, digest=digest), context=context)
+
+    def input(self, dataset: Any, *, context: str) -> None:
+        """Log a data set that dataset_of made."""
+        mlflow.log_input(dataset, context=context)
+
+
+def dataset_of(frame: pd.DataFrame, *, source: Path, name: str, digest: str) -> Any:
+    """A data set as MLflow knows it, without logging it. Of our own digest it takes 36 characters at most."""
+    with warnings.catch_warnings():
+        # MLflow wonders which kind of local path it is, and whether integers may be missing: neither matters.
+        warnings.simplefilter("ignore", UserWarning)
+        return from_pandas(frame, source=str(source), name=name, digest=digest[:36])
 
 
 @contextmanager
@@ -145,11 +195,13 @@ def start_run(
 
     Under `mlflow run` the outermost call joins the run that MLflow has already started. resume: id of a run to go
     on in instead; then MLflow's own one only points to it. system_metrics: log CPU, memory, disk, network and GPU.
-    name: the stage's where None, until Run.call says more. parent: id of a run of another process that this one is a
-    child of; the tags are there from the run's first moment. private: of an error only its kind is kept, since messages
-    name paths.
+    name: the user's, by run_named, where None, or the stage's, until Run.call says more. parent: id of a run of another
+    process that this one is a child of; the tags are there from the run's first moment. private: of an error only its
+    kind is kept, since messages name paths.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
+    if not nested and parent is None:
+        name = name or _NAMED.get() or None
     with mlflow.start_run(
         run_id=resume,
         run_name=None if resume else name or stage,

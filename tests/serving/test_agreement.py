@@ -64,7 +64,10 @@ def test_the_stored_set_and_the_served_model_say_the_same(
             context=context,
         )
         _, uri = log_models(
-            [network_of(model, stored.hu_with_context(rows[:4], context))], specification, Ancestry()
+            [network_of(model, stored.hu_with_context(rows[:4], context))],
+            specification,
+            Ancestry(),
+            name="agreement",
         )
     scores = specification.scores(score_rows(load_classifier(uri), stored, rows).slices)
     expected = specification.slices.calibrated(scores)
@@ -98,7 +101,9 @@ def test_a_series_is_scored_as_its_slices_smoothed_and_mirrored_by_hand(workspac
         mirror=True,
     ).specification(stored, run_id="r", weights="random", recipe="demo")
     with mlflow.start_run():
-        _, uri = log_models([network_of(model, stored.hu_with_context(rows, 0))], specification, Ancestry())
+        _, uri = log_models(
+            [network_of(model, stored.hu_with_context(rows, 0))], specification, Ancestry(), name="agreement"
+        )
     classifier = load_classifier(uri)
     members = stored.whole_series(rows[:1])[0]
     at = np.searchsorted(rows, members)

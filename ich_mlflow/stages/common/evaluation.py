@@ -6,8 +6,8 @@ import pandas as pd
 
 from ich_mlflow.evaluation.assess import Assessment
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
+from ich_mlflow.evaluation.logged import headline
 from ich_mlflow.models.ancestry import Ancestry
-from ich_mlflow.stages.common.results import EXAM_PREFIX, PREFIX
 from ich_mlflow.stages.common.scoring import Scored
 from ich_mlflow.tracking.looks import Look
 
@@ -56,9 +56,8 @@ class Evaluated:
         return not self.not_known
 
     def as_metrics(self) -> dict[str, float]:
-        """The metrics of slices as `test/…` and of exams as `test/exam/…`, as the evaluate run has them."""
-        slices = {} if self.slices is None else self.slices.as_metrics(PREFIX)
-        return {**slices, **self.exams.as_metrics(EXAM_PREFIX)}
+        """The figures that decide, under the short names that the evaluate run has."""
+        return headline(self.slices, self.exams)
 
 
 def caveats_of(evaluated: Evaluated) -> list[str]:

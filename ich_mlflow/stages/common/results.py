@@ -6,6 +6,7 @@ import pandas as pd
 
 from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.counts import SLICES
+from ich_mlflow.evaluation.logged import logged
 from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.figures.confusion import confusion_figure, cooccurrence_figure
 from ich_mlflow.labels import ANY, SUBTYPES
@@ -14,13 +15,13 @@ from ich_mlflow.tracking.run import Run
 
 #: Of the metrics, tables and figures of an evaluate run.
 PREFIX, EXAM_PREFIX = "test", "test/exam"
-CARD_FILE = "model_card.md"
+CARD_FILE, REPORT_FILE = "model_card.md", "report.html"
 
 
 def log_metrics(run: Run, predictions: Predictions, *, prefix: str) -> SliceMetrics:
-    """Log metrics and their table under `<prefix>/…`; return them."""
+    """Log what runs are sorted by under `<prefix>/…`, and all of it as a table; return it."""
     metrics = predictions.metrics()
-    run.metrics(metrics.as_metrics(prefix, unit=predictions.unit))
+    run.metrics(logged(metrics, prefix, unit=predictions.unit))
     run.table(metrics.table(unit=predictions.unit), f"tables/{prefix.replace('/', '_')}_metrics.json")
     return metrics
 

@@ -1,6 +1,7 @@
 """A stored set, as several stages speak of it: what it is, its counts, the slices to look at."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from ich_mlflow.dataset.split import SPLITS, TEST
 from ich_mlflow.dataset.store import StoredSet, is_stored_set
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.models.ancestry import KINDS, Ancestor, Ancestry, hashes
+from ich_mlflow.tracking.run import dataset_of
 
 #: Cohorts and stored sets that the user gave no place are made here, under the current folder.
 DATA_FOLDER = Path("data")
@@ -107,3 +109,14 @@ def preview_rows(stored: StoredSet, *, num_slices: int = PREVIEW_SLICES) -> list
 def previewed_split(stored: StoredSet) -> str:
     """The split that pictures are of: train, but of external data test, which is all there is."""
     return next(split for split in SPLITS if len(stored.rows(split)))
+
+
+def split_dataset(stored: StoredSet, split: str, *, name: str = "") -> Any:
+    """A split of the set as MLflow knows it, by its source or that name: `ctich-train` and the set's digest."""
+    return dataset_of(
+        stored.table.iloc[stored.rows(split)],
+        source=stored.path,
+        # One name and digest would be one data set, with one context.
+        name=f"{name or stored.manifest['source']}-{split}",
+        digest=stored.digest,
+    )

@@ -5,12 +5,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ich_mlflow.dataset.mixture import HomeSet, names_of, sets_of
-from ich_mlflow.dataset.split import assert_disjoint
+from ich_mlflow.dataset.split import TRAIN, VALIDATION, assert_disjoint
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.figures.contact_sheet import contact_sheet
 from ich_mlflow.labels import ClassScheme
-from ich_mlflow.stages.common.stored_sets import OF_SLICES, OF_STUDIES, data_note, label_level, preview_rows
+from ich_mlflow.stages.common.stored_sets import (
+    OF_SLICES,
+    OF_STUDIES,
+    data_note,
+    label_level,
+    preview_rows,
+    split_dataset,
+)
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.tracking.run import Run
 
@@ -133,23 +140,10 @@ def log_data(run: Run, stored: StoredSet, options: TrainOptions, *, dropped: int
         print(f"left out of training: {dropped} slices whose only bleed is epidural (epidural_only=drop)")
     if run.has_datasets:  # logged before the training was cut off
         return
-    for split in ("train", "validation"):
-        run.dataset(
-            stored.table.iloc[stored.rows(split)],
-            source=stored.path,
-            # One name and digest would be one data set, with one context.
-            name=f"{stored.manifest['source']}-{split}",
-            digest=stored.digest,
-            context={"train": "training"}.get(split, split),
-        )
+    for split in (TRAIN, VALIDATION):
+        run.input(split_dataset(stored, split), context={TRAIN: "training"}.get(split, split))
     for name, one, _ in _beside(stored):
-        run.dataset(
-            one.table.iloc[one.rows("train")],
-            source=one.path,
-            name=f"{name}-train",
-            digest=one.digest,
-            context="training",
-        )
+        run.input(split_dataset(one, TRAIN, name=name), context="training")
 
 
 def _beside(stored: StoredSet) -> list[tuple[str, StoredSet, float]]:

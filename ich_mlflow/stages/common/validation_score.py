@@ -13,7 +13,7 @@ from ich_mlflow.models.task import Outputs
 from ich_mlflow.stages.common.stored_sets import OF_SLICES, label_level
 
 #: What of an epoch's metrics is logged and what early stopping can go by: the rest is of thresholds at one half.
-_LOGGED = ("val/auc/", "val/f1/")
+_LOGGED = ("val/auc/", "val/f1/macro")
 
 
 class ValidationScore:

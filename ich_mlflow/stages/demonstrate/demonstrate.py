@@ -24,7 +24,7 @@ from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.demonstrate.models import BACKBONE, DEMONSTRATIONS, Demonstration
 from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
-from ich_mlflow.tracking.registry import register
+from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, register
 from ich_mlflow.tracking.run import NOTICE, start_run
 
 
@@ -45,8 +45,9 @@ def demonstrate(options: DemonstrateOptions) -> str:
         sample = exam.hu[:: max(1, len(exam.hu) // 6)][..., None]
         networks = [network_of(demonstration_model(one, scheme.labels), sample) for one in members]
         ancestry = members[0].ancestry or WITHOUT_PATIENTS["phantom"]
-        _, serving_uri = log_models(networks, packed, ancestry)
         name = f"{scheme.model_name}-{options.name}-demo"
+        keras_uri, serving_uri = log_models(networks, packed, ancestry, name=name)
+        run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
         version = register(
             serving_uri,
             model_name=name,

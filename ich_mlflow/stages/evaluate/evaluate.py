@@ -1,14 +1,18 @@
 """Score a model on patients it has not seen: the one place where test data is read."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from ich_mlflow.commands import next_command
+from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.assess import Assessment, assess, difference, null_model_column
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
-from ich_mlflow.evaluation.metrics import COMPARED, MACRO
+from ich_mlflow.evaluation.logged import AUC, headline
+from ich_mlflow.evaluation.metrics import MACRO
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import ANY
 from ich_mlflow.parameters import AUTO, typed
@@ -16,6 +20,7 @@ from ich_mlflow.stages.common.evaluation import Evaluated, caveats_of
 from ich_mlflow.stages.common.results import (
     EXAM_PREFIX,
     PREFIX,
+    REPORT_FILE,
     log_metrics,
     log_predictions,
     operating_point_table,
@@ -29,7 +34,7 @@ from ich_mlflow.stages.common.scoring import (
     say_not_known,
     score,
 )
-from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level
+from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level, split_dataset
 from ich_mlflow.stages.evaluate.blood import log_blood
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
@@ -41,6 +46,7 @@ from ich_mlflow.stages.evaluate.two_parts import two_parts
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from ich_mlflow.tracking.looks import look_of
+from ich_mlflow.tracking.registry import logged_model_id
 from ich_mlflow.tracking.run import Run, start_run
 
 
@@ -58,16 +64,20 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
         # before minutes go into the data and the scoring
         baseline = load_model(options.baseline) if options.baseline != AUTO else None
         stored = _stored_set(options, model.trained_path)
-        _log_data(run, stored)
+        data = _log_data(run, stored)
         run.call(f"{model.short} on {stored.manifest.get('source', '')}")
         if options.submission:
             log_submission(run, options, model.classifier, stored)
             return None
         evaluated = _evaluate(run, options, model, baseline, stored)
+        figures = headline(evaluated.slices, evaluated.exams)
+        run.metrics(figures, model_id=logged_model_id(model.uri), dataset=data)
         log_figures(run, evaluated)
         log_predictions(run, evaluated.scored)
         log_report(run, evaluated)
+        run.describe(*_description(evaluated, stored))
         _say(evaluated)
+        print(f"report: {run.artifact(REPORT_FILE)}")
         return evaluated
 
 
@@ -144,18 +154,15 @@ def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet
     return StoredSet.open(Path(trained_path))
 
 
-def _log_data(run: Run, stored: StoredSet) -> None:
-    run.dataset(
-        stored.table.iloc[stored.rows("test")],
-        source=stored.path,
-        name=stored.manifest["source"],
-        digest=stored.digest,
-        context="test",
-    )
+def _log_data(run: Run, stored: StoredSet) -> Any:
+    """Log what is scored; return the data set, as MLflow knows it."""
     run.params(
         {"path": stored.path.resolve(), "digest": stored.digest, "source": stored.manifest["source"]},
         prefix="data",
     )
+    data = split_dataset(stored, TEST)
+    run.input(data, context="test")
+    return data
 
 
 def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | None, Assessment]:
@@ -169,7 +176,6 @@ def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | 
             continue
         assessment = assess(predictions, null_models=null_models, num_resamples=num_resamples)
         log_metrics(run, predictions, prefix=prefix)
-        run.metrics(assessment.as_metrics(prefix))
         run.table(assessment.table(), f"tables/{PREFIX}_{unit}.json")
         run.table(operating_point_table(scored, unit), f"tables/{PREFIX}_{unit}_operating_points.json")
         found[unit] = assessment
@@ -203,10 +209,31 @@ def _compare(
             continue
         table = difference(mine, theirs, num_resamples=options.resamples)
         run.table(table, f"tables/{PREFIX}_{unit}_difference.json")
-        rows = table[table["metric"].isin(COMPARED)].itertuples()
+        rows = table[(table["metric"] == AUC) & table["label"].isin((ANY, MACRO))].itertuples()
         run.metrics({f"{prefix}/{row.metric}_difference/{row.label}": row.difference for row in rows})
         found[unit] = table
     return found
+
+
+def _description(evaluated: Evaluated, stored: StoredSet) -> tuple[str, ...]:
+    """Which model, on what, what was found, and the command that comes next."""
+    found = (
+        f"**{one.predictions.unit.capitalize()}**: {'; '.join(summary_lines(one)[:2])}; mean {_mean_auc(one)}"
+        for one in (evaluated.slices, evaluated.exams)
+        if one is not None
+    )
+    return (
+        f"**Model**: `{evaluated.model_uri}`, trained in run `{evaluated.trained_run}`",
+        f"**Test split**: {stored.path} ({describe(stored)}); {evaluated.look.said}",
+        *found,
+        f"**Next**: `{next_command('promote', run=evaluated.trained_run)}`, and report.html among the artifacts",
+    )
+
+
+def _mean_auc(assessment: Assessment) -> str:
+    name = f"{AUC}/{MACRO}"
+    interval = assessment.interval(name)
+    return f"AUC {with_interval(assessment.values.get(name, float('nan')), interval.low, interval.high)}"
 
 
 def _say(evaluated: Evaluated) -> None:
@@ -219,8 +246,16 @@ def _say(evaluated: Evaluated) -> None:
         print(f"{assessment.predictions.unit}, decided by {evaluated.rule} (95 % intervals over patients):")
         for line in summary_lines(assessment):
             print(f"  {line}")
+    for unit, table in evaluated.differences.items():
+        print(f"{unit}, minus {evaluated.baseline_uri} (paired): {_difference_said(table)}")
     for caveat in caveats_of(evaluated):
         print(f"note: {caveat}")
+
+
+def _difference_said(table: pd.DataFrame) -> str:
+    """Of the AUC of any and of the mean, with intervals."""
+    rows = table[(table["metric"] == AUC) & table["label"].isin((ANY, MACRO))].itertuples()
+    return ", ".join(f"AUC {row.label} {with_interval(row.difference, row.low, row.high)}" for row in rows)
 
 
 def summary_lines(assessment: Assessment) -> list[str]:

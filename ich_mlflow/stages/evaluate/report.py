@@ -17,7 +17,7 @@ from ich_mlflow.report.contents import Picture, Report, Section, Table
 from ich_mlflow.report.render import as_description, claim_checklist, model_card, report_html
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.stages.common.evaluation import Evaluated, caveats_of
-from ich_mlflow.stages.common.results import CARD_FILE, PREFIX, operating_point_table
+from ich_mlflow.stages.common.results import CARD_FILE, PREFIX, REPORT_FILE, operating_point_table
 from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import counts_frame, describe
 from ich_mlflow.stages.evaluate import tables
@@ -52,7 +52,7 @@ def log_report(run: Run, evaluated: Evaluated) -> None:
         ),
         limits=limits,
     )
-    run.text(report_html(report), "report.html")
+    run.text(report_html(report), REPORT_FILE)
     card = model_card(card_of(evaluated, model, limits))
     run.text(card, CARD_FILE)
     sections = [section.title for section in report.sections]

@@ -1,6 +1,6 @@
 """The whole job: preprocess, train, evaluate and promote as child runs of one parent."""
 
-from ich_mlflow.commands import LOOK_AT_RUNS, serve_command
+from ich_mlflow.commands import serve_command
 from ich_mlflow.parameters import taken_from, typed
 from ich_mlflow.stages.common.names import registered_name
 from ich_mlflow.stages.common.recipes import chosen_hyperparameters
@@ -29,11 +29,15 @@ def main(options: MainOptions) -> None:
         assert evaluated is not None
         promote_candidate(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
+        name = registered_name(trained.num_classes, str(evaluated.scored.stored.manifest["source"]))
+        run.describe(
+            f"**Data**: {trained.stored_path}",
+            f"**Model**: `{trained.serving_uri}`, registered as `{name}`",
+            "**Found**: the description of the evaluate run below has it, and its report.html",
+        )
     source = str(evaluated.scored.stored.manifest["source"])
     print(
-        f"\nLook at the runs:     {LOOK_AT_RUNS}\n"
-        f"{_serve(registered_name(trained.num_classes, source))}\n"
-        "Research software, not a medical device."
+        f"\n{_serve(registered_name(trained.num_classes, source))}\nResearch software, not a medical device."
     )
 
 

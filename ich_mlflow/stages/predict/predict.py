@@ -99,6 +99,7 @@ def predict(options: PredictOptions) -> Path:
         run.call(
             model.short, counted(counts["studies"], "study", "studies"), f"{counts['flagged']:,} flagged"
         )
+        run.describe(f"**Model**: `{model.uri}`", f"**Found**: {_found(summary)}")
         _say(job.out, summary)
         return job.out.path
 
@@ -389,12 +390,15 @@ def _log(run: Run, summary: dict[str, Any]) -> None:
 
 
 def _say(out: OutFolder, summary: dict[str, Any]) -> None:
+    print(f"{_found(summary)}\n{out.path / PAGE}\n{NOTICE}")
+
+
+def _found(summary: dict[str, Any]) -> str:
     counts = summary["counts"]
-    print(
+    return (
         f"{counted(counts['studies'], 'study', 'studies')}: {counts['flagged']:,} flagged, {counts['review']:,} for "
         f"review, {counts['not_flagged']:,} not flagged ({counted(counts['slices'], 'slice')}, "
-        f"{counts['slices_unusable']:,} unusable)\n"
-        f"{out.path / PAGE}\n{NOTICE}"
+        f"{counts['slices_unusable']:,} unusable)"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.build import BuildOptions, build_stored_set, quarantine_list
 from ich_mlflow.dataset.drawn import DrawnSource
 from ich_mlflow.dataset.plan import partial_folder
@@ -65,6 +66,10 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
         run.call(options.source, f"{len(stored.table):,} slices", f"{len(set(patients)):,} patients")
         if isinstance(source, DrawnSource):
             run.figure(pairs_figure(stored, source), "figures/drawn.png")
+        run.describe(
+            f"**Stored set**: {stored.path} ({describe(stored)})",
+            f"**Next**: `{next_command('train', data=stored.path)}`",
+        )
         _log_series(run, source)
         run.metrics({f"source/{name}": count for name, count in source.audit().items()})
         print(f"stored set {'reused' if stored.reused else 'made'}: {stored.path} ({describe(stored)})")

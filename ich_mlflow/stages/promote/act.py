@@ -11,7 +11,7 @@ from ich_mlflow.stages.common.results import CARD_FILE
 from ich_mlflow.stages.promote.decision import Decision
 from ich_mlflow.stages.promote.examination import Candidate, Champion, Examined
 from ich_mlflow.stages.promote.facts import Facts, Limits
-from ich_mlflow.stages.promote.gates import decide
+from ich_mlflow.stages.promote.gates import BY_INTERVAL, COMPARING, decide
 from ich_mlflow.stages.promote.options import PromoteOptions
 from ich_mlflow.tracking.audit import PROMOTED, REFUSED, begin_record, finish_record
 from ich_mlflow.tracking.lock import Held
@@ -92,6 +92,11 @@ class Act:
         rival = self.examined.facts.champion or "nobody"
         print(f"{self.name}: {self.candidate.shown} against {rival}")
         self.run.call(self.name, "promoted" if decision.promote else "refused")
+        self.run.describe(
+            f"**Decision**: {'promoted' if decision.promote else 'refused'}. {decision.why()}",
+            f"**Candidate**: {self.candidate.shown}, trained in run `{self.candidate.run.run_id}`; {look.said}",
+            f"**Against**: {rival}",
+        )
         print("\n".join(decision.lines()))
         print(f"{self.candidate.shown} is {look.said} ({look.digest[:12]})")
 
@@ -106,7 +111,7 @@ class Act:
             refuse(self.name, version, decision.why())
         finish_record(self._record(REFUSED, decision, look, before, version))
         stays = f"version {before} stays the {CHAMPION}" if before else f"there is no {CHAMPION}"
-        print(f"{self.name}: refused; {stays}")
+        print(f"{self.name}: refused; {stays}\n{what_helps(decision)}")
 
     def _record(self, action: str, decision: Decision, look: Look, before: str, version: str) -> str:
         given = given_reason(self.options)
@@ -149,6 +154,18 @@ class Act:
         card = run_artifact(evaluated.run_id, CARD_FILE)
         assert card is not None
         return as_description(card.decode(), run_id=evaluated.run_id)
+
+
+def what_helps(decision: Decision) -> str:
+    """What a refused candidate's author can do, in a line."""
+    ways = ["a better model"]
+    if set(decision.failed) & set(BY_INTERVAL):
+        ways.append(
+            "a test split with more patients, whose intervals are narrower (promote -P data=<a stored set>)"
+        )
+    if set(decision.failed) <= set(COMPARING):
+        ways.append("-P replace=true, which promotes all the same and keeps on record what failed")
+    return f"what would help: {'; or '.join(ways)}"
 
 
 def given_reason(options: PromoteOptions) -> str:

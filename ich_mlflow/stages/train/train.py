@@ -20,7 +20,7 @@ from ich_mlflow.stages.preprocess.options import PreprocessOptions
 from ich_mlflow.stages.preprocess.preprocess import preprocess
 from ich_mlflow.stages.train.folds import train_folds
 from ich_mlflow.stages.train.options import TrainOptions
-from ich_mlflow.stages.train.trained import Outcome, TrainedModel, Training, log_trained
+from ich_mlflow.stages.train.trained import Outcome, TrainedModel, Training, log_trained, told_apart
 from ich_mlflow.tracking.run import start_run
 
 
@@ -51,19 +51,6 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
                 raise
         unfinished.remove()
         return trained
-
-
-def told_apart(training: Training, stored: StoredSet) -> tuple[str, ...]:
-    """What tells a training from others in a list of runs: recipe, classes, data, and what the network is."""
-    hyperparameters = training.hyperparameters
-    backbone = getattr(hyperparameters, "backbone", family_of(hyperparameters).name)
-    return (
-        training.recipe,
-        f"{hyperparameters.num_classes} classes",
-        str(stored.manifest.get("source", "")),
-        f"{backbone.removeprefix('efficientnet-')} {getattr(hyperparameters, 'image_size', '')}".strip(),
-        "all folds" if training.options.folds == ALL else "",
-    )
 
 
 def _train(training: Training, unfinished: Unfinished, stored: StoredSet) -> TrainedModel:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ich_mlflow.commands import next_command
+from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.logged import of_validation
 from ich_mlflow.evaluation.recalibrated import recalibrated_loss
 from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.labels import class_scheme
@@ -17,13 +20,15 @@ from ich_mlflow.models.registry import family_of
 from ich_mlflow.models.task import Outputs
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
+from ich_mlflow.stages.common.names import registered_name
+from ich_mlflow.stages.common.options import ALL
 from ich_mlflow.stages.common.results import log_confusion, log_metrics
 from ich_mlflow.stages.common.specification import FromValidation, from_validation
-from ich_mlflow.stages.common.stored_sets import OF_SLICES, data_note, label_level
+from ich_mlflow.stages.common.stored_sets import OF_SLICES, data_note, describe, label_level, split_dataset
 from ich_mlflow.stages.train.blood_threshold import chosen_blood_threshold
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.sets_beside import log_beside
-from ich_mlflow.tracking.registry import MODEL_URI_TAG
+from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, logged_model_id
 from ich_mlflow.tracking.run import Run
 
 
@@ -111,9 +116,15 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
     if run.resumed:
         run.forget_models()
     keras_uri, serving_uri = log_models(
-        outcome.networks, specification, outcome.ancestry, unseen=outcome.unseen
+        outcome.networks,
+        specification,
+        outcome.ancestry,
+        name=registered_name(scheme.num_classes, stored.manifest["source"]),
+        unseen=outcome.unseen,
     )
-    run.tags({MODEL_URI_TAG: serving_uri, "ich.keras_model_uri": keras_uri})
+    run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
+    _log_on_model(run, stored, serving_uri, chosen)
+    run.describe(*_description(training, stored, chosen, serving_uri))
     print(results.table().to_string(index=False))
     log_beside(run, stored, scheme, serving_uri, results)
     keras_said = f", Keras model {keras_uri}" if keras_uri else ""
@@ -129,6 +140,46 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         serving_uri=serving_uri,
         stored_path=stored.path,
         num_classes=scheme.num_classes,
+    )
+
+
+def _description(
+    training: Training, stored: StoredSet, chosen: FromValidation, serving_uri: str
+) -> tuple[str, ...]:
+    """What was told, what validation said, where the model is, and the command that comes next."""
+    slices = None if chosen.slice_predictions is None else chosen.slice_predictions.metrics()
+    figures = of_validation(slices, chosen.exam_predictions.metrics())
+    said = ", ".join(f"{name.removesuffix('_val')} {value:.2f}" for name, value in figures.items())
+    served = f"runs:/{training.run.run_id}/serving"
+    return (
+        f"**Told**: {' · '.join(told_apart(training, stored))}; {stored.path} ({describe(stored)})",
+        f"**Validation, which chose its thresholds**: {said or 'nothing is estimable'}",
+        f"**Model**: `{serving_uri}`",
+        f"**Next**: `{next_command('evaluate', model=served)}`",
+    )
+
+
+def told_apart(training: Training, stored: StoredSet) -> tuple[str, ...]:
+    """What tells a training from others in a list of runs: recipe, classes, data, and what the network is."""
+    hyperparameters = training.hyperparameters
+    backbone = getattr(hyperparameters, "backbone", family_of(hyperparameters).name)
+    told = (
+        training.recipe,
+        f"{hyperparameters.num_classes} classes",
+        str(stored.manifest.get("source", "")),
+        f"{backbone.removeprefix('efficientnet-')} {getattr(hyperparameters, 'image_size', '')}".strip(),
+        "all folds" if training.options.folds == ALL else "",
+    )
+    return tuple(part for part in told if part)
+
+
+def _log_on_model(run: Run, stored: StoredSet, serving_uri: str, chosen: FromValidation) -> None:
+    """Log what decides as figures of the served model, by the data set: MLflow's page of models compares them."""
+    slices = None if chosen.slice_predictions is None else chosen.slice_predictions.metrics()
+    run.metrics(
+        of_validation(slices, chosen.exam_predictions.metrics()),
+        model_id=logged_model_id(serving_uri),
+        dataset=split_dataset(stored, VALIDATION),
     )
 
 

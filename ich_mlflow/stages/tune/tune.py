@@ -198,11 +198,10 @@ def _finish(plan: Plan, space: Space, search: Search, stored: StoredSet, run: Ru
     recipe.write(plan.folder / RECIPE_FILE)
     run.file(plan.folder / RECIPE_FILE)
     run.tags({"ich.best_trial": first_number(best)})
-    print(
-        f"best: trial {first_number(best)}, {MONITORS[plan.base.monitor].title} {best.value:.4f}\n"
-        f"recipe: {plan.folder / RECIPE_FILE}\n"
-        f"train it:  {train_command(plan, run_id=run.run_id, data=data_of(stored))}"
-    )
+    found = f"trial {first_number(best)}, {MONITORS[plan.base.monitor].title} {best.value:.4f}"
+    next_one = train_command(plan, run_id=run.run_id, data=data_of(stored))
+    run.describe(f"**Best**: {found}", f"**Next**: `{next_one}`")
+    print(f"best: {found}\nrecipe: {plan.folder / RECIPE_FILE}\ntrain it:  {next_one}")
     if plan.options.train_best:
         _train_best(plan, stored, run, trial=first_number(best))
     return recipe

@@ -111,7 +111,7 @@ def train_contender(
         run.metrics({"val/auc/macro": 0.5 + quality / 2, "val/loss": 1 - quality})
         ancestry = Ancestry((*before, learned_from(stored, by=f"run {run.run_id}")))
         _, serving_uri = log_models(
-            [network_of(model, stored.hu(rows[:4])[..., None])], specification, ancestry
+            [network_of(model, stored.hu(rows[:4])[..., None])], specification, ancestry, name="contender"
         )
         run.tags({MODEL_URI_TAG: serving_uri})
         return run.run_id
