@@ -8,6 +8,7 @@ from ich_mlflow.evaluation.assess import Assessment
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.evaluation.metrics import COMPARED, JOINT_METRICS, MACRO, METRICS
 from ich_mlflow.evaluation.scores import SliceMetrics
+from ich_mlflow.evaluation.text import with_interval
 from ich_mlflow.labels import ANY
 
 AUC = "auc"
@@ -41,6 +42,21 @@ def headline(slices: Assessment | None, exams: Assessment) -> dict[str, float]:
         if assessment is not None:
             found |= _named(assessment, {f"{prefix}_{one}": f"{one}/{ANY}" for one in _OF_ANY})
     return _rounded(found | _named(exams if slices is None else slices, _OF_ALL))
+
+
+def aucs_said(slices: Assessment | None, exams: Assessment) -> dict[str, str]:
+    """The AUCs of headline with their intervals, in words: `any_auc` -> `0.93 (0.88 to 0.96)`."""
+    said = {}
+    for assessment, short, label in (
+        (slices, "any_auc", ANY),
+        (exams, "any_exam_auc", ANY),
+        (slices, "auc_macro", MACRO),
+    ):
+        name = f"{AUC}/{label}"
+        if assessment is not None and name in assessment.values:
+            interval = assessment.interval(name)
+            said[short] = with_interval(assessment.values[name], interval.low, interval.high)
+    return said
 
 
 def of_validation(slices: SliceMetrics | None, exams: SliceMetrics) -> dict[str, float]:

@@ -16,23 +16,19 @@ class Group:
 
     has_micro: whether it is also taken over all decisions of the estimable labels as one label.
     has_micro_interval: not of rankings, which would be L times as long, for figures that few read.
-    logs_null_model: whether MLflow has the null model of slice position beside it.
     digits: after the point, in tables.
     """
 
     name: str
     has_micro: bool
     has_micro_interval: bool
-    logs_null_model: bool
     digits: int
 
 
-RANKING = Group(name="ranking", has_micro=True, has_micro_interval=False, logs_null_model=True, digits=2)
-DECISION = Group(name="decision", has_micro=True, has_micro_interval=True, logs_null_model=False, digits=2)
+RANKING = Group(name="ranking", has_micro=True, has_micro_interval=False, digits=2)
+DECISION = Group(name="decision", has_micro=True, has_micro_interval=True, digits=2)
 #: A Brier score of a rare label has its first digit in the third place.
-PROBABILITY = Group(
-    name="probability", has_micro=False, has_micro_interval=False, logs_null_model=False, digits=3
-)
+PROBABILITY = Group(name="probability", has_micro=False, has_micro_interval=False, digits=3)
 
 #: Rows that a metric is taken over, by their truth.
 POSITIVES, NEGATIVES, BOTH_KINDS = (True,), (False,), (True, False)
@@ -48,8 +44,8 @@ class Metric:
         for the micro value. None: the metric has no interval.
     addends: LabelRows -> float64 [K, N], what of the rows beyond their counts the resampled form needs summed; it
         finds the sums [K, b] as `sums.added[name]`.
-    compared: whether runs are compared by it: MLflow then has the ends of its interval, and its difference from the
-        baseline's. More would bury them in the UI; the tables have all.
+    compared: whether exams and models are compared by it: MLflow then has it of exams too, the model card a column.
+        More would bury them in the UI; the tables have all.
     taken_over: the rows it is taken over, by their truth: BOTH_KINDS, POSITIVES as a sensitivity, or NEGATIVES. Its
         interval goes by the number of such patients. BOTH_KINDS: NaN without a positive or without a negative, whatever
         the two forms say.

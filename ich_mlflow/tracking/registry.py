@@ -102,6 +102,13 @@ def register(model_uri: str, *, model_name: str, tags: dict[str, Any], descripti
     return str(found.version)
 
 
+def describe_model(model_name: str, description: str) -> None:
+    """Give a registered model its description, where it has none: a user's own words stay."""
+    client = MlflowClient()
+    if not client.get_registered_model(model_name).description:
+        client.update_registered_model(model_name, description)
+
+
 def full_model_uri(text: str) -> str:
     """A model URI of what a user types: `ich-5class@champion` and `ich-5class/3` are of the registry.
 

@@ -168,15 +168,22 @@ class Run:
 
     def input(self, dataset: Any, *, context: str) -> None:
         """Log a data set that dataset_of made."""
-        mlflow.log_input(dataset, context=context)
+        with _no_advice_on_schemas():
+            mlflow.log_input(dataset, context=context)
 
 
 def dataset_of(frame: pd.DataFrame, *, source: Path, name: str, digest: str) -> Any:
     """A data set as MLflow knows it, without logging it. Of our own digest it takes 36 characters at most."""
-    with warnings.catch_warnings():
-        # MLflow wonders which kind of local path it is, and whether integers may be missing: neither matters.
-        warnings.simplefilter("ignore", UserWarning)
+    with _no_advice_on_schemas():
         return from_pandas(frame, source=str(source), name=name, digest=digest[:36])
+
+
+@contextmanager
+def _no_advice_on_schemas() -> Iterator[None]:
+    """MLflow wonders which kind of local path a data set is, and whether integers may be missing: neither matters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 @contextmanager

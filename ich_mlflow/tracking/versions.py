@@ -16,7 +16,7 @@ from ich_mlflow.errors import PromotionError
 from ich_mlflow.tracking.answers import expect_absent
 from ich_mlflow.tracking.audit import DROPPED, begin_record, finish_record
 from ich_mlflow.tracking.lock import Held
-from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version, run_parameters
+from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version, describe_model, run_parameters
 
 PREVIOUS, CANDIDATE = "previous", "candidate"
 STATE_TAG, PREVIOUS_TAG = "ich.promotion_state", "ich.previous_version"
@@ -73,6 +73,14 @@ def runs_rolled_back(model_name: str) -> set[str]:
     return {v.tags.get(_RUN_TAG, "") for v in versions if v.tags.get(STATE_TAG) == ROLLED_BACK}
 
 
+#: Of a registered model, above the list of its versions.
+ABOUT_VERSIONS = (
+    f"Haemorrhage on head CT: a DICOM file in, named probabilities and decisions out. `{CHAMPION}` is what is served, "
+    f"`{CANDIDATE}` what promote looked at last. A version's tags say what it learned from and its AUCs on the test "
+    "split with 95 % intervals over patients; its description is its card. Research software, not a medical device."
+)
+
+
 def register_candidate(run: TrainedRun, *, model_name: str, tags: dict[str, Any], description: str) -> str:
     """The version of the run's serving model, registered now if it is not yet, with the alias candidate."""
     client = MlflowClient()
@@ -83,6 +91,7 @@ def register_candidate(run: TrainedRun, *, model_name: str, tags: dict[str, Any]
             run.model_uri, model_name, tags={name: str(value) for name, value in about.items()}
         )
         version = str(made.version)
+        describe_model(model_name, ABOUT_VERSIONS)
     client.update_model_version(model_name, version, description=description)
     client.set_registered_model_alias(model_name, CANDIDATE, version)
     return version

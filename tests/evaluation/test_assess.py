@@ -54,15 +54,6 @@ def test_the_table_has_value_interval_and_null_model_of_every_metric_and_label()
         assert not np.isnan(table.loc[name, "value"])
 
 
-def test_mlflow_metrics_stand_beside_their_intervals_and_null_model():
-    predictions = _predictions()
-    assessment = assess(predictions, null_models={"position": _null_model(predictions)}, num_resamples=100)
-    flat = assessment.as_metrics("test")
-    assert flat["test/auc_low/macro"] < flat["test/auc/macro"] < flat["test/auc_high/macro"]
-    assert flat["test/auc_floor/macro"] == 0.5
-    assert "test/f1_floor/macro" not in flat
-
-
 def test_a_label_that_is_not_estimable_has_no_figure_at_all():
     predictions = _predictions()
     predictions.targets[:, 0] = False
@@ -70,7 +61,7 @@ def test_a_label_that_is_not_estimable_has_no_figure_at_all():
     table = assessment.table()
     epidural = table[(table["label"] == "epidural") & (table["metric"] != "specificity")]
     assert epidural[["value", "low", "high"]].isna().all(axis=None)
-    assert not [name for name in assessment.as_metrics("x") if "epidural" in name and "auc" in name]
+    assert not [name for name in assessment.values if "epidural" in name and "auc" in name]
 
 
 def test_two_patients_of_either_kind_are_too_few_for_an_interval():

@@ -39,7 +39,7 @@ def test_a_ratio_of_nothing_is_unknown():
 
 def test_a_metric_without_a_resampled_form_has_a_value_and_no_interval(monkeypatch):
     told = Metric(name="told", title="told", group=DECISION, scalar=lambda rows: 0.5, compared=True)
-    for module in (assess, intervals, metrics, scores):
+    for module in (intervals, metrics, scores):
         monkeypatch.setattr(module, "METRICS", (*METRICS, told))
     model = Predictions(
         labels=("subdural",),
@@ -48,10 +48,10 @@ def test_a_metric_without_a_resampled_form_has_a_value_and_no_interval(monkeypat
         thresholds=np.array([0.5]),
         patients=np.repeat(np.arange(10), 2),
     )
-    flat = assess.assess(model, num_resamples=20).as_metrics("test")
-    assert flat["test/told/subdural"] == flat["test/told/macro"] == flat["test/told/micro"] == 0.5
-    assert "test/f1_low/subdural" in flat
-    assert "test/told_low/subdural" not in flat
+    found = assess.assess(model, num_resamples=20)
+    assert found.values["told/subdural"] == found.values["told/macro"] == found.values["told/micro"] == 0.5
+    assert found.has_interval("f1/subdural")
+    assert not found.has_interval("told/subdural")
     table = difference(model, model, num_resamples=20).set_index(["metric", "label"])
     assert table.loc[("told", "subdural"), "difference"] == 0
     assert np.isnan(table.loc[("told", "subdural"), "low"])

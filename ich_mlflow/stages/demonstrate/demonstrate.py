@@ -24,7 +24,7 @@ from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.demonstrate.models import BACKBONE, DEMONSTRATIONS, Demonstration
 from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
-from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, register
+from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, describe_model, register
 from ich_mlflow.tracking.run import NOTICE, start_run
 
 
@@ -54,6 +54,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
             tags={"ich.weights.start": "phantom", "ich.num_classes": options.num_classes},
             description=_description(demonstration, members[0], options.num_classes),
         )
+        describe_model(name, "Made by demonstrate, to try the project without data or training. " + NOTICE)
         run.call(f"{name} v{version}")
     uri = f"models:/{name}/{version}"
     print(f"registered {uri}: it learned from {demonstration.learned_from}. {demonstration.caveat}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ich_mlflow.evaluation.logged import aucs_said
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.report.render import as_description
 from ich_mlflow.serving.smoke_test import serving_fault
@@ -143,9 +144,11 @@ class Act:
         params = self.candidate.run.params
         facts = self.examined.facts
         auc = {} if facts.macro_auc is None else {"ich.test/auc/macro": f"{facts.macro_auc:.4f}"}
+        evaluated = self.candidate.evaluated
         return {
             **{f"ich.{name}": params[name] for name in wanted if name in params},
             **auc,
+            **aucs_said(evaluated.slices, evaluated.exams),
             "ich.promote_run": self.run.run_id,
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.evaluation.logged import of_validation
 from ich_mlflow.evaluation.recalibrated import recalibrated_loss
 from ich_mlflow.evaluation.scores import SliceMetrics
@@ -30,6 +31,9 @@ from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.sets_beside import log_beside
 from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, logged_model_id
 from ich_mlflow.tracking.run import Run
+
+#: What of the table the terminal shows; the run has all.
+_SHOWN = ("auc", "f1", "sensitivity", "specificity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +129,7 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
     run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
     _log_on_model(run, stored, serving_uri, chosen)
     run.describe(*_description(training, stored, chosen, serving_uri))
-    print(results.table().to_string(index=False))
+    print(_shown(results, EXAMS if chosen.slice_predictions is None else SLICES))
     log_beside(run, stored, scheme, serving_uri, results)
     keras_said = f", Keras model {keras_uri}" if keras_uri else ""
     print(f"run {run.run_id}: serving model {serving_uri}{keras_said}")
@@ -141,6 +145,12 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         stored_path=stored.path,
         num_classes=scheme.num_classes,
     )
+
+
+def _shown(results: SliceMetrics, unit: str) -> str:
+    columns = ["label", f"positive_{unit}", "positive_patients", *_SHOWN]
+    table = results.table(unit=unit)[columns]
+    return str(table.to_string(index=False, float_format="{:.2f}".format, na_rep="-"))
 
 
 def _description(
