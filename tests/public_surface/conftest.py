@@ -50,4 +50,4 @@ def dicom_files(workspace, phantoms):
 def demonstration(workspace, session_patch):
     """The demonstration model's URI: weights that come with the package, so the same everywhere."""
     assert run_stage(session_patch, "demonstrate", num_classes=5, learned_from="phantom") == 0
-    return f"runs:/{newest_run('demonstrate').info.run_id}/serving"
+    return newest_run("demonstrate").data.tags["ich.serving_model_uri"]

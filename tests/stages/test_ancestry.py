@@ -151,7 +151,7 @@ def test_a_model_of_the_registry_is_named_by_its_version(trained, others):
 
 
 def test_a_run_is_named_by_its_id(trained):
-    assert pinned(trained.run_id) == f"runs:/{trained.run_id}/keras"
+    assert pinned(trained.run_id) == pinned(f"runs:/{trained.run_id}/keras") == trained.keras_uri
     assert pinned(trained.keras_uri) == trained.keras_uri
     for text in ("auto", "random", "phantom", "some/file.keras", "data/3.npz"):
         assert pinned(text) == text

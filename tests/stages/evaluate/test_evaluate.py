@@ -92,7 +92,7 @@ def test_rankings_are_of_what_the_network_says_and_probabilities_are_calibrated(
         assert metrics[f"test/auc/{label}"] == pytest.approx(
             roc_auc_score(truth[:, i], scores[:, i]), abs=1e-12
         )
-        assert metrics[f"test/brier/{label}"] == pytest.approx(
+        assert evaluated.slices.values[f"brier/{label}"] == pytest.approx(
             np.mean((probabilities[:, i] - truth[:, i]) ** 2)
         )
     table = stored_set.table.iloc[rows].assign(p=scores[:, 5], t=truth[:, 5])
@@ -104,15 +104,27 @@ def test_rankings_are_of_what_the_network_says_and_probabilities_are_calibrated(
     # every patient of this set has its label on all slices, so height says nothing that the mean doesn't
     position = stored_set.table["position_fraction"].to_numpy()[rows]
     said = specification.null_models["position"].probabilities(position)
-    assert metrics["test/auc_floor/epidural"] == roc_auc_score(truth[:, 0], said[:, 0])
+    table = evaluated.slices.table().set_index(["metric", "label"])
+    assert table.loc[("auc", "epidural"), "floor_position"] == roc_auc_score(truth[:, 0], said[:, 0])
+
+
+def test_the_model_has_the_figures_that_decide_by_the_data_set(evaluated, trained):
+    metrics = _run(evaluated.run_id).data.metrics
+    assert metrics["any_auc"] == round(metrics["test/auc/any"], 4)
+    assert len(metrics) <= 80
+    model = mlflow.MlflowClient().get_logged_model(trained.serving_uri.removeprefix("models:/"))
+    of_test = [metric for metric in model.metrics if metric.dataset_name == "phantom-test"]
+    assert {"any_auc", "auc_macro", "any_exam_auc"} <= {metric.key for metric in of_test}
+    note = _run(evaluated.run_id).data.tags["mlflow.note.content"]
+    assert note.startswith(f"**Model**: `{evaluated.model_uri}`")
+    assert f"mlflow run . -e promote -P run={trained.run_id}" in note
 
 
 def test_any_is_measured_beside_the_subtypes_and_in_no_mean_of_them(evaluated):
-    metrics = _run(evaluated.run_id).data.metrics
-    for prefix in ("test", "test/exam"):
-        each = [metrics[f"{prefix}/auc/{label}"] for label in SUBTYPES if f"{prefix}/auc/{label}" in metrics]
-        assert f"{prefix}/auc/any" in metrics
-        assert metrics[f"{prefix}/auc/macro"] == pytest.approx(np.mean(each))
+    for one in (evaluated.slices, evaluated.exams):
+        each = [one.values[f"auc/{label}"] for label in SUBTYPES if f"auc/{label}" in one.values]
+        assert "auc/any" in one.values
+        assert one.values["auc/macro"] == pytest.approx(np.mean(each))
     card = _artifact(evaluated.run_id, "model_card.md")
     assert "\n| any | " in card
     assert " (few) | " in card
@@ -133,14 +145,14 @@ def test_the_summary_says_of_any_bleed_how_well_it_is_ranked_and_decided(evaluat
 
 
 def test_a_label_of_one_patient_has_a_figure_and_no_interval(evaluated):
-    metrics = _run(evaluated.run_id).data.metrics
-    positive = [name for name in SUBTYPES if metrics[f"test/num_positive_patients/{name}"] < 3]
+    found = evaluated.slices
+    positive = [one.label for one in found.metrics.of_subtypes if one.num_positive_patients < 3]
     assert positive
     for label in positive:
-        assert f"test/auc/{label}" in metrics
-        assert f"test/auc_low/{label}" not in metrics
+        assert f"auc/{label}" in found.values
+        assert not found.has_interval(f"auc/{label}")
     # nor has a mean that it is part of; the accuracies have theirs
-    assert "test/auc_low/macro" not in metrics
+    assert "auc_macro_low" not in _run(evaluated.run_id).data.metrics
     table = evaluated.slices.table().set_index(["metric", "label"])
     assert table.loc[("accuracy", "mean"), "low"] <= table.loc[("accuracy", "mean"), "high"]
 
@@ -345,7 +357,8 @@ def test_labels_of_studies_are_scored_as_exams_only(trained, tmp_path):
     assert found.slices is None
     assert found.exams.metrics.num_slices == 2
     metrics = _run(found.run_id).data.metrics
-    assert "test/exam/auc/subdural" in metrics
+    assert "auc/subdural" in found.exams.values
+    assert "any_exam_auc" in metrics
     assert not [name for name in metrics if name.startswith("test/auc")]
     html = _artifact(found.run_id, "report.html")
     assert "Labels are of each study" in html

@@ -16,6 +16,7 @@ from ich_mlflow.stages.train import train as train_module
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import TrainedModel, train
 from ich_mlflow.system.processes import locked
+from ich_mlflow.tracking.registry import full_model_uri
 from tests.factories import training_process
 
 EPOCHS = 4
@@ -77,7 +78,7 @@ def test_after_kill_9_the_same_run_goes_on_and_ends_as_an_uninterrupted_one(
         assert [point.step for point in points] == list(range(EPOCHS))
         np.testing.assert_allclose([p.value for p in points], [p.value for p in expected], rtol=1e-3)
     assert resumed.data.metrics["val/loss"] == pytest.approx(uninterrupted.data.metrics["val/loss"], rel=1e-3)
-    models = [mlflow.keras.load_model(f"runs:/{run}/keras") for run in (run_id, whole.run_id)]
+    models = [mlflow.keras.load_model(full_model_uri(f"runs:/{run}/keras")) for run in (run_id, whole.run_id)]
     for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
     table = mlflow.artifacts.load_dict(f"runs:/{run_id}/history.json")
@@ -215,7 +216,7 @@ def test_a_training_that_was_cut_off_before_its_first_epoch_gets_all_that_a_run_
     assert run.data.params["hp.epochs"] == str(EPOCHS)
     assert {entry.tags[0].value for entry in run.inputs.dataset_inputs} == {"training", "validation"}
     models = [m.name for m in mlflow.MlflowClient().search_logged_models(["1"]) if m.source_run_id == run_id]
-    assert sorted(models) == ["keras", "serving"]
+    assert sorted(models) == ["ich-5class-phantom", "ich-5class-phantom-keras"]
 
 
 def test_a_training_that_another_process_holds_is_neither_resumed_nor_harmed(

@@ -23,6 +23,7 @@ from ich_mlflow.stages.common.scoring import score_rows
 from ich_mlflow.stages.common.training_data import training_rows
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.train import train
+from ich_mlflow.tracking.registry import full_model_uri
 from tests.factories import training_process
 
 
@@ -57,9 +58,25 @@ def test_the_loss_of_a_run_is_the_recalibrated_one_of_its_best_epoch(trained):
 
 def test_metrics_have_the_names_that_compare_in_the_ui(trained):
     metrics = _finished(trained).data.metrics
-    for name in ("val/auc/epidural", "val/f1/subdural", "val/auc/macro", "val/f1/macro", "val/loss"):
+    for name in ("val/auc/epidural", "val/f1/any", "val/auc/macro", "val/f1/macro", "val/loss"):
         assert name in metrics
     assert "val/accuracy/exact_match" in metrics
+    assert metrics["any_auc_val"] == round(metrics["val/auc/any"], 4)
+    assert len(metrics) <= 80
+
+
+def test_the_served_model_has_its_figures_by_the_data_set_that_they_are_of(trained):
+    model = mlflow.MlflowClient().get_logged_model(trained.serving_uri.removeprefix("models:/"))
+    figures = {metric.key: metric for metric in model.metrics if metric.dataset_name}
+    assert figures["any_auc_val"].value == _finished(trained).data.metrics["any_auc_val"]
+    assert figures["any_auc_val"].dataset_name.endswith("-validation")
+
+
+def test_the_description_says_what_was_told_and_found_and_what_comes_next(trained):
+    lines = _finished(trained).data.tags["mlflow.note.content"].split("\n\n")
+    assert lines[0].startswith("**Told**: ")
+    assert lines[1].startswith("**Validation, which chose its thresholds**: any_auc ")
+    assert lines[3] == f"**Next**: `mlflow run . -e evaluate -P model=runs:/{trained.run_id}/serving`"
 
 
 def test_figures_tables_and_both_models_are_logged(trained):
@@ -79,18 +96,19 @@ def test_figures_tables_and_both_models_are_logged(trained):
     names = {
         model.name for model in client.search_logged_models(["1"]) if model.source_run_id == trained.run_id
     }
-    assert names == {"keras", "serving"}
+    assert names == {"ich-5class-phantom", "ich-5class-phantom-keras"}
 
 
 def test_the_operating_points_are_those_of_the_validation_split(trained):
     path = mlflow.artifacts.download_artifacts(run_id=trained.run_id, artifact_path="serving.json")
     specification = json.loads(Path(path).read_text())
-    metrics = _finished(trained).data.metrics
-    for unit, prefix in (("slices", "val"), ("exams", "val/exam")):
+    for unit, prefix in (("slices", "val"), ("exams", "val_exam")):
         points = specification[unit]["operating_points"]["max_f1"]
         assert [point["label"] for point in points] == list(SCHEMES[5].findings)
+        table = mlflow.load_table(f"tables/{prefix}_metrics.json", run_ids=[trained.run_id])
+        logged = table.set_index("label")["sensitivity"]
         for point in points:
-            assert point["sensitivity"] == pytest.approx(metrics[f"{prefix}/sensitivity/{point['label']}"])
+            assert point["sensitivity"] == pytest.approx(logged[point["label"]])
 
 
 def test_the_null_models_come_from_training_labels(trained, stored_set):
@@ -340,7 +358,9 @@ def test_two_deterministic_trainings_agree_to_the_bit(workspace, stored_set):
     assert len(set(runs)) == 2
     for run_id in runs:
         assert mlflow.get_run(run_id).data.params["train.deterministic"] == "true"
-    weights = [mlflow.keras.load_model(f"runs:/{run_id}/keras").get_weights() for run_id in runs]
+    weights = [
+        mlflow.keras.load_model(full_model_uri(f"runs:/{run_id}/keras")).get_weights() for run_id in runs
+    ]
     for first, second in zip(*weights, strict=True):
         np.testing.assert_array_equal(first, second)
 

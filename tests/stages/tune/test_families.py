@@ -75,7 +75,7 @@ def test_models_are_pinned_so_that_an_alias_may_move(trained):
     client.set_registered_model_alias("slices", "champion", "1")
     for said, pinned in (
         ("slices@champion", "models:/slices/1"),
-        (trained.run_id, f"runs:/{trained.run_id}/serving"),
+        (trained.run_id, trained.serving_uri),
     ):
         options = TrainOptions(family="exam_sequence", slice_model=said)
         assert models_pinned(options, SEQUENCE).slice_model == pinned
