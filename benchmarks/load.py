@@ -221,7 +221,6 @@ def each_alone(uri: str, slices: Slices) -> None:
 
     print("| request | MB | status | ms | longest ping, ms | memory before, MB | after, MB |")
     print("|---|---|---|---|---|---|---|")
-    # Made before: a connection that says nothing for five seconds is closed.
     bodies = hostile_bodies(slices.file) | bad_bodies(slices.file)
     with served(uri) as address:
         client = rest.Client(address)
@@ -230,8 +229,9 @@ def each_alone(uri: str, slices: Slices) -> None:
         # The first large body that comes makes the heap larger, be it honest; what hostile ones add is asked here.
         client.post(rest.of_dicoms([slices.of(number) for number in range(EXAM_SLICES)]))
         for name, body in 2 * list(bodies.items()):
+            # takes seconds to make its bodies, and a connection that says nothing for five is closed
             load = Load(address, slices, np.empty((0, 0)), ())
-            before = rest.memory_mb(address)
+            before, client = rest.memory_mb(address), rest.Client(address)
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(load.ping)
                 time.sleep(0.5)
