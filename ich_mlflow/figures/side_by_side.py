@@ -38,16 +38,22 @@ BASELINE_TEXT = "baseline"
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """Widths in pixels: of the names, of both panels each, and of the texts right of a panel."""
+    """Widths in pixels: of the names, of each of the two panels, and of the texts right of either."""
 
     names: int
     panel: int
-    texts: int
+    value_texts: int
+    difference_texts: int
 
     @property
     def second(self) -> int:
         """Where the second panel begins, from the left edge of the figure."""
-        return EDGE_PX + self.names + self.panel + self.texts
+        return EDGE_PX + self.names + self.panel + self.value_texts
+
+    @property
+    def beyond(self) -> int:
+        """What lies right of the first panel."""
+        return self.value_texts + self.panel + self.difference_texts
 
 
 def side_by_side_figure(
@@ -79,8 +85,7 @@ def side_by_side_figure(
     _write_headings(panels, places, layout, baseline=baseline, metric_name=metric_name)
     for i, (row, top) in enumerate(zip(rows.to_dict("records"), places.rows, strict=True)):
         if places.striped[i]:
-            across = (2 * layout.texts + layout.panel) / layout.panel
-            draw_stripe(panels[0], top, left=layout.names / layout.panel, right=across)
+            draw_stripe(panels[0], top, left=layout.names / layout.panel, right=layout.beyond / layout.panel)
         write(panels[0], INDENT_PX - layout.names, top, _short(str(row["model"])))
         _draw_value(panels[0], row, top, layout, hollow=row["model"] == baseline)
         _draw_difference(panels[1], row, top, layout, is_baseline=row["model"] == baseline)
@@ -88,10 +93,20 @@ def side_by_side_figure(
 
 
 def _layout(rows: pd.DataFrame) -> _Layout:
-    names = INDENT_PX + text_px([*map(_short, rows["model"].astype(str)), *rows["group"].astype(str)])
-    texts = min(_MAX_TEXT_PX, text_px([*rows["text"].astype(str), *rows["difference_text"].astype(str)]))
-    left = FIGURE_PX - 2 * EDGE_PX - names - BESIDE_PX - 2 * (texts + 2 * BESIDE_PX)
-    return _Layout(names=names + BESIDE_PX, panel=left // 2, texts=texts + 2 * BESIDE_PX)
+    names = (
+        INDENT_PX + text_px([*map(_short, rows["model"].astype(str)), *rows["group"].astype(str)]) + BESIDE_PX
+    )
+    texts = {
+        column: min(_MAX_TEXT_PX, text_px([*rows[column].astype(str), NOT_ESTIMABLE])) + 2 * BESIDE_PX
+        for column in ("text", "difference_text")
+    }
+    left = FIGURE_PX - 2 * EDGE_PX - names - sum(texts.values())
+    return _Layout(
+        names=names,
+        panel=left // 2,
+        value_texts=texts["text"],
+        difference_texts=texts["difference_text"],
+    )
 
 
 def _short(name: str) -> str:
@@ -106,7 +121,10 @@ def _write_headings(
 ) -> None:
     """What the panels show, above them, and the labels above their rows."""
     right = wrapped(
-        f"Minus {baseline}: right of 0 is better", layout.panel + layout.texts, TEXT_SIZE, max_lines=1
+        f"Minus {baseline}: right of 0 is better",
+        layout.panel + layout.difference_texts,
+        TEXT_SIZE,
+        max_lines=1,
     )
     for axes, text in zip(panels, (f"{metric_name} with 95 % intervals", right), strict=True):
         write(axes, 0, -_HEADING_PX / 2, text, fontweight="bold")
@@ -119,7 +137,7 @@ def _draw_value(axes: Axes, row: dict[str, Any], top: float, layout: _Layout, *,
     if known:
         ends = {name: row[name] for name in _NUMBERS}
         draw_estimate(axes, top, label=str(row["label"]), hollow=hollow, **ends)
-    text = wrapped(str(row["text"]), layout.texts - BESIDE_PX, TEXT_SIZE, max_lines=1)
+    text = wrapped(str(row["text"]), layout.value_texts - BESIDE_PX, TEXT_SIZE, max_lines=1)
     write(axes, layout.panel + BESIDE_PX, top, text if known else NOT_ESTIMABLE, **({} if known else MISSING))
 
 
@@ -136,7 +154,7 @@ def _draw_difference(
         return
     draw_estimate(axes, top, label=str(row["label"]), value=value, low=low, high=high)
     excludes_zero = low > 0 or high < 0
-    text = wrapped(str(row["difference_text"]), layout.texts - BESIDE_PX, TEXT_SIZE, max_lines=1)
+    text = wrapped(str(row["difference_text"]), layout.difference_texts - BESIDE_PX, TEXT_SIZE, max_lines=1)
     write(axes, place, top, text, fontweight="bold" if excludes_zero else "normal")
 
 
