@@ -130,9 +130,9 @@ def _compare(
         contenders=tuple(models),
         baseline=baseline.name,
         left_out={
-            one.name: lost
-            for one in models
-            if (lost := tuple(label for label in one.specification.findings if label not in labels))
+            label: without
+            for label in dict.fromkeys(label for one in models for label in one.specification.findings)
+            if (without := tuple(one.name for one in models if label not in one.specification.findings))
         },
         looks={one.name: look for one, look in zip(models, looks, strict=True)},
         assessments=assessments,

@@ -41,7 +41,7 @@ PAGE_FILE = "compare.html"
 class Comparison:
     """What a comparison found. baseline: name of the model that the others are compared with.
 
-    left_out: by name, labels of a model that not all have. assessments, tables, leads: by unit; the first unit decides.
+    left_out: by label, models that lack it. assessments, tables, leads: by unit; the first unit decides.
     """
 
     run_id: str
@@ -79,8 +79,8 @@ class Comparison:
     def notes(self) -> list[str]:
         """What belongs beside the numbers wherever they are said."""
         lost = [
-            f"{', '.join(labels)} of {name} is left out: not all models have it"
-            for name, labels in self.left_out.items()
+            f"{label} is left out: {', '.join(models)} can't tell it"
+            for label, models in self.left_out.items()
         ]
         not_known = dict.fromkeys(name for one in self.contenders for name in one.not_known)
         unknown = [say_not_known(tuple(not_known))] if not_known else []
@@ -138,10 +138,8 @@ def _unit_section(found: Comparison, unit: str, picture: bytes) -> Section:
         ],
         tables=[
             glance_table(table, found.names, unit=unit, baseline=found.baseline),
-            *(
-                metric_table(table, metric, unit=unit, baseline=found.baseline, folded=metric != SHOWN[0])
-                for metric in SHOWN
-            ),
+            # the picture shows the first of them whole
+            *(metric_table(table, metric, unit=unit, baseline=found.baseline) for metric in SHOWN),
         ],
         pictures=[Picture(title=f"AUC of {unit}, models side by side", png=picture)],
     )

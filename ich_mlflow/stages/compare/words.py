@@ -81,10 +81,8 @@ def in_order(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def metric_table(
-    table: pd.DataFrame, metric: str, *, unit: str, baseline: str, folded: bool = False
-) -> Table:
-    """A row a label and model: value, difference from the baseline, and what its interval says."""
+def metric_table(table: pd.DataFrame, metric: str, *, unit: str, baseline: str) -> Table:
+    """A row a label and model: value, difference from the baseline, and what its interval says; shown on demand."""
     title = metric_named(metric).title
     rows = [
         [
@@ -106,7 +104,7 @@ def metric_table(
             "in words",
         ],
         rows=rows,
-        folded=folded,
+        folded=True,
     )
 
 
@@ -150,13 +148,13 @@ def _cell(by: pd.DataFrame, metric: str, label: str, model: str) -> str:
 
 
 def terminal_table(tables: Mapping[str, pd.DataFrame], models: list[str]) -> str:
-    """A row a model: AUC of any and of the mean by unit, and the difference in any from the baseline."""
-    columns: dict[str, list[str]] = {}
-    for unit, table in tables.items():
-        by = table.set_index(["metric", "label", "model"])
-        columns[f"AUC any, {unit}"] = [_cell(by, "auc", ANY, model) for model in models]
-        columns[f"mean, {unit}"] = [_cell(by, "auc", MACRO, model) for model in models]
-    first = next(iter(tables.values())).set_index(["metric", "label", "model"])
+    """A row a model: AUC of any by unit, of the mean, and the difference in any from the baseline."""
+    each = {unit: table.set_index(["metric", "label", "model"]) for unit, table in tables.items()}
+    unit, first = next(iter(each.items()))
+    columns = {
+        f"AUC any, {unit}": [_cell(by, "auc", ANY, model) for model in models] for unit, by in each.items()
+    }
+    columns[f"AUC mean, {unit}"] = [_cell(first, "auc", MACRO, model) for model in models]
     rows = [first.loc[("auc", ANY, model)] for model in models]
     columns["any minus baseline"] = [
         BASELINE if row["said"] == BASELINE else f"{difference_text(row)}, {row['said']}" for row in rows

@@ -129,7 +129,7 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(ran, runs):
     assert f"{NAME} v1 is ahead in any bleed: AUC of slices " in body[:1500]
     assert "excludes zero" in body[:2000]
     assert "2 models are compared with run" in body
-    assert "epidural of ich-5class v1" in body
+    assert f"epidural is left out: run {runs['four'][:8]} can&#39;t tell it" in body
     assert "the 3rd model compared on this test split" in body
     assert body.count("<img") == 2
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
