@@ -66,6 +66,8 @@ def comparison_table(models: Mapping[str, Assessment], *, baseline: str) -> pd.D
     """
     tables = [_with_difference(name, one, models[baseline]) for name, one in models.items()]
     found = pd.concat(tables, ignore_index=True)
+    # from itself it differs by nothing, of which an interval would say something
+    found.loc[found["model"] == baseline, list(_DIFFERENCE.values())] = math.nan
     found["said"] = [
         BASELINE if row["model"] == baseline else _verdict(row) for row in found.to_dict("records")
     ]

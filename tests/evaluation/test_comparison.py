@@ -59,6 +59,7 @@ def test_each_model_stands_beside_its_difference_from_the_baseline():
     assert auc["value"].tolist() == [0.5, 1.0, 0.0]
     assert auc["difference"].tolist() == [0.0, 0.5, -0.5]
     assert auc["said"].tolist() == [BASELINE, BETTER, WORSE]
+    assert auc.loc["constant", ["difference_low", "difference_high"]].isna().all()
     # resamples that never differ say no more than what none of 20 patients showed: 1 - .025^(1/20)
     assert auc.loc["perfect", "difference_low"] == pytest.approx(0.5 - 0.1684, abs=1e-4)
     assert auc.loc["inverse", "difference_high"] == pytest.approx(-0.5 + 0.1684, abs=1e-4)

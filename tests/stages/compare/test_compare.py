@@ -17,7 +17,8 @@ from ich_mlflow.evaluation.comparison import BASELINE, BETTER, COLUMNS
 from ich_mlflow.labels import SUBTYPES
 from ich_mlflow.models.ancestry import Ancestry
 from ich_mlflow.serving.classifier import Classifier
-from ich_mlflow.stages.common.stored_sets import learned_from
+from ich_mlflow.stages.common import scoring as scoring_module
+from ich_mlflow.stages.common.stored_sets import OF_STUDIES, learned_from
 from ich_mlflow.stages.compare import compare as module
 from ich_mlflow.stages.compare import contenders as contenders_module
 from ich_mlflow.stages.compare.compare import compare
@@ -164,6 +165,18 @@ def test_the_best_of_two_train_runs_is_to_be_promoted(runs, capsys, monkeypatch)
     assert alive == [1, 1]
     # both were looked at before, so that they are no further looks
     assert look_of("another", found.stored.digest).number == 5
+
+
+def test_where_labels_are_of_exams_alone_exams_decide(runs, capsys, monkeypatch):
+    monkeypatch.setattr(scoring_module, "label_level", lambda stored: OF_STUDIES)
+    found = compare(options(runs[0.3], runs[0.0], operating_point="youden"))
+    assert list(found.tables) == ["exams"]
+    metrics = mlflow.MlflowClient().get_run(found.run_id).data.metrics
+    assert f"exam_any_auc_difference/run {runs[0.0][:8]}" in metrics
+    assert all(name.startswith("exam_") for name in metrics)
+    printed = capsys.readouterr().out
+    assert f"run {runs[0.3][:8]} is ahead in any bleed: AUC of exams" in printed
+    assert "decided by youden" in printed
 
 
 def test_a_baseline_that_is_not_among_them_is_one_more(runs, champion):
