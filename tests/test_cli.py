@@ -146,6 +146,8 @@ def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
         ("tune", ["--dropout", "0.1..1"], "dropout is 1.0, expected 0 or more, below 1"),
         ("tune", ["--compress", "true"], "there is no parameter compress"),
         ("predict", ["--input", ""], "input is empty"),
+        ("compare", [], "models is 'auto', expected 2 to 10 models, separated by commas"),
+        ("compare", ["--models", "ich-5class/1"], "models is 'ich-5class/1', expected 2 to 10 models"),
     ],
 )
 def test_options_are_checked_before_anything_heavy_is_imported(stage, arguments, said, capsys, monkeypatch):

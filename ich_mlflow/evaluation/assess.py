@@ -176,28 +176,34 @@ def difference(
     shared = tuple(label for label in model.labels if label in baseline.labels)
     if not shared:
         raise ValueError("the two models have no label in common")
-    model, baseline = model.only(shared), baseline.only(shared)
-    same = model.targets.shape == baseline.targets.shape and (model.patients == baseline.patients).all()
-    if not same or (model.targets != baseline.targets).any():
+    assessed = [assess(one.only(shared), num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
+    return paired(*assessed)
+
+
+def paired(model: Assessment, baseline: Assessment) -> pd.DataFrame:
+    """Model minus baseline, as difference, of two that are assessed already: nothing is resampled again.
+
+    Both are of the same labels, and resampled with the same seed. Raises ValueError where the labels, rows or targets
+    are not the same.
+    """
+    mine, theirs = model.predictions, baseline.predictions
+    same = mine.labels == theirs.labels and mine.targets.shape == theirs.targets.shape
+    if not same or (mine.patients != theirs.patients).any() or (mine.targets != theirs.targets).any():
         raise ValueError("the two models were not scored on the same rows")
-    metrics = [one.metrics() for one in (model, baseline)]
-    values = [named(one) for one in metrics]
-    samples = [one.resampled(num_resamples=num_resamples, seed=seed) for one in (model, baseline)]
     rows = []
-    for metric, label in rows_of(shared):
+    for metric, label in rows_of(mine.labels):
         name = f"{metric}/{label}"
-        mine, theirs = (found.get(name, np.nan) for found in values)
-        if np.isnan(mine) or np.isnan(theirs):
+        if name not in model.values or name not in baseline.values:
             continue
-        known = name in samples[0].samples
-        interval = samples[0].difference(samples[1], name) if known else UNKNOWN
+        known = name in model.resampled.samples
+        interval = model.resampled.difference(baseline.resampled, name) if known else UNKNOWN
         rows.append(
             {
                 "metric": metric,
                 "label": label,
-                "model": mine,
-                "baseline": theirs,
-                "difference": mine - theirs,
+                "model": model.values[name],
+                "baseline": baseline.values[name],
+                "difference": model.values[name] - baseline.values[name],
                 "low": interval.low,
                 "high": interval.high,
             }

@@ -49,7 +49,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A whole report. headline: the few figures to read first, as (name, value, remark)."""
+    """A whole report. answer: sentences to read first. headline: then the few figures, as (name, value, remark)."""
 
     title: str
     subtitle: str
@@ -59,6 +59,7 @@ class Report:
     command: str
     made_by: str
     limits: Sequence[str] = field(default_factory=tuple)
+    answer: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

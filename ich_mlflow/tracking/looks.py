@@ -1,10 +1,10 @@
 """How many models were compared on a test split: with each, the best of them flatters more.
 
-A model is a training run. It is counted once for the digest of a stored set, where evaluate scored it or promote
-compared it there, also where that run was deleted since.
+A model is a training run. It is counted once for the digest of a stored set, where evaluate scored it, or compare or
+promote compared it there, also where that run was deleted since.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ DIGEST_TAG, HOME_DIGEST_TAG = "ich.test_digest", "ich.home_digest"
 #: Which look it was, in words, and how many models there were by then.
 LOOK_TAG, MODELS_TAG = "ich.test_look", "ich.test_models"
 TRAINED_TAG, BASELINE_TAG, CHAMPION_TAG = "ich.trained_run", "ich.baseline_run", "ich.champion_run"
+#: Of a run that compares several models: `ich.trained_run.1` and so on.
+SEVERAL_TAG = f"{TRAINED_TAG}."
 _PAGE = 1000
 
 
@@ -49,8 +51,14 @@ class Look:
 
 def look_of(trained_run: str, digest: str, *, beside: Iterable[str] = ()) -> Look:
     """The model's look at that set. beside: training runs of others that are compared there now."""
-    models = list(dict.fromkeys([*_looked(digest), *beside, trained_run]))
-    return Look(digest=digest, number=models.index(trained_run) + 1, models=len(models))
+    *_, look = looks_of([*beside, trained_run], digest)
+    return look
+
+
+def looks_of(trained_runs: Sequence[str], digest: str) -> list[Look]:
+    """The look of each of several models that are compared at that set now."""
+    models = list(dict.fromkeys([*_looked(digest), *trained_runs]))
+    return [Look(digest=digest, number=models.index(one) + 1, models=len(models)) for one in trained_runs]
 
 
 def ordinal(number: int) -> str:
@@ -63,8 +71,8 @@ def _looked(digest: str) -> list[str]:
     """Training runs that were scored on the set, the earliest look first; a run may be there more than once."""
     compared = [
         run
-        for tag in (DIGEST_TAG, HOME_DIGEST_TAG)
-        for run in _runs(f"tags.`{STAGE_TAG}` = 'audit' AND tags.`{tag}` = '{digest}'")
+        for stage, tag in (("audit", DIGEST_TAG), ("audit", HOME_DIGEST_TAG), ("compare", DIGEST_TAG))
+        for run in _runs(f"tags.`{STAGE_TAG}` = '{stage}' AND tags.`{tag}` = '{digest}'")
     ]
     scored = [
         run
@@ -80,6 +88,9 @@ def _models(run: Any) -> Iterator[str]:
     for tag in (CHAMPION_TAG, BASELINE_TAG, TRAINED_TAG):
         if run.data.tags.get(tag):
             yield run.data.tags[tag]
+    several = [tag for tag in run.data.tags if tag.startswith(SEVERAL_TAG)]
+    for tag in sorted(several, key=lambda tag: int(tag.removeprefix(SEVERAL_TAG))):
+        yield run.data.tags[tag]
 
 
 def _runs(condition: str) -> Iterator[Any]:

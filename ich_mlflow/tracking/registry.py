@@ -185,6 +185,14 @@ def run_parameters(run_id: str) -> dict[str, str]:
         return {}
 
 
+def run_name(run_id: str) -> str:
+    """The name of a run; '' where the run is not in this tracking store."""
+    try:
+        return str(MlflowClient().get_run(run_id).info.run_name)
+    except MlflowException:
+        return ""
+
+
 def run_artifact(run_id: str, path: str) -> bytes | None:
     """The bytes of a run's artifact; None where the run or the artifact is not there."""
     try:

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from ich_mlflow.tracking.audit import REFUSED, begin_record, finish_record, history
-from ich_mlflow.tracking.looks import CHAMPION_TAG, HOME_DIGEST_TAG, Look, look_of, ordinal
+from ich_mlflow.tracking.looks import CHAMPION_TAG, HOME_DIGEST_TAG, Look, look_of, looks_of, ordinal
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_promotions_count_for_the_set_and_for_the_champions_home(digest):
     )
     assert look_of("b", digest).number == 3
     assert look_of("b", digest + "home").number == 3
+
+
+def test_several_models_at_once_are_as_many_looks_in_their_order(digest):
+    evaluated("b", digest)
+    assert [look.number for look in looks_of(["a", "b", "c"], digest)] == [2, 1, 3]
+    trained = {f"ich.trained_run.{number + 1}": model for number, model in enumerate("zyxwvutsrqb")}
+    with mlflow.start_run(tags={"ich.stage": "compare", "ich.test_digest": digest, **trained}):
+        pass
+    assert look_of("c", digest) == Look(digest=digest, number=12, models=12)
+    assert look_of("y", digest).number == 3
+    assert look_of("q", digest).number == 11
 
 
 def test_a_look_stays_one_where_its_run_is_deleted(digest):

@@ -12,6 +12,7 @@ from ich_mlflow.parameters import AUTO
 from ich_mlflow.serving.packaging import keras_file
 from ich_mlflow.stages.common.families import RUN_ID
 from ich_mlflow.stages.common.options import WEIGHTS_FILE, WEIGHTS_MODEL, TrainingParameters
+from ich_mlflow.stages.common.run_models import serving_of_run
 from ich_mlflow.stages.common.scoring import champion_name
 from ich_mlflow.stages.common.stored_sets import ids_of_test
 from ich_mlflow.tracking.registry import expect_run, full_model_uri, run_of_model
@@ -51,10 +52,7 @@ def models_pinned(options: TrainingOptions, family: Family) -> TrainingOptions:
 
 def _pinned_slice_model(text: str) -> str:
     """The version that reads slices: the champion for auto, and of a run its serving model."""
-    if re.fullmatch(RUN_ID, text):
-        expect_run(text, ModelError)
-        text = f"runs:/{text}/serving"
-    return pinned(champion_name(option="slice_model") if text == AUTO else text)
+    return pinned(champion_name(option="slice_model") if text == AUTO else serving_of_run(text))
 
 
 def initial_weights(

@@ -26,6 +26,7 @@ from ich_mlflow.serving.response import ModelVersion
 from ich_mlflow.sources.registry import PHANTOM
 from ich_mlflow.stages.common.blood_meter import BloodMeter
 from ich_mlflow.stages.common.names import MODEL_NAMES
+from ich_mlflow.stages.common.run_models import serving_of_run
 from ich_mlflow.stages.common.specification import columns
 from ich_mlflow.stages.common.stored_sets import OF_SLICES, ids_of_test, label_level
 from ich_mlflow.system.quiet import native_stderr_muted
@@ -68,8 +69,8 @@ class LoadedModel:
 
 
 def load_model(text: str) -> LoadedModel:
-    """The model that a user named: a registered name with alias or version, or a model URI. Raises ModelError."""
-    uri = full_model_uri(text)
+    """The model that a user named: a registered name with alias or version, a URI, a run's id. Raises ModelError."""
+    uri = full_model_uri(serving_of_run(text))
     trained_run = run_of_model(uri)
     with native_stderr_muted():  # LiteRT says what it runs on
         classifier = load_classifier(uri)

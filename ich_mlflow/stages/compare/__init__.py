@@ -1,0 +1,1 @@
+"""The stage `compare`: its options, what it does, and its helpers."""
