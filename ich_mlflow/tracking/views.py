@@ -92,6 +92,12 @@ VIEWS: Mapping[str, View] = {
             tags=("ich.model_uri", "ich.test_look"),
         ),
         View(
+            name="compare: several models on one test split",
+            stage="compare",
+            params=("data.source",),
+            tags=("ich.answer", "ich.test_models"),
+        ),
+        View(
             name="main: from data to champion",
             stage="main",
             metrics=("any_auc", "auc_macro", "any_exam_auc"),

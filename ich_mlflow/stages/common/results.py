@@ -1,9 +1,12 @@
 """What train logs of its validation split and evaluate of the test split: the same figures, one code."""
 
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
+from ich_mlflow.dataset.split import TEST
+from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.counts import SLICES
 from ich_mlflow.evaluation.logged import logged
@@ -11,11 +14,23 @@ from ich_mlflow.evaluation.scores import SliceMetrics
 from ich_mlflow.figures.confusion import confusion_figure, cooccurrence_figure
 from ich_mlflow.labels import ANY, SUBTYPES
 from ich_mlflow.stages.common.scoring import Scored
+from ich_mlflow.stages.common.stored_sets import split_dataset
 from ich_mlflow.tracking.run import Run
 
 #: Of the metrics, tables and figures of an evaluate run.
 PREFIX, EXAM_PREFIX = "test", "test/exam"
 CARD_FILE, REPORT_FILE = "model_card.md", "report.html"
+
+
+def log_test_set(run: Run, stored: StoredSet) -> Any:
+    """Log what is scored; return the data set, as MLflow knows it."""
+    run.params(
+        {"path": stored.path.resolve(), "digest": stored.digest, "source": stored.manifest["source"]},
+        prefix="data",
+    )
+    data = split_dataset(stored, TEST)
+    run.input(data, context="test")
+    return data
 
 
 def log_metrics(run: Run, predictions: Predictions, *, prefix: str) -> SliceMetrics:

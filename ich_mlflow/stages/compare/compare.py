@@ -15,6 +15,7 @@ from ich_mlflow.figures.side_by_side import side_by_side_figure
 from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.report.render import report_html
 from ich_mlflow.stages.common.names import registered_name
+from ich_mlflow.stages.common.results import log_test_set
 from ich_mlflow.stages.common.stored_sets import NO_LABELS, data_note, describe, label_level
 from ich_mlflow.stages.compare.contenders import Contender, Entries, contender, entries, scored
 from ich_mlflow.stages.compare.metrics import metrics_of
@@ -45,6 +46,7 @@ def compare(options: CompareOptions, *, nested: bool = False) -> Comparison:
         found = _compare(run, options, stored, models, baseline, labels)
         _log_found(run, found)
         _say(found)
+        print(f"page: {run.artifact(PAGE_FILE)}")
         return found
 
 
@@ -89,19 +91,11 @@ def _labels(models: Sequence[Contender]) -> tuple[str, ...]:
 
 def _log_what(run: Run, stored: StoredSet, models: Sequence[Contender], baseline: Contender) -> None:
     """The set, the models, and the run's name."""
-    source = stored.manifest["source"]
-    run.dataset(
-        stored.table.iloc[stored.rows("test")],
-        source=stored.path,
-        name=source,
-        digest=stored.digest,
-        context="test",
-    )
-    run.params({"path": stored.path.resolve(), "digest": stored.digest, "source": source}, prefix="data")
+    log_test_set(run, stored)
     for number, one in enumerate(models, 1):
         run.tags({f"ich.model_uri.{number}": one.uri, f"{SEVERAL_TAG}{number}": one.trained_run})
     run.tags({"ich.baseline_uri": baseline.uri, BASELINE_TAG: baseline.trained_run})
-    run.call(f"{' vs '.join(one.name for one in models)} on {source}")
+    run.call(f"{' vs '.join(one.name for one in models)} on {stored.manifest['source']}")
 
 
 def _compare(
@@ -169,6 +163,11 @@ def _log_found(run: Run, found: Comparison) -> None:
         run.figure(figure, f"figures/{TABLE}_{unit}.png")
     pictures = {unit: run.pictures[f"figures/{TABLE}_{unit}.png"] for unit in found.tables}
     run.text(report_html(page_of(found, pictures)), PAGE_FILE)
+    run.describe(
+        *(f"**{text}**" for text in found.answers),
+        f"**Test split**: {describe(found.stored)}",
+        f"**Next**: `{_next(found)}`",
+    )
 
 
 def _say(found: Comparison) -> None:
@@ -180,9 +179,6 @@ def _say(found: Comparison) -> None:
         print(f"{line} ({found.stored.digest[:12]})")
     for note in found.notes:
         print(f"note: {note}")
-    print(
-        f"the page is {PAGE_FILE} of run {found.run_id}, the table {TABLE}.csv, the pictures figures/{TABLE}_*.png"
-    )
     print(f"next: {_next(found)}")
 
 

@@ -1,12 +1,10 @@
-"""Score a model on patients it has not seen: the one place where test data is read."""
+"""Score a model on patients it has not seen: with compare the place where test data is read."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ich_mlflow.commands import next_command
-from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError
 from ich_mlflow.evaluation.assess import Assessment, assess, difference, null_model_column
@@ -23,6 +21,7 @@ from ich_mlflow.stages.common.results import (
     REPORT_FILE,
     log_metrics,
     log_predictions,
+    log_test_set,
     operating_point_table,
 )
 from ich_mlflow.stages.common.scoring import (
@@ -34,7 +33,7 @@ from ich_mlflow.stages.common.scoring import (
     say_not_known,
     score,
 )
-from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level, split_dataset
+from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level
 from ich_mlflow.stages.evaluate.blood import log_blood
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
@@ -64,7 +63,7 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
         # before minutes go into the data and the scoring
         baseline = load_model(options.baseline) if options.baseline != AUTO else None
         stored = _stored_set(options, model.trained_path)
-        data = _log_data(run, stored)
+        data = log_test_set(run, stored)
         run.call(f"{model.short} on {stored.manifest.get('source', '')}")
         if options.submission:
             log_submission(run, options, model.classifier, stored)
@@ -152,17 +151,6 @@ def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet
     if trained_path is None:
         raise DataError("the training run does not say which set it used: pass -P data=<a stored set>")
     return StoredSet.open(Path(trained_path))
-
-
-def _log_data(run: Run, stored: StoredSet) -> Any:
-    """Log what is scored; return the data set, as MLflow knows it."""
-    run.params(
-        {"path": stored.path.resolve(), "digest": stored.digest, "source": stored.manifest["source"]},
-        prefix="data",
-    )
-    data = split_dataset(stored, TEST)
-    run.input(data, context="test")
-    return data
 
 
 def _assess(run: Run, scored: Scored, num_resamples: int) -> tuple[Assessment | None, Assessment]:
