@@ -113,7 +113,7 @@ def test_the_model_has_the_figures_that_decide_by_the_data_set(evaluated, traine
     assert metrics["any_auc"] == round(metrics["test/auc/any"], 4)
     assert len(metrics) <= 80
     model = mlflow.MlflowClient().get_logged_model(trained.serving_uri.removeprefix("models:/"))
-    of_test = [metric for metric in model.metrics if metric.dataset_name == "phantom-test"]
+    of_test = [metric for metric in model.metrics if metric.dataset_name == "array-test"]
     assert {"any_auc", "auc_macro", "any_exam_auc"} <= {metric.key for metric in of_test}
     note = _run(evaluated.run_id).data.tags["mlflow.note.content"]
     assert note.startswith(f"**Model**: `{evaluated.model_uri}`")

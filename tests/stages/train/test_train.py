@@ -96,7 +96,7 @@ def test_figures_tables_and_both_models_are_logged(trained):
     names = {
         model.name for model in client.search_logged_models(["1"]) if model.source_run_id == trained.run_id
     }
-    assert names == {"ich-5class-phantom", "ich-5class-phantom-keras"}
+    assert names == {"ich-5class", "ich-5class-keras"}
 
 
 def test_the_operating_points_are_those_of_the_validation_split(trained):
