@@ -25,7 +25,7 @@ from ich_mlflow.serving.heat_map import heat_map_png
 from ich_mlflow.serving.refusal import Refusal, refuse_plainly
 from ich_mlflow.serving.request import EXAM, FAIL, Asked
 from ich_mlflow.serving.response import Answerer, ModelVersion
-from ich_mlflow.serving.rows import Fault, Row, expect_series, read_rows, series_of, with_context
+from ich_mlflow.serving.rows import Fault, Row, expect_series, read_rows, series_of, unpacked, with_context
 
 #: What MLflow writes beside a model that it fetched from the registry.
 _REGISTERED_FILE = "registered_model_meta"
@@ -69,8 +69,9 @@ class ServedClassifier(PythonModel):
 
         In the scoring server a list of rows: the same JSON, a millisecond sooner than through a data frame.
         """
-        lines = self._answer(model_input, params)
-        return lines if os.environ.get(_IS_SERVING) == "true" else pd.DataFrame(lines).astype(object)
+        if os.environ.get(_IS_SERVING) == "true":
+            return self._answer(model_input, params)
+        return pd.DataFrame(self._answer(unpacked(model_input), params)).astype(object)
 
     def _answer(self, frame: pd.DataFrame, params: dict[str, Any] | None) -> list[dict[str, Any]]:
         asked = Asked.of(params, decides_by=self.classifier.specification.decides_by)

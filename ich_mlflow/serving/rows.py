@@ -49,6 +49,34 @@ class Fault:
     line: str
 
 
+def unpacked(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row each of what `predict({"dicom": [...]})` was given: MLflow makes one row of it, with lists in its cells.
+
+    `pixels` may be a list of slices too. What stands there once is said of every row. Any other frame is returned as it
+    is. Raises Refusal where two lists differ in length.
+    """
+    cells = frame.iloc[0].to_dict() if len(frame) == 1 else {}
+    lists = {name: list(cells[name]) for name in COLUMNS if _is_list_of_rows(name, cells.get(name))}
+    if not lists:
+        return frame
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise Refusal(f"the lists differ in length ({said}), expected one value a slice in each")
+    (length,) = set(lengths.values())
+    return pd.DataFrame({name: lists.get(name, [value] * length) for name, value in cells.items()})
+
+
+def _is_list_of_rows(name: str, value: Any) -> bool:
+    """Whether a cell is a list of the column's values: a slice's spacing is a list itself, its pixels two lists deep."""
+    deep = {PIXELS: 2, SPACING: 1}.get(name, 0)
+    for _ in range(deep):
+        if not isinstance(value, list | tuple | np.ndarray) or not len(value):
+            return False
+        value = value[0]
+    return isinstance(value, list | tuple | np.ndarray)
+
+
 def read_rows(frame: pd.DataFrame) -> list[Row | Fault]:
     """Each row of a request in its order. Columns that the frame lacks are as if empty."""
     columns = {name: frame[name].tolist() if name in frame.columns else None for name in COLUMNS}

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich_mlflow.serving.rows import Fault, Row, read_rows, series_of, with_context
+from ich_mlflow.serving.refusal import Refusal
+from ich_mlflow.serving.rows import Fault, Row, read_rows, series_of, unpacked, with_context
 from tests.factories import write_dicom
 
 HU = np.random.default_rng(5).integers(-1000, 900, (64, 64)).tolist()
@@ -140,3 +141,28 @@ def test_rows_without_a_series_are_alone():
         [1],
         [2],
     ]
+
+
+def test_a_dictionary_of_lists_is_a_row_each():
+    """As MLflow hands over what `predict` of a loaded model was given."""
+    pixels = [[[0.0] * 40] * 40, [[1.0] * 40] * 40]
+    frame = unpacked(
+        pd.DataFrame([{"pixels": pixels, "spacing_mm": [[0.5, 0.5], [0.6, 0.6]], "series": "a"}])
+    )
+    assert frame["pixels"].tolist() == pixels
+    assert frame["spacing_mm"].tolist() == [[0.5, 0.5], [0.6, 0.6]]
+    assert frame["series"].tolist() == ["a", "a"]
+    assert unpacked(pd.DataFrame([{"dicom": ["x", "y"]}]))["dicom"].tolist() == ["x", "y"]
+
+
+def test_a_slice_stays_one_row():
+    for one in ({"pixels": [[0.0] * 40] * 40, "spacing_mm": [0.5, 0.5]}, {"dicom": "x"}, {"dicom": None}):
+        frame = pd.DataFrame([one])
+        assert unpacked(frame) is frame
+    two = pd.DataFrame({"dicom": ["x", "y"]})
+    assert unpacked(two) is two
+
+
+def test_lists_of_other_lengths_are_refused():
+    with pytest.raises(Refusal, match=r"the lists differ in length \(dicom 2, position_mm 3\)"):
+        unpacked(pd.DataFrame([{"dicom": ["x", "y"], "position_mm": [1.0, 2.0, 3.0]}]))
