@@ -25,6 +25,8 @@ STAGES: dict[str, str] = {
     "demonstrate": "a small model to try, at once and without data",
     "main": "preprocess, train, evaluate and promote in one",
 }
+#: Loaded by its name, since --help and a mistake in the options need no MLflow.
+_STORE = "ich_mlflow.tracking.store"
 _EPILOG = "Research software, not a medical device."
 
 
@@ -78,7 +80,8 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     """Parse the arguments (sys.argv's), run the stage of that name, and return the exit code.
 
     The stage is imported after parsing, so that --help and a mistake in the options need neither MLflow nor TensorFlow.
-    An IchError becomes one line on stderr and its exit code, mostly 1; Ctrl-C becomes 130.
+    An IchError becomes one line on stderr and its exit code, mostly 1, and so does what MLflow's store can't do; Ctrl-C
+    becomes 130. A mistake in code keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -91,6 +94,7 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
         expect_inputs(options)
         if hasattr(options, "expect_ready"):
             options.expect_ready()
+        importlib.import_module(_STORE).expect_store(stage)
         with native_stderr_muted():
             run: Any = getattr(importlib.import_module(f"{home}.{stage}"), stage)
         run(options)
@@ -100,7 +104,21 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        said = _of_store(error)
+        if said is None:  # a mistake of ours
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _of_store(error: Exception) -> str | None:
+    """What MLflow's store says, in one line; None of any other error."""
+    if _STORE not in sys.modules:  # it failed before a store was asked anything
+        return None
+    said: str | None = sys.modules[_STORE].in_one_line(error)
+    return said
 
 
 def options_of(stage: str) -> type[Any]:

@@ -27,10 +27,15 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class ProjectExperiment(DefaultExperimentProvider):
-    """Runs started inside the project's folder belong to the experiment `ich_mlflow`."""
+    """Runs started inside the project's folder, or by its commands, belong to the experiment `ich_mlflow`.
+
+    is_launched: whether this process is one of its commands.
+    """
+
+    is_launched = False
 
     def in_context(self) -> bool:
-        return is_project(Path.cwd())
+        return self.is_launched or is_project(Path.cwd())
 
     def get_experiment_id(self) -> str:
         from mlflow import MlflowClient
