@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
-from ich_mlflow.errors import IchError, OptionError, nearest
+from ich_mlflow.errors import DataError, IchError, OptionError, nearest
 from ich_mlflow.parameters import declared, expect_inputs, from_text, parameters_of, text_of
 from ich_mlflow.system.quiet import native_stderr_muted
 
@@ -27,6 +27,8 @@ STAGES: dict[str, str] = {
 }
 #: Loaded by its name, since --help and a mistake in the options need no MLflow.
 _STORE = "ich_mlflow.tracking.store"
+#: By ich_mlflow_plugin, which MLflow loads: where `mlflow run` was typed.
+_CALLED_FROM = "ICH_MLFLOW_CALLED_FROM"
 _EPILOG = "Research software, not a medical device."
 
 
@@ -88,6 +90,7 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     arguments = sys.argv[1:] if arguments is None else arguments
     home = f"ich_mlflow.stages.{stage}"
     try:
+        _go_to_caller()
         options: Any = parse(
             options_of(stage), arguments, program=program or f"python -m entrypoints.{stage}"
         )
@@ -111,6 +114,19 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
         print(f"error: {said}", file=sys.stderr)
         return 1
     return 0
+
+
+def _go_to_caller() -> None:
+    """`mlflow run` starts a command in the project's folder: relative paths are of the one in which it was typed."""
+    folder = os.environ.pop(_CALLED_FROM, None)
+    if folder is None:
+        return
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}, where the command was typed, can't be entered ({error.strerror})"
+        ) from None
 
 
 def _of_store(error: Exception) -> str | None:

@@ -18,10 +18,11 @@ _CONNECT_S = 10
 _LOUD = ("mlflow", "urllib3", "alembic")
 
 
-def expect_store(*, name: str, also: Sequence[str] = ()) -> None:
+def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> None:
     """Raise StoreTrouble where runs can't be kept: no store, no right, a deleted experiment, no folder of artifacts.
 
-    name: of the experiment that runs go to where nobody chose another. also: experiments that are written to beside it.
+    name, number: of the experiment that runs go to where nothing else was chosen. also: experiments that are written to
+    beside it.
     """
     import mlflow
 
@@ -31,7 +32,7 @@ def expect_store(*, name: str, also: Sequence[str] = ()) -> None:
         try:
             if _is_there(uri):
                 client = mlflow.MlflowClient()
-                found = [_chosen(client, name), *map(client.get_experiment_by_name, also)]
+                found = [_chosen(client, name, number), *map(client.get_experiment_by_name, also)]
             registry = mlflow.get_registry_uri()
             if registry != uri and _is_there(registry):
                 uri = registry  # whom an error is about
@@ -55,12 +56,13 @@ def _is_there(uri: str) -> bool:
     return True
 
 
-def _chosen(client: Any, name: str) -> Any:
+def _chosen(client: Any, name: str, number: str) -> Any:
     """The experiment that runs go to; None where it is yet to be made."""
     from mlflow.tracking import fluent
 
     named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    run, number = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    run = os.environ.get("MLFLOW_RUN_ID")
+    number = number or os.environ.get("MLFLOW_EXPERIMENT_ID", "")
     if run:
         number = client.get_run(run).info.experiment_id
     elif fluent._active_experiment_id:
@@ -94,8 +96,8 @@ def _expect_not_moved(folder: Path, said: str, uri: str) -> None:
     if folder.parent.parent.exists() and not (here / folder.name).exists():
         return  # none was written yet
     raise StoreTrouble(
-        f"the artifacts of {said} are kept in {folder.parent}, which is not there: was the folder of {file.name} moved? "
-        f"Move it back, or let the store follow: {moved_command(file, was=folder.parent, now=here)}"
+        f"the artifacts of {said} are kept in {folder.parent}, which is not there: was the folder of {file.name} "
+        f"moved? Move it back, or let the store follow: {moved_command(file, was=folder.parent, now=here)}"
     )
 
 

@@ -61,13 +61,13 @@ _KNOWN = (
     ),
     _Known(
         r"no module named '(?P<found>[\w.]+)'",
-        "the store needs a package that is not installed: install it (pip install {found}, or what its maker calls it), "
-        "or set MLFLOW_TRACKING_URI to a store that needs none",
+        "the store needs a package that is not installed: pip install {found}, or what its maker calls it, or "
+        "set MLFLOW_TRACKING_URI to a store that needs none",
     ),
     _Known(
         r"\b401\b|unauthenticated|not authenticated|unauthorized|password authentication|no password supplied",
-        "it does not know who asks: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN "
-        "(of a database, its user in the URI and the password in ~/.pgpass)",
+        "it does not know who asks: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        "MLFLOW_TRACKING_TOKEN (of a database, its user in the URI and the password in ~/.pgpass)",
     ),
     _Known(
         r"\b403\b|permission_denied|permission denied for|forbidden|invalid host header",
@@ -133,10 +133,11 @@ _KNOWN = (
 _ELSE = "look at MLFLOW_TRACKING_URI, and at the log of the server or the database"
 
 
-def told(error: BaseException, *, uri: str, surely: bool = False) -> str | None:
+def told(error: BaseException, *, uri: str, surely: bool = False, only_known: bool = False) -> str | None:
     """The trouble in one line; None where the error is no trouble of a store, but a mistake in code.
 
-    uri: of the store. surely: nothing but the store can have raised it.
+    uri: of the store. surely: nothing but the store can have raised it. only_known: None too where nothing is known
+    about it, as where a message is clear by itself.
     """
     if not (surely or is_of_store(error)):
         return None
@@ -150,6 +151,9 @@ def told(error: BaseException, *, uri: str, surely: bool = False) -> str | None:
             advice = known.advice.replace("{uri}", uri).replace("{found}", package)
             said = known.said or said
             break
+    else:
+        if only_known:
+            return None
     return without_passwords(f"MLflow can't go on with {uri} ({_short(said)}): {advice}")
 
 

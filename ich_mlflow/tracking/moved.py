@@ -1,4 +1,4 @@
-"""`python -m ich_mlflow.tracking.moved <mlflow.db> <where mlruns was> <where it is>`: a store finds its artifacts again.
+"""`python -m ich_mlflow.tracking.moved <mlflow.db> <mlruns as it was> <as it is>`: a store finds its artifacts again.
 
 MLflow notes the place of every run's and model's files as an absolute path, so a folder that was moved or copied has a
 store that points to where it was.
