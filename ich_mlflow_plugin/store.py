@@ -18,11 +18,11 @@ _CONNECT_S = 10
 _LOUD = ("mlflow", "urllib3", "alembic")
 
 
-def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> None:
+def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> bool:
     """Raise StoreTrouble where runs can't be kept: no store, no right, a deleted experiment, no folder of artifacts.
 
     name, number: of the experiment that runs go to where nothing else was chosen. also: experiments that are written to
-    beside it.
+    beside it. Returns whether there is a store already.
     """
     import mlflow
 
@@ -30,7 +30,8 @@ def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> No
     found: list[Any] = []
     with _impatient(), _quiet():
         try:
-            if _is_there(uri):
+            is_there = _is_there(uri)
+            if is_there:
                 client = mlflow.MlflowClient()
                 found = [_chosen(client, name, number), *map(client.get_experiment_by_name, also)]
             registry = mlflow.get_registry_uri()
@@ -44,6 +45,7 @@ def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> No
     for experiment in found:
         if experiment is not None:
             _expect_experiment(experiment, mlflow.get_tracking_uri())
+    return is_there
 
 
 def _is_there(uri: str) -> bool:

@@ -19,6 +19,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking.fluent import _get_experiment_id
 
 from ich_mlflow import __version__
+from ich_mlflow.tracking.killed import PROCESS_TAG, this_process
 
 STAGE_TAG = "ich.stage"
 NOTICE = "Research software, not a medical device."
@@ -150,6 +151,8 @@ def start_run(
     name paths.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
+    if resume:  # before it is RUNNING again, lest it be taken for the killed process's
+        mlflow.MlflowClient().set_tag(resume, PROCESS_TAG, this_process())
     with mlflow.start_run(
         run_id=resume,
         run_name=None if resume else name or stage,
@@ -163,7 +166,13 @@ def start_run(
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=name or stage)
         run = Run(active, resumed=resume is not None, stage=stage, has_name=name is not None)
-        run.tags({STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **(tags or {})})
+        about = {
+            STAGE_TAG: stage,
+            "ich.version": __version__,
+            "ich.notice": NOTICE,
+            PROCESS_TAG: this_process(),
+        }
+        run.tags({**about, **(tags or {})})
         try:
             yield run
         except BaseException as error:
