@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -18,11 +19,19 @@ _CONNECT_S = 10
 _LOUD = ("mlflow", "urllib3", "alembic")
 
 
-def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A store that can be used. is_there: not yet to be made. notes: what is odd about it, a line each."""
+
+    is_there: bool
+    notes: tuple[str, ...]
+
+
+def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> Seen:
     """Raise StoreTrouble where runs can't be kept: no store, no right, a deleted experiment, no folder of artifacts.
 
     name, number: of the experiment that runs go to where nothing else was chosen. also: experiments that are written to
-    beside it. Returns whether there is a store already.
+    beside it.
     """
     import mlflow
 
@@ -42,17 +51,19 @@ def expect_store(*, name: str, number: str = "", also: Sequence[str] = ()) -> bo
             raise
         except Exception as error:
             raise StoreTrouble(told(error, uri=str(uri), surely=True)) from None
+    uri, notes = mlflow.get_tracking_uri(), []
     for experiment in found:
         if experiment is not None:
-            _expect_experiment(experiment, mlflow.get_tracking_uri())
-    return is_there
+            _expect_experiment(experiment, uri)
+            notes.append(_why_copied(experiment, uri))
+    return Seen(is_there=is_there, notes=tuple(filter(None, notes)))
 
 
 def _is_there(uri: str) -> bool:
     """Whether there is a store to ask: a SQLite file that is not there is made later. Raises where it can't be."""
     file = sqlite_file(uri)
     if file is not None and not os.path.lexists(file):
-        _expect_writable(file.parent, f"the store {file} can't be made")
+        _expect_writable(file.absolute().parent, f"the store {file} can't be made")
         return False
     _expect_database(uri)
     return True
@@ -80,7 +91,7 @@ def _expect_experiment(experiment: Any, uri: str) -> None:
         raise StoreTrouble(
             f"{said} was deleted in {without_passwords(uri)}, so no run can begin there: bring it back by mlflow "
             f"experiments restore -x {number}, or remove it and its runs for good by mlflow gc --backend-store-uri "
-            f"{without_passwords(_backend(uri))} --experiment-ids {number}"
+            f"{without_passwords(_backend(uri))} --tracking-uri {without_passwords(uri)} --experiment-ids {number}"
         )
     folder = local_path(experiment.artifact_location)
     if folder is None:
@@ -100,6 +111,20 @@ def _expect_not_moved(folder: Path, said: str, uri: str) -> None:
     raise StoreTrouble(
         f"the artifacts of {said} are kept in {folder.parent}, which is not there: was the folder of {file.name} "
         f"moved? Move it back, or let the store follow: {moved_command(file, was=folder.parent, now=here)}"
+    )
+
+
+def _why_copied(experiment: Any, uri: str) -> str:
+    """Of a store that was copied with its artifacts: that MLflow goes on writing to the original; '' of any other."""
+    file, folder = sqlite_file(uri), local_path(experiment.artifact_location)
+    if file is None or folder is None:
+        return ""
+    here = file.absolute().parent / folder.parent.name
+    if not (here / folder.name).is_dir() or here.resolve() == folder.parent.resolve():
+        return ""
+    return (
+        f"the artifacts of experiment {experiment.name} go to {folder.parent} and not to {here}: was the folder of "
+        f"{file.name} copied? Let the store follow: {moved_command(file, was=folder.parent, now=here)}"
     )
 
 

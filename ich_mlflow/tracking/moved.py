@@ -60,6 +60,9 @@ def _replace(database: sqlite3.Connection, table: str, column: str, *, was: str,
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0, or 1 where it could not be done, which is said in a line."""
+    if list(arguments) in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     try:
         if len(arguments) != 3:
             raise OptionError(

@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mlflow.tracking.fluent import _get_experiment_id
 
 from ich_mlflow import __version__
 from ich_mlflow.tracking.killed import PROCESS_TAG, this_process
+from ich_mlflow_plugin.troubles import is_of_store
 
 STAGE_TAG = "ich.stage"
 NOTICE = "Research software, not a medical device."
@@ -177,7 +178,9 @@ def start_run(
             yield run
         except BaseException as error:
             said = type(error).__name__ if private else f"{type(error).__name__}: {error}"
-            run.tags({"ich.error": said[:5000]})
+            if not is_of_store(error):  # it would be asked again for minutes
+                with suppress(MlflowException):
+                    run.tags({"ich.error": said[:5000]})
             raise
         if "ich.error" in active.data.tags:  # of the attempt before
             mlflow.delete_tag("ich.error")

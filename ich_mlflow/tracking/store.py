@@ -26,8 +26,10 @@ def expect_store(stage: str) -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     ProjectExperiment.is_launched = True
     try:
-        is_there = expect_usable(name=PROJECT_NAME, also=(AUDIT,) if stage in _PROMOTING else ())
-        if is_there and (killed := end_killed_runs()):
+        seen = expect_usable(name=PROJECT_NAME, also=(AUDIT,) if stage in _PROMOTING else ())
+        for note in seen.notes:
+            print(f"note: {note}")
+        if seen.is_there and (killed := end_killed_runs()):
             print(f"note: {counted(killed, 'run')} whose process was killed: ended as KILLED")
     except StoreTrouble as trouble:
         raise StoreError(str(trouble)) from None
