@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+<<<<<<< HEAD
 from ich_mlflow.errors import IchError, OptionError, nearest
 from ich_mlflow.parameters import (
     AUTO,
@@ -19,6 +20,10 @@ from ich_mlflow.parameters import (
     parameters_of,
     text_of,
 )
+=======
+from ich_mlflow.errors import DataError, IchError, OptionError, nearest
+from ich_mlflow.parameters import declared, expect_inputs, from_text, parameters_of, text_of
+>>>>>>> h27-troubles
 from ich_mlflow.system.quiet import native_stderr_muted
 
 Options = TypeVar("Options")
@@ -35,6 +40,10 @@ STAGES: dict[str, str] = {
     "demonstrate": "a small model to try, at once and without data",
     "main": "preprocess, train, evaluate and promote in one",
 }
+#: Loaded by its name, since --help and a mistake in the options need no MLflow.
+_STORE = "ich_mlflow.tracking.store"
+#: By ich_mlflow_plugin, which MLflow loads: where `mlflow run` was typed.
+_CALLED_FROM = "ICH_MLFLOW_CALLED_FROM"
 _EPILOG = "Research software, not a medical device."
 
 
@@ -105,18 +114,21 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     """Parse the arguments (sys.argv's), run the stage of that name, and return the exit code.
 
     The stage is imported after parsing, so that --help and a mistake in the options need neither MLflow nor TensorFlow.
-    An IchError becomes one line on stderr and its exit code, mostly 1; Ctrl-C becomes 130.
+    An IchError becomes one line on stderr and its exit code, mostly 1, and so does what MLflow's store can't do; Ctrl-C
+    becomes 130. A mistake in code keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     arguments = sys.argv[1:] if arguments is None else arguments
     home = f"ich_mlflow.stages.{stage}"
     try:
+        _go_to_caller()
         command = program or f"python -m entrypoints.{stage}"
         options, of_run = parse_both(options_of(stage), arguments, program=command)
         expect_inputs(options)
         if hasattr(options, "expect_ready"):
             options.expect_ready()
+        importlib.import_module(_STORE).expect_store(stage)
         with native_stderr_muted():
             run: Any = getattr(importlib.import_module(f"{home}.{stage}"), stage)
             tracking = importlib.import_module("ich_mlflow.tracking.run")
@@ -129,6 +141,12 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        said = _of_store(error)
+        if said is None:  # a mistake of ours
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -137,6 +155,27 @@ def _say_where(views: Any) -> None:
     said = views.last_run_said()
     if said:
         print(said)
+
+
+def _go_to_caller() -> None:
+    """`mlflow run` starts a command in the project's folder: relative paths are of the one in which it was typed."""
+    folder = os.environ.pop(_CALLED_FROM, None)
+    if folder is None:
+        return
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}, where the command was typed, can't be entered ({error.strerror})"
+        ) from None
+
+
+def _of_store(error: Exception) -> str | None:
+    """What MLflow's store says, in one line; None of any other error."""
+    if _STORE not in sys.modules:  # it failed before a store was asked anything
+        return None
+    said: str | None = sys.modules[_STORE].in_one_line(error)
+    return said
 
 
 def options_of(stage: str) -> type[Any]:

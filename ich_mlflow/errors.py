@@ -9,6 +9,7 @@
     ├── ModelError           weights or a model can't be found, loaded or logged
     │   ├── TrainingError    a training can't go on; what it has reached is kept
     │   └── OutputError      a network's answer is no probability
+    ├── StoreError           MLflow's store can't be used: deleted, moved, not there, no right
     └── PromotionError       there is nothing to promote, or the registry refuses
         └── PromotionRefused the candidate failed a gate; the exit code is 3
 
@@ -69,6 +70,10 @@ class TrainingError(ModelError):
 
 class OutputError(ModelError):
     """A network's answer is no probability: not finite, or not of 0 to 1. Nothing may be decided by it."""
+
+
+class StoreError(IchError):
+    """MLflow's store of runs, models and artifacts can't be used."""
 
 
 class PromotionError(IchError):

@@ -1,5 +1,5 @@
 """What MLflow loads at start where this package is installed: a default experiment, a store that two first commands
-may make at once, and the bare `mlflow run` on a machine without conda.
+may make at once, `mlflow run` from another folder, and the bare `mlflow run` on a machine without conda.
 
 conda.yaml is the one environment file that every env manager of MLflow can use, but with it a bare
 `mlflow run .` insists on conda. For this project only, where no env manager was named and no conda is to be
@@ -20,6 +20,7 @@ import wrapt
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
 from ich_mlflow_plugin.new_store import lock_new_stores
+from ich_mlflow_plugin.project_run import is_ours, is_project, with_caller
 
 PROJECT_NAME = "ich_mlflow"
 #: Opens the experiment in the UI as model training rather than as GenAI.
@@ -27,10 +28,15 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class ProjectExperiment(DefaultExperimentProvider):
-    """Runs started inside the project's folder belong to the experiment `ich_mlflow`."""
+    """Runs started inside the project's folder, or by its commands, belong to the experiment `ich_mlflow`.
+
+    is_launched: whether this process is one of its commands.
+    """
+
+    is_launched = False
 
     def in_context(self) -> bool:
-        return is_project(Path.cwd())
+        return self.is_launched or is_project(Path.cwd())
 
     def get_experiment_id(self) -> str:
         from mlflow import MlflowClient
@@ -49,15 +55,6 @@ class ProjectExperiment(DefaultExperimentProvider):
             return existing.experiment_id
 
 
-def is_project(folder: Path) -> bool:
-    """Whether the folder holds this project's MLproject file."""
-    try:
-        first_line = (folder / "MLproject").read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
-        return False
-    return first_line.strip() == f"name: {PROJECT_NAME}"
-
-
 def conda_is_available() -> bool:
     """Whether MLflow would find conda: MLFLOW_CONDA_HOME, CONDA_EXE, or `conda` on PATH."""
     return bool(os.environ.get("MLFLOW_CONDA_HOME") or os.environ.get("CONDA_EXE") or shutil.which("conda"))
@@ -67,13 +64,18 @@ def choose_env_manager(project_uri: str, env_manager: str | None) -> str | None:
     """The env manager to use: what was named, else `local` for this project where there is no conda."""
     if env_manager is not None or conda_is_available():
         return env_manager
-    if not is_project(Path(project_uri.removeprefix("file://"))):
+    if not is_ours(project_uri):
         return env_manager
     return "local"
 
 
 wrapt.register_post_import_hook(lock_new_stores, "mlflow.store.tracking.sqlalchemy_store")
 wrapt.register_post_import_hook(lock_new_stores, "mlflow.store.model_registry.sqlalchemy_store")
+
+
+@wrapt.when_imported("mlflow.projects")
+def _run_for_caller(projects: Any) -> None:
+    wrapt.wrap_function_wrapper(projects, "run", with_caller)
 
 
 @wrapt.when_imported("mlflow.projects.backend.loader")

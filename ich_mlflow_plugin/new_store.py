@@ -18,7 +18,7 @@ def made_by_one(store_uri: str) -> Iterator[None]:
 
     Nothing is held for a store that is there, or is no SQLite file. The lock dies with its process.
     """
-    file = _sqlite_file(store_uri)
+    file = sqlite_file(store_uri)
     # The lock is there before the file, and until the file is whole.
     if file is None or (file.exists() and not _lock_of(file).exists()):
         yield
@@ -47,7 +47,7 @@ def _lock_of(file: Path) -> Path:
     return file.with_name(file.name + SUFFIX)
 
 
-def _sqlite_file(store_uri: str) -> Path | None:
+def sqlite_file(store_uri: str) -> Path | None:
     """The file of a `sqlite:` URI; None of another, or of a database in memory."""
     if not store_uri.startswith("sqlite:"):
         return None

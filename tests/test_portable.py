@@ -32,6 +32,7 @@ GUARDED = {
     ("decoders.py", "sysconf"),
     ("decoders.py", "/proc/"),
     ("lock.py", "/proc/self/ns/pid"),
+    ("killed.py", "/proc/self/ns/pid"),
     ("lock.py", "/proc/sys/kernel/random/boot_id"),
 }
 #: What a path of Unix alone begins with.

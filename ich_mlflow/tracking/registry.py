@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from ich_mlflow.errors import IchError, ModelError, PromotionError, first_line, nearest
 from ich_mlflow.tracking.answers import expect_absent
 from ich_mlflow.tracking.lock import SUFFIX as LOCK_SUFFIX
+from ich_mlflow.tracking.places import why_files_gone
 from ich_mlflow.tracking.run import STAGE_TAG
 
 CHAMPION = "champion"
@@ -142,6 +143,8 @@ def run_of_model(model_uri: str) -> str:
     try:
         return str(mlflow.models.get_model_info(model_uri).run_id)
     except (MlflowException, OSError) as error:
+        if gone := why_files_gone(model_uri):
+            raise ModelError(f"model {model_uri!r} is known, but {gone}") from None
         raise ModelError(
             f"model {model_uri!r} is not to be found ({first_line(error)}): expected for example "
             "models:/ich-5class@champion, which promote makes, or runs:/<run id>/serving"

@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking.fluent import _get_experiment_id
 
 from ich_mlflow import __version__
+from ich_mlflow.tracking.killed import PROCESS_TAG, this_process
+from ich_mlflow_plugin.troubles import is_of_store
 
 STAGE_TAG = "ich.stage"
 NOTICE = "Research software, not a medical device."
@@ -209,6 +211,8 @@ def start_run(
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
     if not nested and parent is None:
         name = name or _NAMED.get() or None
+    if resume:  # before it is RUNNING again, lest it be taken for the killed process's
+        mlflow.MlflowClient().set_tag(resume, PROCESS_TAG, this_process())
     with mlflow.start_run(
         run_id=resume,
         run_name=None if resume else name or stage,
@@ -222,12 +226,20 @@ def start_run(
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=name or stage)
         run = Run(active, resumed=resume is not None, stage=stage, has_name=name is not None)
-        run.tags({STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **(tags or {})})
+        about = {
+            STAGE_TAG: stage,
+            "ich.version": __version__,
+            "ich.notice": NOTICE,
+            PROCESS_TAG: this_process(),
+        }
+        run.tags({**about, **(tags or {})})
         try:
             yield run
         except BaseException as error:
             said = type(error).__name__ if private else f"{type(error).__name__}: {error}"
-            run.tags({"ich.error": said[:5000]})
+            if not is_of_store(error):  # it would be asked again for minutes
+                with suppress(MlflowException):
+                    run.tags({"ich.error": said[:5000]})
             raise
         if "ich.error" in active.data.tags:  # of the attempt before
             mlflow.delete_tag("ich.error")
