@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-<<<<<<< HEAD
-from ich_mlflow.errors import IchError, OptionError, nearest
+from ich_mlflow.errors import DataError, IchError, OptionError, nearest
 from ich_mlflow.parameters import (
     AUTO,
     declared,
@@ -20,10 +19,6 @@ from ich_mlflow.parameters import (
     parameters_of,
     text_of,
 )
-=======
-from ich_mlflow.errors import DataError, IchError, OptionError, nearest
-from ich_mlflow.parameters import declared, expect_inputs, from_text, parameters_of, text_of
->>>>>>> h27-troubles
 from ich_mlflow.system.quiet import native_stderr_muted
 
 Options = TypeVar("Options")

@@ -68,7 +68,7 @@ def unpacked(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_list_of_rows(name: str, value: Any) -> bool:
-    """Whether a cell is a list of the column's values: a slice's spacing is a list itself, its pixels two lists deep."""
+    """Whether a cell lists the column's values: a slice's spacing is a list itself, its pixels two lists deep."""
     deep = {PIXELS: 2, SPACING: 1}.get(name, 0)
     for _ in range(deep):
         if not isinstance(value, list | tuple | np.ndarray) or not len(value):
