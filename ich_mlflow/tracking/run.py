@@ -97,12 +97,9 @@ class Run:
 
         The UI's page of models then has a column for each, by data set.
         """
-        mlflow.log_metrics(
-            {name: float(value) for name, value in values.items()},
-            step=step,
-            model_id=model_id,
-            dataset=dataset,
-        )
+        figures = {name: float(value) for name, value in values.items()}
+        with _no_advice_on_schemas():
+            mlflow.log_metrics(figures, step=step, model_id=model_id, dataset=dataset)
 
     def steps(self, metric: str) -> set[int]:
         """The steps at which the run has that metric."""
