@@ -40,7 +40,7 @@ def test_what_a_message_says_clearly_by_itself_is_left_to_mlflow():
 
 def in_mlflow(statement: str) -> Exception:
     """The error of a statement that code of MLflow runs."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(Exception) as caught:
         exec(statement, {"__name__": "mlflow.store.artifact.local_artifact_repo"})
     return caught.value
 
