@@ -175,8 +175,7 @@ def start_run(
             said = type(error).__name__ if private else f"{type(error).__name__}: {error}"
             if is_of_store(error):  # MLflow has tried for minutes, and would for as long to end the run
                 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-            else:
-                _tag_failed(said)
+            _tag_failed(said)
             raise
         with suppress(MlflowException):  # a search is one run of several machines: another has done it
             mlflow.delete_tag(PROCESS_TAG)
