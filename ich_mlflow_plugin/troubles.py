@@ -68,6 +68,7 @@ _KNOWN = (
         r"\b401\b|unauthenticated|not authenticated|unauthorized|password authentication|no password supplied",
         "it does not know who asks: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
         "MLFLOW_TRACKING_TOKEN (of a database, its user in the URI and the password in ~/.pgpass)",
+        said="not authenticated",
     ),
     _Known(
         r"\b403\b|permission_denied|permission denied for|forbidden|invalid host header",

@@ -12,7 +12,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.fluent import _get_experiment_id
 
-#: Of a run: which process is at it.
+#: Of a run that is not ended: which process is at it.
 PROCESS_TAG = "ich.process"
 #: Seconds by which the start of one and the same process may seem to move, as when a clock is set.
 _CLOCK_S = 60.0
@@ -42,6 +42,7 @@ def _ended(client: MlflowClient, run: MlflowRun) -> bool:
     try:
         client.set_tag(run.info.run_id, "ich.error", "killed: its process is gone, and ended nothing")
         client.set_terminated(run.info.run_id, "KILLED")
+        client.delete_tag(run.info.run_id, PROCESS_TAG)
     except MlflowException:  # another user's, or deleted in this moment
         return False
     return True

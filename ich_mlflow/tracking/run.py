@@ -223,25 +223,29 @@ def start_run(
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=name or stage)
         run = Run(active, resumed=resume is not None, stage=stage, has_name=name is not None)
-        about = {
-            STAGE_TAG: stage,
-            "ich.version": __version__,
-            "ich.notice": NOTICE,
-            PROCESS_TAG: this_process(),
-        }
-        run.tags({**about, **(tags or {})})
+        about = {STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE}
+        run.tags({**about, PROCESS_TAG: this_process(), **(tags or {})})
         try:
             yield run
         except BaseException as error:
             said = type(error).__name__ if private else f"{type(error).__name__}: {error}"
-            if not is_of_store(error):  # it would be asked again for minutes
-                with suppress(MlflowException):
-                    run.tags({"ich.error": said[:5000]})
+            if is_of_store(error):  # MLflow has tried for minutes, and would for as long to end the run
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+            _tag_failed(said)
             raise
+        with suppress(MlflowException):  # a search is one run of several machines: another has done it
+            mlflow.delete_tag(PROCESS_TAG)
         if "ich.error" in active.data.tags:  # of the attempt before
             mlflow.delete_tag("ich.error")
     if run.status != "FINISHED":
         mlflow.MlflowClient().set_terminated(run.run_id, run.status)
+
+
+def _tag_failed(said: str) -> None:
+    """Say on the active run why it failed. That this can't be said must not hide it."""
+    with suppress(MlflowException):
+        mlflow.set_tag("ich.error", said[:5000])
+        mlflow.delete_tag(PROCESS_TAG)
 
 
 def join_tracking(uri: str, experiment_id: str) -> None:
