@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import urllib.request
 from contextlib import suppress
 
 import mlflow
+import psutil
 import pytest
 
 from ich_mlflow.cli import launch
@@ -70,9 +70,7 @@ def server(printed):
     ]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "ui.log").open("wb") as log:
-        ui = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        ui = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         for _ in range(480):
             with suppress(OSError):
@@ -83,7 +81,10 @@ def server(printed):
             pytest.fail((folder / "ui.log").read_text()[-2000:])
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(ui.pid, signal.SIGKILL)
+        server = psutil.Process(ui.pid)
+        for process in (*server.children(recursive=True), server):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         ui.wait(30)
 
 

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 
 from ich_mlflow.stages.promote.examination import phantom_dicom
@@ -60,9 +60,7 @@ class Server:
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
         for _ in range(STARTS_S * 4):
             with suppress(OSError):
                 if urllib.request.urlopen(f"{self.uri}/health", timeout=2).status == 200:
@@ -71,10 +69,13 @@ class Server:
         pytest.fail((self.folder / "log").read_text()[-3000:])
 
     def kill(self) -> None:
-        """-9, with its workers."""
+        """-9, with its workers, which are in groups of their own and would keep the port."""
         if self.process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                server = psutil.Process(self.process.pid)
+                for process in (*server.children(recursive=True), server):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
             self.process.wait(30)
 
     def asked(self, path: str, body: dict, *, user: str = "admin") -> dict:
