@@ -93,7 +93,7 @@ class Server:
 def server(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     (folder / "auth.ini").write_text(
-        "[mlflow]\ndefault_permission = READ\nadmin_username = admin\n"
+        "[mlflow]\ndefault_permission = READ\nadmin_username = admin\nauth_cache_ttl_seconds = 300\n"
         f"database_uri = sqlite:///{folder / 'users.db'}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )

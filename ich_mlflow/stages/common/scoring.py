@@ -34,6 +34,7 @@ from ich_mlflow.tracking.registry import (
     CHAMPION,
     alias_version,
     full_model_uri,
+    run_name,
     run_of_model,
     run_parameters,
 )
@@ -53,9 +54,15 @@ class LoadedModel:
 
     @property
     def short(self) -> str:
-        """`ich-5class v3`; of a model that is not registered the run that made it."""
+        """`ich-5class v3`; of a model that is not registered the run that made it, by its id."""
         named = ModelVersion.of(self.uri, self.specification)
-        return f"{named.name} v{named.version}" if named.version.isdigit() else named.version
+        return f"{named.name} v{named.version}" if named.version.isdigit() else f"run {self.trained_run[:8]}"
+
+    @property
+    def called(self) -> str:
+        """As short, and of a model that is not registered what its training is called."""
+        name = run_name(self.trained_run).removeprefix("train ")
+        return f"{name} ({self.trained_run[:8]})" if name and self.short.startswith("run ") else self.short
 
     @property
     def specification(self) -> Specification:

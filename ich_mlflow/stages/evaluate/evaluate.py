@@ -64,7 +64,7 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
         baseline = load_model(options.baseline) if options.baseline != AUTO else None
         stored = _stored_set(options, model.trained_path)
         data = log_test_set(run, stored)
-        run.call(f"{model.short} on {stored.manifest.get('source', '')}")
+        run.call(f"{model.called} on {stored.manifest.get('source', '')}")
         if options.submission:
             log_submission(run, options, model.classifier, stored)
             return None

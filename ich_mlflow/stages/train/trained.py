@@ -112,10 +112,6 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
     if blood is not None:
         specification = replace(specification, blood_threshold=blood.threshold, blood_patients=blood.patients)
         run.params({"blood_threshold": blood.threshold, "blood_patients": blood.patients}, prefix="chosen")
-    results = _log_validation(training, chosen, stored)
-    if label_level(stored) == OF_SLICES:
-        targets = scheme.targets(stored.subtypes[stored.rows("validation")])
-        run.metrics({"val/loss": recalibrated_loss(targets, outputs.slices, scheme.labels)})
     run.dictionary(specification.to_dict(), "serving.json")
     if run.resumed:
         run.forget_models()
@@ -127,6 +123,11 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         unseen=outcome.unseen,
     )
     run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
+    # After the models: MLflow asks the server for the history of each figure that the run has by then, for each model.
+    results = _log_validation(training, chosen, stored)
+    if label_level(stored) == OF_SLICES:
+        targets = scheme.targets(stored.subtypes[stored.rows("validation")])
+        run.metrics({"val/loss": recalibrated_loss(targets, outputs.slices, scheme.labels)})
     _log_on_model(run, stored, serving_uri, chosen)
     run.describe(*_description(training, stored, chosen, serving_uri))
     print(_shown(results, EXAMS if chosen.slice_predictions is None else SLICES))
