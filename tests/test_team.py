@@ -214,6 +214,9 @@ def test_two_train_at_once_and_the_server_is_killed_meanwhile(server, as_user, s
     assert predicted.stderr.strip().count("\n") == 0, predicted.stderr
     assert predicted.stderr.startswith("error: ")
     assert "ermission" in predicted.stderr
+    for one in server.asked("experiments/search", {"max_results": 100})["experiments"]:
+        right = {"resource_type": "experiment", "resource_id": one["experiment_id"], "permission": "EDIT"}
+        server.asked(GRANT, {"username": "ben", **right})
     as_user("ben")
     predicted = stage(
         *(tmp_path / "ward", "predict", "--input", tmp_path / "slice.dcm"),

@@ -124,7 +124,7 @@ def _holder(client: MlflowClient, name: str) -> dict[str, str]:
     try:
         lock = client.get_registered_model(name)
     except MlflowException as error:
-        expect_absent(error)
+        expect_absent(error, name)
         return {}
     return {**lock.tags, "since": str(lock.creation_timestamp / 1000)}
 

@@ -90,7 +90,7 @@ def alias_version(model_name: str, alias: str) -> str | None:
     try:
         return str(MlflowClient().get_model_version_by_alias(model_name, alias).version)
     except MlflowException as error:
-        expect_absent(error)
+        expect_absent(error, model_name)
         return None
 
 

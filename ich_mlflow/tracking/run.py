@@ -166,9 +166,17 @@ class Run:
         self.input(dataset_of(frame, source=source, name=name, digest=digest), context=context)
 
     def input(self, dataset: Any, *, context: str) -> None:
-        """Log a data set that dataset_of made."""
+        """Log a data set that dataset_of made.
+
+        Two runs that log one that is new to the store at once clash in it: the later one finds it there the next time.
+        """
         with _no_advice_on_schemas():
-            mlflow.log_input(dataset, context=context)
+            try:
+                mlflow.log_input(dataset, context=context)
+            except MlflowException as error:
+                if "unique" not in str(error).lower():
+                    raise
+                mlflow.log_input(dataset, context=context)
 
 
 def dataset_of(frame: pd.DataFrame, *, source: Path, name: str, digest: str) -> Any:

@@ -133,7 +133,7 @@ def recover(model_name: str, *, who: str) -> list[str]:
     try:
         tags = client.get_registered_model(model_name).tags
     except MlflowException as error:
-        expect_absent(error)
+        expect_absent(error, model_name)
         return []
     said = []
     if _INTENT_TAG in tags:
@@ -211,7 +211,7 @@ def _exists(model_name: str, version: str) -> bool:
     except MlflowException as error:
         if error.error_code == "INVALID_PARAMETER_VALUE":  # no number
             return False
-        expect_absent(error)
+        expect_absent(error, model_name)
         return False
 
 
@@ -264,5 +264,5 @@ def _tags(model_name: str, version: str) -> dict[str, str]:
     try:
         return dict(MlflowClient().get_model_version(model_name, version).tags)
     except MlflowException as error:
-        expect_absent(error)
+        expect_absent(error, model_name)
         return {}

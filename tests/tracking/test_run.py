@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.tracking.run import start_run
@@ -65,3 +68,19 @@ def test_a_run_is_named_by_what_tells_it_apart_unless_it_was_given_a_name(worksp
         with start_run("fold", name="fold 0", nested=True) as fold:
             fold.call("anything")
             assert name_of(fold) == "fold 0"
+
+
+def test_a_data_set_that_another_run_logs_at_the_same_moment_is_logged_all_the_same(workspace, monkeypatch):
+    log_input, asked = mlflow.log_input, []
+
+    def clashes(dataset, context):
+        asked.append(context)
+        if len(asked) == 1:
+            raise MlflowException("(psycopg.errors.UniqueViolation) duplicate key value")
+        log_input(dataset, context=context)
+
+    monkeypatch.setattr(mlflow, "log_input", clashes)
+    with start_run("train") as run:
+        run.dataset(pd.DataFrame({"a": [1]}), source=Path("set"), name="a", digest="1", context="test")
+    assert asked == ["test", "test"]
+    assert mlflow.get_run(run.run_id).inputs.dataset_inputs[0].dataset.name == "a"
