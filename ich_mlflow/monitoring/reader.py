@@ -48,20 +48,13 @@ def read_logs(path: Path) -> Logs:
             f"that {FOLDER_VARIABLE} or predict's monitor= names"
         )
     records.sort(key=lambda one: one.time)
-    notes = [
-        *([f"{counted(cut, 'file')} cut off in the last line: that exam is left out"] if cut else []),
-        *([f"{counted(broken, 'line')} that can't be read left out: not of this format"] if broken else []),
-        *(
-            [f"{counted(lost, 'answer')} not in the logs: the disk or folder could not be written"]
-            if lost
-            else []
-        ),
-        *(
-            [f"the clock went back {counted(back, 'time')}: exams are taken in the order of their times"]
-            if back
-            else []
-        ),
-    ]
+    said = (
+        (cut, f"{counted(cut, 'file')} cut off in the last line: that exam is left out"),
+        (broken, f"{counted(broken, 'line')} that can't be read left out: not of this format"),
+        (lost, f"{counted(lost, 'answer')} not in the logs: the disk or folder could not be written"),
+        (back, f"the clock went back {counted(back, 'time')}: exams are taken in the order of their times"),
+    )
+    notes = [text for count, text in said if count]
     return Logs(records=tuple(records), notes=tuple(notes))
 
 
