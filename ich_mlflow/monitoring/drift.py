@@ -1,4 +1,4 @@
-"""Whether a signal of a window differs from the reference's: a test, an effect with its interval, and Holm's correction.
+"""Whether a signal of a window differs from the reference's: a test, an effect with its interval, Holm's correction.
 
 Pure. Tests are SciPy's, which a serving machine has not: nothing that serves imports this module.
 """
@@ -20,6 +20,8 @@ _MIN_EXPECTED = 5
 _TABLES = 9999
 _LEVEL_Z = float(stats.norm.ppf(0.975))
 REST = "others"
+#: Instead of a test, where all exams are alike: a difference is not possible, and none is counted as looked for.
+NO_TEST = "all alike"
 #: Of a category that the header does not name.
 NOT_SAID = "not said"
 NUMBERS, SHARE, CATEGORIES = "numbers", "share", "categories"
@@ -61,17 +63,18 @@ class Signal:
 def numbers(name: str, reference: Sequence[float], window: Sequence[float]) -> Signal:
     """Kolmogorov and Smirnov's test of two samples of numbers, which sees a change of place and of width."""
     first, second = np.asarray(reference, dtype=float), np.asarray(window, dtype=float)
-    found = stats.ks_2samp(first, second, method="asymp")
+    alike = len(np.unique(np.concatenate([first, second]))) < 2
+    p = 1.0 if alike else float(stats.ks_2samp(first, second, method="asymp").pvalue)
     effect, interval = larger(first, second)
     return Signal(
         name=name,
         kind=NUMBERS,
-        test="Kolmogorov-Smirnov",
+        test=NO_TEST if alike else "Kolmogorov-Smirnov",
         reference=_quartiles(first),
         window=_quartiles(second),
         num_reference=len(first),
         num_window=len(second),
-        p=float(found.pvalue),
+        p=p,
         effect=effect,
         interval=interval,
     )
@@ -85,7 +88,7 @@ def share(name: str, reference: Sequence[bool], window: Sequence[bool]) -> Signa
     return Signal(
         name=name,
         kind=SHARE,
-        test="Fisher",
+        test=NO_TEST if hits + others in (0, len(reference) + len(window)) else "Fisher",
         reference=f"{hits / len(reference):.1%}",
         window=f"{others / len(window):.1%}",
         num_reference=len(reference),
@@ -136,7 +139,7 @@ def categories(name: str, reference: Sequence[str], window: Sequence[str], *, se
 
 def _test_of_table(table: np.ndarray, seed: int) -> tuple[str, float]:
     if table.shape[1] < 2:
-        return "one name alone", 1.0
+        return NO_TEST, 1.0
     if table.shape[1] == 2:
         return "Fisher", float(stats.fisher_exact(table).pvalue)
     if stats.contingency.expected_freq(table).min() >= _MIN_EXPECTED:
@@ -154,9 +157,11 @@ def corrected(signals: Sequence[Signal], *, alarms: float) -> list[Signal]:
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
     """
     ordered = sorted(signals, key=lambda one: (one.p, -one.size))
+    left = sum(one.test != NO_TEST for one in ordered)
     found, highest = [], 0.0
-    for place, one in enumerate(ordered):
-        highest = min(1.0, max(highest, one.p * (len(ordered) - place)))
+    for one in ordered:
+        highest = min(1.0, max(highest, one.p * left)) if one.test != NO_TEST else 1.0
+        left -= one.test != NO_TEST
         found.append(replace(one, p_corrected=highest, is_drift=highest < alarms))
     return found
 
