@@ -4,13 +4,15 @@ import atexit
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from queue import Full, Queue
+from queue import SimpleQueue
+
+import numpy as np
 
 from ich_mlflow.monitoring.log import FOLDER_VARIABLE, LogFolder
-from ich_mlflow.monitoring.record import Record, Site
+from ich_mlflow.monitoring.record import Record, Site, soft_tissue
 
 _logger = logging.getLogger(__name__)
 #: Answers that wait to be written: beyond these they are counted as lost.
@@ -30,30 +32,34 @@ class Recorder:
 
     def __init__(self, folder: LogFolder, *, max_waiting: int = MAX_WAITING) -> None:
         self._folder = folder
-        self._waiting: Queue[Make] = Queue(max_waiting)
+        # a Queue has a lock, for which an answer might wait
+        self._waiting: SimpleQueue[Make | threading.Event] = SimpleQueue()
+        self._max_waiting = max_waiting
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._process = os.getpid()
         self._lost = 0
         self._has_said = False
+        self._start()  # not while an answer waits
 
     def put(self, prepare: Callable[[], Make]) -> None:
         """Take what one answer is noted by, called here at once. It neither waits nor raises."""
         try:
-            if self._thread is None or self._process != os.getpid():
+            if self._process != os.getpid():
                 self._start()
-            self._waiting.put_nowait(prepare())
-        except Full:
-            self._lost += 1
+            if self._waiting.qsize() >= self._max_waiting:
+                self._lost += 1
+                return
+            self._waiting.put(prepare())
         except Exception as error:  # an answer is worth more than its note
             self._lost += 1
             self._say(error)
 
     def flush(self, timeout_s: float = LAST_WAIT_S) -> None:
         """Wait until what was taken is written, or that long."""
-        until = time.monotonic() + timeout_s
-        while self._waiting.unfinished_tasks and time.monotonic() < until:
-            time.sleep(0.005)
+        reached = threading.Event()
+        self._waiting.put(reached)
+        reached.wait(timeout_s)
 
     @property
     def lost(self) -> int:
@@ -71,15 +77,21 @@ class Recorder:
             atexit.register(self.flush)
 
     def _run(self) -> None:
+        with suppress(
+            Exception
+        ):  # what is first used takes a tenth of a second, which no answer is to wait for
+            self._folder.site.hashed("1")
+            soft_tissue([np.ones((2, 2))])
         while True:
             make = self._waiting.get()
+            if isinstance(make, threading.Event):
+                make.set()
+                continue
             try:
                 self._write(make)
             except Exception as error:
                 self._lost += 1
                 self._say(error)
-            finally:
-                self._waiting.task_done()
 
     def _write(self, make: Make) -> None:
         lost = self._lost
