@@ -44,7 +44,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--windows", type=int, default=2000, help="without a change")
-    parser.add_argument("--changed", type=int, default=200, help="windows of each size with a change")
+    parser.add_argument("--changed", type=int, default=100, help="windows of each size with a change")
     parser.add_argument("--alarms", type=float, default=0.01)
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)

@@ -65,7 +65,7 @@ def test_a_run_a_window_has_the_page_the_table_pictures_and_metrics_that_chart(d
     assert run.data.tags["ich.answer"] == found.answer
     assert run.data.metrics["monitor/exams"] == 200
     assert run.data.metrics["monitor/drifted"] == len(found.drifted)
-    assert run.data.metrics["effect/soft_tissue_HU"] > 0.9
+    assert run.data.metrics["effect/soft_tissue_HU"] > 0.8
     (point,) = mlflow.MlflowClient().get_metric_history(found.run_id, "monitor/flag_rate")
     assert point.step == 20260121
     page = mlflow.artifacts.load_text(f"runs:/{found.run_id}/monitor.html")
