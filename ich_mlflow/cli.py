@@ -31,6 +31,7 @@ STAGES: dict[str, str] = {
     "compare": "several models on one test split: which is better, and how sure that is",
     "promote": "a model to champion, if it passes every gate",
     "predict": "your own DICOM to a worklist",
+    "monitor": "what a deployed model saw: has it changed?",
     "pretrain": "the weights that come with the package: hours",
     "demonstrate": "a small model to try, at once and without data",
     "main": "preprocess, train, evaluate and promote in one",

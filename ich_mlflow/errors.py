@@ -10,6 +10,7 @@
     │   ├── TrainingError    a training can't go on; what it has reached is kept
     │   └── OutputError      a network's answer is no probability
     ├── StoreError           MLflow's store can't be used: deleted, moved, not there, no right
+    ├── DriftFound       what a model sees has changed; the exit code is 3
     └── PromotionError       there is nothing to promote, or the registry refuses
         └── PromotionRefused the candidate failed a gate; the exit code is 3
 
@@ -82,6 +83,12 @@ class PromotionError(IchError):
 
 class PromotionRefused(PromotionError):
     """The candidate did not pass every gate. No mistake: the exit code tells it from one."""
+
+    exit_code = 3
+
+
+class DriftFound(IchError):
+    """What a model sees differs from what it saw. No mistake: the exit code tells it from one."""
 
     exit_code = 3
 

@@ -13,6 +13,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import KEYWORDS as CONTRAST_KEYWORDS
 from ich_mlflow.dicom.contrast import NO_CONTRAST, ContrastTags, contrast_tags
+from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts, facts_of
 from ich_mlflow.dicom.kind import CT_IMAGE, ENHANCED, is_captured_ct, is_ct
 from ich_mlflow.dicom.kind import KEYWORDS as KIND_KEYWORDS
 from ich_mlflow.dicom.layout import KEYWORDS as LAYOUT_KEYWORDS
@@ -38,7 +39,7 @@ KEYWORDS = [
     "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "StudyDescription", "SeriesDescription",
     "PatientID", "BodyPartExamined", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
     "InstanceNumber", "PixelSpacing", "AcquisitionNumber", "SliceLocation",
-    "ImagesInAcquisition",
+    "ImagesInAcquisition", "Manufacturer",
 ]  # fmt: skip
 
 
@@ -58,6 +59,8 @@ class ImageHeader:
     series_number, instance_number, images_in_acquisition     0 where missing, or beyond 32 bits
     field_of_view_mm     height and width; nan where PixelSpacing is missing
     acquisition          AcquisitionNumber
+    facts                manufacturer, kernel and transfer syntax, without anything that may be a name
+    spacing_mm           between rows; nan where PixelSpacing is missing
     has_frames           several in the file (Enhanced CT), which nothing here reads
     why_unreadable       why its pixels can't be read, as far as its header tells; '' where they may be
     """
@@ -84,6 +87,8 @@ class ImageHeader:
     is_localizer: bool = False
     has_frames: bool = False
     why_unreadable: str = ""
+    facts: HeaderFacts = NO_FACTS
+    spacing_mm: float = nan
 
 
 def read_image_header(path: Path) -> ImageHeader:
@@ -139,6 +144,8 @@ def image_header_of(dataset: Dataset, name: str = "") -> ImageHeader:
         is_localizer=acquisition.is_localizer(dataset),
         has_frames=_has_frames(dataset),
         why_unreadable=why_unreadable(dataset),
+        facts=facts_of(dataset),
+        spacing_mm=_spacing(dataset),
     )
 
 
@@ -226,6 +233,11 @@ def _image_type(dataset: Dataset) -> str:
 def _integer(dataset: Dataset, keyword: str) -> int:
     found = header.numbers(dataset, keyword)
     return int(found[0]) if len(found) == 1 and int(found[0]) in _INTEGERS else 0
+
+
+def _spacing(dataset: Dataset) -> float:
+    spacing = header.numbers(dataset, "PixelSpacing")
+    return spacing[0] if len(spacing) == 2 and 0 < min(spacing) <= max(spacing) <= _MAX_MM else nan
 
 
 def _field_of_view(dataset: Dataset) -> tuple[float, float]:

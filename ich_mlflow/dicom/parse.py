@@ -26,6 +26,7 @@ _DEFER_BYTES = 4096
 class Parsed:
     """A file's elements, and of pixels that are not compressed their bytes (little endian, perhaps too few).
 
+    syntax   the transfer syntax, where it is not in the data set's own meta header
     remarks  what of preamble, meta header and transfer syntax is amiss, and was read nevertheless
     is_cut   the file ends before its pixels do
     """
@@ -34,6 +35,7 @@ class Parsed:
     pixels: memoryview | None
     remarks: tuple[str, ...] = ()
     is_cut: bool = False
+    syntax: str = ""
 
 
 def parse_plain(data: bytes) -> Parsed | None:
@@ -70,7 +72,7 @@ def parse_plain(data: bytes) -> Parsed | None:
     if left and left != [pixels]:
         return None  # another long value, which would have to be fetched by name later
     view = memoryview(data)[pixels.value_tell : pixels.value_tell + pixels.length]
-    return Parsed(Dataset(elements), view, is_cut=len(view) < pixels.length)
+    return Parsed(Dataset(elements), view, is_cut=len(view) < pixels.length, syntax=str(syntax))
 
 
 def parse_any(data: bytes, name: str) -> Parsed:

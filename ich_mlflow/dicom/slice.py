@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from ich_mlflow.dicom import acquisition, header
 from ich_mlflow.dicom.contrast import Contrast, contrast_tags
+from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts, facts_of
 from ich_mlflow.dicom.kind import ENHANCED, is_ct, remarks_on_kind
 from ich_mlflow.dicom.parse import Parsed, parse_any, parse_plain
 from ich_mlflow.dicom.part10 import read_file
@@ -38,6 +39,7 @@ class Slice:
     blood             uint8 [H, W], bit i set where blood of labels.SUBTYPES[i] is, bit 5 where blood is whose subtype
                       the source doesn't know (ct/blood.py); None where it doesn't know where blood is
     remarks           what the file says amiss and was read nevertheless, a sentence each
+    facts             how it was taken and packed, by its header; of other sources nothing
     subtypes          0 or 1 for each of labels.SUBTYPES, where only reading can tell; None: as its source lists it
     """
 
@@ -54,6 +56,7 @@ class Slice:
     blood: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
     subtypes: tuple[int, ...] | None = None
+    facts: HeaderFacts = NO_FACTS
 
 
 def read_slice(path: Path) -> Slice:
@@ -171,6 +174,7 @@ def _slice(
         has_contrast=contrast_tags(parsed.dataset).contrast > Contrast.NONE,
         tilt_degrees=_tilt_degrees(parsed.dataset),
         remarks=(*remarks_on_kind(parsed.dataset), *image.remarks),
+        facts=facts_of(parsed.dataset, parsed.syntax),
     )
 
 

@@ -1,9 +1,11 @@
 """Which series of each study is the non-contrast head CT, and why the others are not. Pure: headers in, a plan out."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts
 from ich_mlflow.intake.files import InputFile
 from ich_mlflow.intake.survey import Image
 from ich_mlflow.series import choice
@@ -36,6 +38,7 @@ class PlannedSeries:
     files      of its slices, from the neck up; without positions in the order of SliceLocation or InstanceNumber
     sop_uids, patient_ids, positions_mm  of the same; a position is nan where not known
     remarks    what a reader of the study's result should know, as that it is short; the same for all its series
+    facts      how its first slice was taken and packed; step_mm, spacing_mm: nan where not known
     """
 
     key: str
@@ -50,6 +53,9 @@ class PlannedSeries:
     patient_ids: tuple[str, ...]
     positions_mm: tuple[float, ...]
     remarks: tuple[str, ...]
+    facts: HeaderFacts = NO_FACTS
+    step_mm: float = math.nan
+    spacing_mm: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +218,9 @@ def _planned(scan: _Scan, place: int, remarks: Sequence[str]) -> PlannedSeries:
         patient_ids=tuple(image.header.patient_id for image in scan.images),
         positions_mm=tuple(one.position_mm for one in scan.series.headers),
         remarks=tuple(remarks),
+        facts=header.facts,
+        step_mm=scan.series.step_mm,
+        spacing_mm=header.spacing_mm,
     )
 
 

@@ -1,6 +1,7 @@
 """One series to what the network says of its slices, and the notes that survive a crash."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ich_mlflow.intake.plan import PlannedSeries
 from ich_mlflow.models.family import Reading
 from ich_mlflow.models.lesion_maps import cell_counts, found_pixels, millilitres
 from ich_mlflow.models.series import known_positions
+from ich_mlflow.monitoring.record import MAX_THUMBNAILS, known, soft_tissue, thumbnail
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.rows import Row, row_of_slice
 from ich_mlflow.system.whole import read_note, write_whole
@@ -33,6 +35,7 @@ class SeriesScore:
     blood_mm2 area of the blood of each of VOLUMES on each slice, NaN where the size of its pixels is not known; empty
               where the slice can't be used, or the model has no lesion map
     warnings  of each slice; errors: why it can't be used, '' where it can
+    soft_tissue_hu  of some of its slices, for the monitor; None where not known
     may_pass  whether an error may be gone at another try: of the disk, or of the loaded model
     """
 
@@ -42,6 +45,7 @@ class SeriesScore:
     exam: tuple[float, ...] = ()
     blood_mm2: tuple[tuple[float, ...], ...] = ()
     may_pass: bool = False
+    soft_tissue_hu: float | None = None
 
     @property
     def usable(self) -> np.ndarray:
@@ -80,6 +84,8 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     exam: tuple[float, ...] = ()
     may_pass = False
     blood_mm2: list[tuple[float, ...]] = []
+    small: list[np.ndarray] = []
+    every = max(1, math.ceil(len(series.files) / MAX_THUMBNAILS))
     for start in range(0, len(series.files), size):
         places = range(start, min(start + size, len(series.files)))
         rows = [read_row(series, place) for place in places]
@@ -104,6 +110,7 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
         areas = iter(_blood_mm2(whole, read, classifier))
         if read is not None and read.exam is not None:
             exam = tuple(map(float, read.exam))
+        small += [thumbnail(row.hu) for row in rows[::every] if isinstance(row, Row)]
         for row in rows:
             usable = isinstance(row, Row)
             outputs.append(tuple(map(float, next(said))) if usable else ())
@@ -117,6 +124,7 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
         exam=exam,
         may_pass=may_pass,
         blood_mm2=tuple(blood_mm2),
+        soft_tissue_hu=known(soft_tissue(small)),
     )
 
 
@@ -196,6 +204,7 @@ def _score_of(values: dict[str, Any]) -> SeriesScore:
         exam=tuple(values["exam"]),
         may_pass=bool(values["may_pass"]),
         blood_mm2=tuple(map(tuple, values["blood_mm2"])),
+        soft_tissue_hu=values.get("soft_tissue_hu"),  # notes of 0.1 have none
     )
 
 

@@ -44,6 +44,7 @@ class StudyResult:
     said     probability, decision and score of each finding, of the exam; {} where nothing was scored
     reasons  why it is to be looked at, and other remarks
     slices   of the scored series, from the neck up
+    soft_tissue_hu  of the first series, for the monitor; None where not known
     blood_ml millilitres of blood of each of VOLUMES, as a lesion map has it: of the series in which it has most; {}
              where it is not measured
     """
@@ -54,6 +55,7 @@ class StudyResult:
     reasons: tuple[str, ...]
     slices: tuple[ScoredSlice, ...] = field(repr=False)
     blood_ml: Mapping[str, float] = field(default_factory=dict)
+    soft_tissue_hu: float | None = None
 
     @property
     def probability(self) -> float:
@@ -107,6 +109,7 @@ def judge(
         reasons=tuple(reasons),
         slices=slices,
         blood_ml=_blood_ml(study, scores),
+        soft_tissue_hu=scores[study.series[0].key].soft_tissue_hu,
     )
 
 

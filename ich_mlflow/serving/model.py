@@ -20,12 +20,14 @@ from mlflow.pyfunc import PythonModel
 
 from ich_mlflow.errors import OutputError
 from ich_mlflow.models.slice_cnn.runtimes import LITERT
+from ich_mlflow.monitoring.recorder import recorder_from_environment
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.heat_map import heat_map_png
 from ich_mlflow.serving.refusal import Refusal, refuse_plainly
 from ich_mlflow.serving.request import EXAM, FAIL, Asked
 from ich_mlflow.serving.response import Answerer, ModelVersion
 from ich_mlflow.serving.rows import Fault, Row, expect_series, read_rows, series_of, unpacked, with_context
+from ich_mlflow.serving.seen import what_was_seen
 
 #: What MLflow writes beside a model that it fetched from the registry.
 _REGISTERED_FILE = "registered_model_meta"
@@ -59,6 +61,7 @@ class ServedClassifier(PythonModel):
         self.classifier = Classifier(folder, runtime=runtime)
         specification = self.classifier.specification
         self.answerer = Answerer(specification=specification, version=_version(folder, specification))
+        self.recorder = recorder_from_environment()
         if _SERVER in sys.modules:
             refuse_plainly(sys.modules[_SERVER])
 
@@ -101,8 +104,12 @@ class ServedClassifier(PythonModel):
             Fault(said.faults[number]) if number in said.faults else row for number, row in enumerate(rows)
         ]
         if asked.aggregate == EXAM:
-            return self.answerer.exams(rows, said.slices, asked, said.of_series)
-        return self.answerer.slices(rows, said.slices, asked, said.pictures, said.of_series)
+            lines = self.answerer.exams(rows, said.slices, asked, said.of_series)
+        else:
+            lines = self.answerer.slices(rows, said.slices, asked, said.pictures, said.of_series)
+        if self.recorder is not None:
+            self.recorder.put(lambda: what_was_seen(rows, lines, is_exams=asked.aggregate == EXAM))
+        return lines
 
     def _read(self, rows: list[Row | Fault], asked: Asked) -> "_Said":
         """What is said of the usable rows, series by series. Of a series with a faulty answer nothing is."""

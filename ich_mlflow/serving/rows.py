@@ -13,6 +13,7 @@ import pybase64
 from ich_mlflow.ct.hounsfield import MAX_HU, MIN_HU
 from ich_mlflow.ct.plausibility import READ_WITH_CARE, content_warnings, geometry_warnings
 from ich_mlflow.ct.resample import STORED_SIZE, to_stored_size
+from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts
 from ich_mlflow.dicom.part10 import MAX_FILE_BYTES, MAX_SIDE
 from ich_mlflow.dicom.slice import Slice, slice_from_bytes
 from ich_mlflow.errors import SliceError
@@ -31,7 +32,7 @@ class Row:
     """A slice to be scored.
 
     hu: int16 [256, 256]. series, study: '' where it is not known; position_mm: along the series, towards the head.
-    pixel_mm2: area of each of its pixels, NaN where it is not known.
+    pixel_mm2: area of each of its pixels, NaN where it is not known. facts, spacing_mm: of its header, for the monitor.
     """
 
     hu: np.ndarray
@@ -40,6 +41,8 @@ class Row:
     position_mm: float
     warnings: tuple[str, ...]
     pixel_mm2: float = math.nan
+    facts: HeaderFacts = NO_FACTS
+    spacing_mm: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,8 @@ def row_of_slice(ct: Slice) -> Row:
         position_mm=ct.position_mm,
         warnings=tuple(warnings),
         pixel_mm2=_pixel_mm2(ct.hu.shape, ct.pixel_spacing_mm),
+        facts=ct.facts,
+        spacing_mm=ct.pixel_spacing_mm[0] if ct.pixel_spacing_mm else math.nan,
     )
 
 
@@ -209,6 +214,7 @@ def _of_pixels(given: dict[str, Any]) -> Row:
         position_mm=position,
         warnings=(*geometry_warnings(hu.shape, spacing), *content_warnings(hu, stored)),
         pixel_mm2=_pixel_mm2(hu.shape, spacing),
+        spacing_mm=spacing[0] if spacing else math.nan,
     )
 
 

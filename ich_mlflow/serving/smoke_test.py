@@ -21,6 +21,7 @@ import psutil
 from ich_mlflow.ct.resample import to_stored_size
 from ich_mlflow.dicom.slice import slice_from_bytes
 from ich_mlflow.errors import ModelError
+from ich_mlflow.monitoring.log import FOLDER_VARIABLE
 from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.response import probability_columns
 
@@ -114,6 +115,7 @@ def _start(
         **more,
     }
     environment.pop("MLFLOW_RUN_ID", None)
+    environment.pop(FOLDER_VARIABLE, None)  # what it asks about is no exam
     # A session of its own, so that Ctrl-C is not sent to it but left to us; Windows has none and ignores the wish.
     return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 

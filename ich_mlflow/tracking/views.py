@@ -118,6 +118,12 @@ VIEWS: Mapping[str, View] = {
             metrics=("predict/studies", "predict/flagged", "predict/seconds_to_scores"),
             params=("predict.model",),
         ),
+        View(
+            name="monitor: windows of a deployed model",
+            stage="monitor",
+            metrics=("monitor/drifted", "monitor/exams", "monitor/flag_rate", "monitor/smallest_p"),
+            tags=("ich.answer", "ich.window", "ich.model"),
+        ),
     )
 }
 

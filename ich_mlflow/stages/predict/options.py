@@ -46,6 +46,10 @@ class PredictOptions:
         Between(0, 24),
     )
     dicom: bool = parameter(True, "false writes no DICOM files")
+    monitor: str = parameter(
+        AUTO,
+        "folder of the logs that the stage monitor reads: what was seen of each study, without identity; auto: none",
+    )
     engine: str = parameter(
         "local", "local: processes of this machine; spark: executors of a cluster", OneOf(*ENGINES)
     )

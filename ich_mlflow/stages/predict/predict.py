@@ -21,6 +21,7 @@ from ich_mlflow.intake.look import why_cut, why_no_head
 from ich_mlflow.intake.packed import with_unpacked
 from ich_mlflow.intake.plan import PlannedSeries, Study, plan
 from ich_mlflow.intake.survey import ARCHIVE, UNREADABLE, Skipped, survey
+from ich_mlflow.monitoring.log import LogFolder
 from ich_mlflow.parameters import AUTO, text_of
 from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.engine_local import Workers, score_locally
@@ -38,6 +39,7 @@ from ich_mlflow.prediction.out_folder import (
 from ich_mlflow.prediction.outputs import OutputOptions, made_outputs, make_outputs
 from ich_mlflow.prediction.page import MAX_SECTIONS, worklist_page
 from ich_mlflow.prediction.score import passing_notes, read_score
+from ich_mlflow.prediction.seen import records_of
 from ich_mlflow.prediction.verdict import STATUSES, StudyResult, in_order, judge
 from ich_mlflow.report.render import worklist_html
 from ich_mlflow.report.worklist import Shown
@@ -149,7 +151,8 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
         "dicom": text_of(options.dicom),
     }
     ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
-    but = (ours, *(Path(name).absolute() for name in _OURS))
+    noted = [] if options.monitor == AUTO else [Path(os.path.expanduser(options.monitor)).absolute()]
+    but = (ours, *noted, *(Path(name).absolute() for name in _OURS))
     settings = {"input": str(path), "options": told, FILES: files_digest(_files(options, path, but))}
     # No part of the input's name: it may be a patient's.
     name = digest_of(path, *told.values(), settings[FILES])
@@ -200,6 +203,7 @@ def _predict(job: _Job, path: Path) -> dict[str, Any]:
         results = in_order(_results(job, studies))
         _make(job, results, workers)
     _write(job, results, found.skipped, studies)
+    _note(job, results)
     summary = _summary(
         job, results, found.reasons(), num_files=num_files, num_series=num_series, seconds=scored_after
     )
@@ -353,6 +357,19 @@ def _write(
     ):
         write_whole(folder / name, tables.as_csv(frame))
     write_whole(folder / PAGE, tables.printable(worklist_html(page)))
+
+
+def _note(job: _Job, results: Sequence[StudyResult]) -> None:
+    """For the monitor, where a folder is named. A prediction is not lost for its notes."""
+    if job.options.monitor == AUTO:
+        return
+    folder = LogFolder(Path(os.path.expanduser(job.options.monitor)).absolute())
+    try:
+        folder.append(records_of(results, job.answerer.version, job.asked, folder.site))
+    except OSError as error:
+        print(
+            f"note: nothing was noted for the monitor ({error.strerror or type(error).__name__}): check monitor="
+        )
 
 
 def _summary(

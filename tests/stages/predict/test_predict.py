@@ -25,6 +25,8 @@ from ich_mlflow.dataset.build import BuildOptions, build_stored_set
 from ich_mlflow.dicom.write import Encoding, Identity, write_slice
 from ich_mlflow.errors import DataError, ModelError, OptionError
 from ich_mlflow.intake.files import files_of
+from ich_mlflow.monitoring.log import log_files
+from ich_mlflow.monitoring.reader import read_logs
 from ich_mlflow.phantom.exports import write_exports
 from ich_mlflow.phantom.studies import StudySetOptions, write_study_set
 from ich_mlflow.serving.packaging import load_classifier
@@ -67,6 +69,32 @@ def table(folder, name="predictions.csv"):
 
 def probabilities(frame):
     return frame[[column for column in frame if column.startswith("probability_")]]
+
+
+def test_a_monitor_gets_a_record_of_each_scored_study_and_no_identity(
+    model, studies, predicted, tmp_path, capsys
+):
+    logs = tmp_path / "logs"
+    said = {"input": str(studies[0]), "model": model, "dicom": False, "pictures": 0}
+    again = PredictOptions(out=str(tmp_path / "out"), monitor=str(logs), **said)
+    predict(again)
+    records = read_logs(logs).records
+    worklist = table(predicted, "worklist.csv")
+    assert len(records) == len(table(predicted, "series.csv").query("chosen"))
+    assert {one.model for one in records} == {model}
+    assert sorted(one.status for one in records) == sorted(worklist["status"].head(len(records)))
+    assert all(15 < one.soft_tissue_hu < 60 and one.step_mm > 0 and one.spacing_mm > 0 for one in records)
+    assert all(one.manufacturer and one.kernel and one.syntax.startswith("1.2.840.10008") for one in records)
+    text = b"".join(path.read_bytes() for path in log_files(logs)).decode()
+    known = [*worklist["study_uid"], *worklist["patient_id"], str(studies[0])]
+    assert not any(str(one).strip("'") in text for one in known)
+    predict(again)  # made before: nothing is noted again
+    assert len(read_logs(logs).records) == len(records)
+    (tmp_path / "file").touch()
+    capsys.readouterr()
+    broken = PredictOptions(out=str(tmp_path / "out2"), monitor=str(tmp_path / "file" / "x"), **said)
+    assert (predict(broken) / "worklist.csv").is_file()
+    assert "note: nothing was noted for the monitor (Not a directory)" in capsys.readouterr().out
 
 
 def test_of_each_study_exactly_the_right_series_is_scored(studies, predicted):

@@ -1,0 +1,1 @@
+"""The stage `monitor`: its options, what it does, and its helpers."""

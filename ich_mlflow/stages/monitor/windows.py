@@ -1,0 +1,81 @@
+"""Which exams are the reference, and which the window. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ich_mlflow.errors import DataError
+from ich_mlflow.monitoring.record import Record
+from ich_mlflow.monitoring.signals import MIN_EXAMS
+from ich_mlflow.parameters import AUTO
+from ich_mlflow.system.counting import counted
+
+#: The reference where none is named.
+REFERENCE_EXAMS = 200
+TIME = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """reference and window, each in the order of times, without an exam in both; notes: what was left out."""
+
+    reference: tuple[Record, ...]
+    window: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """From when to when the window is."""
+        return span(self.window)
+
+
+def span(records: Sequence[Record]) -> str:
+    """`2026-01-05 to 2026-01-12`."""
+    return f"{records[0].time:%Y-%m-%d} to {records[-1].time:%Y-%m-%d}"
+
+
+def parse_time(text: str, *, now: datetime | None = None) -> datetime:
+    """A day, a time (UTC where it names no zone), or so many days ago. Raises ValueError for what is none."""
+    ago = re.fullmatch(r"(\d{1,4})d", text)
+    if ago:
+        return (now or datetime.now(UTC)) - timedelta(days=int(ago[1]))
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def windows_of(records: Sequence[Record], *, reference: str, since: str, until: str, exams: int) -> Windows:
+    """Divide the exams, which are in the order of their times. Raises DataError where either has too few.
+
+    The window begins after the reference's last exam, whatever `since` says.
+    """
+    first = _reference(records, reference)
+    _expect_enough("reference", first, len(records))
+    end = first[-1].time
+    begin, stop = (None if text == AUTO else parse_time(text) for text in (since, until))
+    mine = {id(one) for one in first}
+    later = [one for one in records if id(one) not in mine and one.time >= end]
+    window = [
+        one for one in later if (begin is None or one.time >= begin) and (stop is None or one.time < stop)
+    ]
+    window = window[-exams:] if exams else window
+    _expect_enough("window", window, len(records))
+    before = begin is not None and begin < end
+    note = f"the window begins after the reference's last exam, {end:%Y-%m-%d %H:%M}, not at since={since}"
+    return Windows(reference=tuple(first), window=tuple(window), notes=(note,) if before else ())
+
+
+def _reference(records: Sequence[Record], reference: str) -> list[Record]:
+    if ".." in reference:
+        begin, end = map(parse_time, reference.split(".."))
+        return [one for one in records if begin <= one.time < end]
+    count = min(REFERENCE_EXAMS, len(records) // 2) if reference == AUTO else int(reference)
+    return list(records[:count])
+
+
+def _expect_enough(name: str, found: Sequence[Record], total: int) -> None:
+    if len(found) < MIN_EXAMS:
+        raise DataError(
+            f"the {name} has {counted(len(found), 'exam')} of {total:,} in the logs, expected {MIN_EXAMS} or more: "
+            f"wait for more, or pass other times (reference=, since=, until=, exams=)"
+        )
