@@ -19,8 +19,9 @@ from ich_mlflow.evaluation.operating_point import DEFAULT, OperatingPoint, choos
 from ich_mlflow.evaluation.proportion import clopper_pearson
 from ich_mlflow.models.logits import logit, sigmoid
 
-#: Standard deviations of the priors: odds off by a factor of 2.7 and log odds half as wide again are usual elsewhere.
-PRIOR_INTERCEPT, PRIOR_SLOPE = 1.0, 0.5
+#: Standard deviations of the priors: odds may be off by a factor of 7 elsewhere, and log odds half as wide again.
+#: benchmarks/recalibration.py has what others would give.
+PRIOR_INTERCEPT, PRIOR_SLOPE = 2.0, 0.5
 #: So many patients of the rarer kind as a local threshold must have to count as much as the version's own.
 PRIOR_PATIENTS = 10
 #: Slopes are held to 1/50 … 50: above 0 so that the order stays.

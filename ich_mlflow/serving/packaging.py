@@ -101,7 +101,7 @@ def log_again(
 
 
 def network_digest(folder: Path) -> str:
-    """SHA-256 over a model version's networks, by names and contents: without what is chosen, and whom they learned from."""
+    """SHA-256 over a model version's networks, by names and contents: without what was chosen for them."""
     about = (SPECIFICATION_FILE, ANCESTRY_FILE, UNSEEN_FILE, INTEGRITY_FILE)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in about]
     listed = "".join(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)

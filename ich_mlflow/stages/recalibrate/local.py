@@ -57,7 +57,7 @@ class LocalExams:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """Slices, or exams: what the version chose for them, and targets bool [N, F], scores [N, F], patients, folds [N]."""
+    """Slices, or exams: what the version chose for them; targets bool [N, F], scores [N, F], patients, folds [N]."""
 
     name: str
     chosen: Chosen

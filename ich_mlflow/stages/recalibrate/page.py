@@ -106,8 +106,8 @@ def _unit_section(one: Judged, picture: bytes) -> Section:
         anchor=name,
         title=f"Before and after: {name}",
         paragraphs=[
-            f"{len(one.targets):,} {name} of {len(set(one.unit.patients)):,} patients. After: each patient is decided by "
-            "what the others chose. Intervals are of 95 %, by resampling patients; differences are paired."
+            f"{len(one.targets):,} {name} of {len(set(one.unit.patients)):,} patients. After: each patient is decided "
+            "by what the others chose. Intervals are of 95 %, by resampling patients; differences are paired."
         ],
         tables=[unit_table(one)],
         pictures=[Picture(title=f"Calibration of {name}; crosses: before", png=picture)],
@@ -119,13 +119,13 @@ def _method_section(found: Recalibration) -> Section:
         anchor="method",
         title="How it was chosen",
         paragraphs=[
-            "Calibration: log odds become intercept + slope times log odds of what the version says (Cox, 1958). Both have "
-            f"a prior that the version is right, intercept Normal(0, {PRIOR_INTERCEPT:g}) and slope Normal(1, "
-            f"{PRIOR_SLOPE:g}), so that few patients move little (Steyerberg et al., 2004). All slices of a head count as "
-            "one patient against the prior.",
-            "Thresholds: chosen on the local exams by each rule, then averaged in log odds with the version's own. The "
-            f"local one has the weight n / (n + {PRIOR_PATIENTS}), n being patients of the rarer kind.",
-            f"The patients are dealt into {NUM_FOLDS} folds; each is decided by what the nine others chose. The version "
+            "Calibration: log odds become intercept + slope times log odds of what the version says (Cox, 1958). Both "
+            f"have a prior that the version is right, intercept Normal(0, {PRIOR_INTERCEPT:g}) and slope Normal(1, "
+            f"{PRIOR_SLOPE:g}), so that few patients move little (Steyerberg et al., 2004). All slices of a head count "
+            "as one patient against the prior.",
+            "Thresholds: chosen on the local exams by each rule, then averaged in log odds with the version's own. "
+            f"The local one has the weight n / (n + {PRIOR_PATIENTS}), n being patients of the rarer kind.",
+            f"The patients are dealt into {NUM_FOLDS} folds; each is decided by what the others chose. The version "
             "itself has what all patients chose together.",
             "The networks, how slices become exams, and what a null model says stay as they are. So does the AUC of a "
             "label: the order of exams doesn't change.",
@@ -164,8 +164,8 @@ def _model_section(found: Recalibration, digest: str) -> Section:
         title="Model and data",
         paragraphs=[
             f"Recalibrated from {found.uri}. The networks are the same, SHA-256 of their files {digest}.",
-            f"Source {stored.manifest['source']}, stored set {stored.path.name}, digest {stored.digest}. Its patients are "
-            "known to the new version: evaluate and promote refuse to test it on them.",
+            f"Source {stored.manifest['source']}, stored set {stored.path.name}, digest {stored.digest}. Its patients "
+            "are known to the new version: evaluate and promote refuse to test it on them.",
             *(f"Mind: {note}." for note in found.notes),
         ],
     )
@@ -176,15 +176,15 @@ def _limits(found: Recalibration) -> Sequence[str]:
     any_bleed = found.local.counts[ANY]
     return [
         *([source.caveat] if source and source.caveat else []),
-        f"{any_bleed.positive} patients have a bleed and {any_bleed.negative} have none. Intervals say what chance in the "
-        "choice of patients does.",
+        f"{any_bleed.positive} patients have a bleed and {any_bleed.negative} have none. Intervals say what chance in "
+        "the choice of patients does.",
         *(
             [f"Fewer than {FEW_PATIENTS} patients of a kind: figures are examples."]
             if any_bleed.rarer < FEW_PATIENTS
             else []
         ),
-        "Cross-fitting tells what this way of choosing gives here. It is no test of the new version: that needs patients "
-        "who had no part in it.",
+        "Cross-fitting tells what this way of choosing gives here. It is no test of the new version: that needs "
+        "patients who had no part in it.",
         "Local exams that were picked for their bleeds have another share of bleeds than those that will come. "
         "Probabilities are then too high there.",
     ]

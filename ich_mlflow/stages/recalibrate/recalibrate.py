@@ -216,7 +216,7 @@ def _next(found: Recalibration, name: str) -> str:
     """Promote, on the local patients that were left where there are some."""
     if name not in MODEL_NAMES:
         return LOOK_AT_RUNS
-    stored, told = found.local.stored, {"run": found.run_id, "require": "not_worse"}
+    stored, told = found.local.stored, {"run": found.run_id}
     if not found.options.test_split and len(stored.rows(TEST)):
         told |= {"data": str(stored.path), "same_data": "false"}
     return next_command("promote", **told)

@@ -1,5 +1,6 @@
 """A recalibration in words, in a table for the terminal, and in the figures that its run is found by."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -56,13 +57,13 @@ def terminal_table(units: Mapping[str, Judged]) -> str:
 
 
 def metrics_of(units: Mapping[str, Judged]) -> dict[str, float]:
-    """Metrics such as `any_brier_skill_before`, of exams `any_exam_brier_skill_before`; without what is not estimable."""
+    """Metrics such as `any_brier_skill_before`, of exams `any_exam_brier_skill_before`; those that are estimable."""
     found = {}
     for name, one in units.items():
         exam = "exam_" if name == EXAMS else ""
         for metric in SHOWN:
             for when in _WHEN[:2]:
                 value = one.figure(metric, when)
-                if value == value:
+                if not math.isnan(value):
                     found[f"any_{exam}{metric}_{when}"] = value
     return found
