@@ -15,15 +15,24 @@ from scipy.optimize import minimize
 
 from ich_mlflow.evaluation.calibration import ISOTONIC, PLATT, Calibration
 from ich_mlflow.evaluation.chosen import Chosen
-from ich_mlflow.evaluation.operating_point import DEFAULT, OperatingPoint, choose_by_each_rule
+from ich_mlflow.evaluation.operating_point import (
+    DEFAULT,
+    SENSITIVITY_90,
+    SENSITIVITY_95,
+    SPECIFICITY_90,
+    OperatingPoint,
+    choose_by_each_rule,
+)
 from ich_mlflow.evaluation.proportion import clopper_pearson
 from ich_mlflow.models.logits import logit, sigmoid
 
 #: Standard deviations of the priors: odds may be off by a factor of 7 elsewhere, and log odds half as wide again.
 #: benchmarks/recalibration.py has what others would give.
 PRIOR_INTERCEPT, PRIOR_SLOPE = 2.0, 0.5
-#: So many patients of the rarer kind as a local threshold must have to count as much as the version's own.
+#: So many patients of the rarer kind must a local threshold come from to count as much as the version's own.
 PRIOR_PATIENTS = 10
+#: Which of two thresholds keeps what a rule promises.
+_PROMISES = {SENSITIVITY_90: min, SENSITIVITY_95: min, SPECIFICITY_90: max}
 #: Slopes are held to 1/50 … 50: above 0 so that the order stays.
 _MAX_SLOPE = 50.0
 
@@ -95,18 +104,27 @@ def local_weight(num_patients: int) -> float:
 
 
 def moved_point(
-    own: OperatingPoint, local: OperatingPoint, targets: np.ndarray, probabilities: np.ndarray
+    own: OperatingPoint,
+    local: OperatingPoint,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    flagged_before: float,
 ) -> OperatingPoint:
-    """The version's point moved towards the local one, in log odds, by local_weight; its rates are of the local exams.
+    """The version's point moved towards the local one by local_weight; its rates are of the local exams.
 
-    targets bool [N] and probabilities [N] of the label, those that the local point was chosen on. The version's own
-    where they have one kind alone.
+    What is averaged is the share of local exams that each flags. A threshold itself means something else after
+    calibration, and a far one would drag the mean along. A rule that promises a sensitivity or a specificity keeps it
+    on the local exams. targets bool [N] and probabilities [N] of the label, those that the local point was chosen on;
+    flagged_before: the share that the version flags. The version's own where they have one kind alone.
     """
     if local.rule == DEFAULT:
         return own
     weight = local_weight(min(local.positive_patients, local.negative_patients))
-    log_odds = weight * logit(np.array(local.threshold)) + (1 - weight) * logit(np.array(own.threshold))
-    threshold = float(sigmoid(log_odds))
+    flagged = weight * float((probabilities >= local.threshold).mean()) + (1 - weight) * flagged_before
+    threshold = _threshold_of(probabilities, flagged)
+    if local.rule in _PROMISES:
+        threshold = _PROMISES[local.rule](threshold, local.threshold)
     decided = probabilities >= threshold
     sensitivity = float(decided[targets].mean())
     interval = clopper_pearson(sensitivity, local.positive_patients)
@@ -118,6 +136,13 @@ def moved_point(
         sensitivity_low=interval.low,
         sensitivity_high=interval.high,
     )
+
+
+def _threshold_of(probabilities: np.ndarray, flagged: float) -> float:
+    """The threshold that flags that share of the probabilities [N], half way to the next; of equal ones all."""
+    count = round(flagged * len(probabilities))
+    around = np.concatenate([[1.0], np.sort(probabilities)[::-1], [0.0]])[count : count + 2]
+    return float(around.mean())
 
 
 def recalibrate(
@@ -146,7 +171,13 @@ def recalibrate(
         calibrations=calibrations,
         operating_points={
             rule: tuple(
-                moved_point(own, local[rule][i], targets[:, i], probabilities[:, i])
+                moved_point(
+                    own,
+                    local[rule][i],
+                    targets[:, i],
+                    probabilities[:, i],
+                    flagged_before=float((said[:, i] >= own.threshold).mean()),
+                )
                 if own.label in recalibrated
                 else own
                 for i, own in enumerate(points)

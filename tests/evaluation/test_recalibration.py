@@ -7,7 +7,13 @@ import pytest
 
 from ich_mlflow.evaluation.calibration import ISOTONIC, NONE, PLATT, Calibration
 from ich_mlflow.evaluation.choose import choose
-from ich_mlflow.evaluation.operating_point import MAX_F1, choose_operating_points
+from ich_mlflow.evaluation.operating_point import (
+    MAX_F1,
+    SENSITIVITY_90,
+    SENSITIVITY_95,
+    SPECIFICITY_90,
+    choose_operating_points,
+)
 from ich_mlflow.evaluation.recalibration import (
     PRIOR_PATIENTS,
     Line,
@@ -77,19 +83,35 @@ def test_a_moved_calibration_is_the_line_after_it():
     assert moved(Calibration(label="any", method=NONE), Line()).apply(p) == pytest.approx(p)
 
 
-def test_a_threshold_of_as_many_patients_as_the_prior_goes_half_way_in_log_odds():
+def _separated():
+    """10 positive and 10 negative exams, their probabilities 0.95, 0.9 … 0, and the local point of a rule."""
+    targets = np.array([[True]] * 10 + [[False]] * 10)
+    probabilities = np.arange(19, -1, -1)[:, None] / 20
+    return targets, probabilities, np.arange(20)
+
+
+def test_a_threshold_of_as_many_patients_as_the_prior_goes_half_way():
     assert local_weight(PRIOR_PATIENTS) == 0.5
     assert local_weight(0) == 0
-    targets = np.array([[True]] * 10 + [[False]] * 10)
-    probabilities = np.array([[0.9]] * 10 + [[0.1]] * 10)
-    patients = np.arange(20)
+    targets, probabilities, patients = _separated()
     (local,) = choose_operating_points(targets, probabilities, patients, LABELS, MAX_F1)
-    assert local.threshold == pytest.approx(0.5)
-    own = choose_operating_points(targets, probabilities, patients, LABELS, MAX_F1)[0]
-    own = type(own)(**{**vars(own), "threshold": 0.8})  # log odds ln 4; half way ln 2
-    found = moved_point(own, local, targets[:, 0], probabilities[:, 0])
-    assert found.threshold == pytest.approx(2 / 3)
-    assert (found.sensitivity, found.specificity) == (1.0, 1.0)
+    assert local.threshold == pytest.approx((0.5 + 0.45) / 2)
+    # the version flags all 20, the local point 10: half way are 15, down to 0.25
+    found = moved_point(local, local, targets[:, 0], probabilities[:, 0], flagged_before=1.0)
+    assert found.threshold == pytest.approx((0.25 + 0.2) / 2)
+    assert (found.sensitivity, found.specificity) == (1.0, 0.5)
+    # it flags none: half way are 5, down to 0.75
+    found = moved_point(local, local, targets[:, 0], probabilities[:, 0], flagged_before=0.0)
+    assert found.threshold == pytest.approx((0.75 + 0.7) / 2)
+    assert (found.sensitivity, found.specificity) == (0.5, 1.0)
+
+
+def test_a_promised_sensitivity_is_kept_on_the_local_exams():
+    targets, probabilities, patients = _separated()
+    for rule, flagged_before in ((SENSITIVITY_90, 0.0), (SENSITIVITY_95, 0.0), (SPECIFICITY_90, 1.0)):
+        (local,) = choose_operating_points(targets, probabilities, patients, LABELS, rule)
+        found = moved_point(local, local, targets[:, 0], probabilities[:, 0], flagged_before=flagged_before)
+        assert found.threshold == local.threshold
 
 
 def test_a_kind_that_is_missing_keeps_the_point():

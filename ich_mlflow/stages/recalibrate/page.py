@@ -123,8 +123,9 @@ def _method_section(found: Recalibration) -> Section:
             f"have a prior that the version is right, intercept Normal(0, {PRIOR_INTERCEPT:g}) and slope Normal(1, "
             f"{PRIOR_SLOPE:g}), so that few patients move little (Steyerberg et al., 2004). All slices of a head count "
             "as one patient against the prior.",
-            "Thresholds: chosen on the local exams by each rule, then averaged in log odds with the version's own. "
-            f"The local one has the weight n / (n + {PRIOR_PATIENTS}), n being patients of the rarer kind.",
+            "Thresholds: chosen on the local exams by each rule. They then flag a share of the exams between what "
+            f"that flags, with the weight n / (n + {PRIOR_PATIENTS}), n being patients of the rarer kind, and what the "
+            "version flagged before. A rule that promises a sensitivity or a specificity keeps it on the local exams.",
             f"The patients are dealt into {NUM_FOLDS} folds; each is decided by what the others chose. The version "
             "itself has what all patients chose together.",
             "The networks, how slices become exams, and what a null model says stay as they are. So does the AUC of a "
