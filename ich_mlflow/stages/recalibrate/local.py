@@ -13,7 +13,7 @@ from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.labels import ANY, scheme_of_labels
 from ich_mlflow.serving.classifier import Classifier, Specification
-from ich_mlflow.stages.common.scoring import score_rows
+from ich_mlflow.stages.common.scoring import ReadRows, score_rows
 from ich_mlflow.stages.common.specification import Columns, columns
 from ich_mlflow.stages.common.stored_sets import NO_LABELS, OF_SLICES, label_level
 
@@ -116,9 +116,14 @@ def expect_enough(local: LocalExams, least: int) -> None:
 
 def scored_units(classifier: Classifier, local: LocalExams) -> tuple[Unit, ...]:
     """Exams, and before them slices where slices are labelled, scored by the version."""
-    specification, where = classifier.specification, local.where
-    read = score_rows(classifier, local.stored, local.rows)
-    scores = specification.scores(read.slices)
+    return units_of(local, classifier.specification, score_rows(classifier, local.stored, local.rows))
+
+
+def units_of(
+    local: LocalExams, specification: Specification, read: ReadRows, *, num_folds: int = NUM_FOLDS
+) -> tuple[Unit, ...]:
+    """The same of what the version's networks say of the rows, read."""
+    where, scores = local.where, specification.scores(read.slices)
     exams = to_exams(
         local.targets,
         scores,
@@ -132,7 +137,7 @@ def scored_units(classifier: Classifier, local: LocalExams) -> tuple[Unit, ...]:
         where.patients,
         local.stored.subtypes[local.rows],
         np.full(len(local.rows), TRAIN),
-        num_folds=min(NUM_FOLDS, local.num_patients),
+        num_folds=min(num_folds, local.num_patients),
         seed=0,
     )
     fold_of = dict(zip(where.patients, folds, strict=True))
