@@ -29,6 +29,7 @@ STAGES: dict[str, str] = {
     "tune": "a search for a better setting",
     "evaluate": "a model on patients it has not seen: report and card",
     "compare": "several models on one test split: which is better, and how sure that is",
+    "recalibrate": "a registered version's calibration and thresholds anew, on your own labelled exams",
     "promote": "a model to champion, if it passes every gate",
     "predict": "your own DICOM to a worklist",
     "monitor": "what a deployed model saw: has it changed?",

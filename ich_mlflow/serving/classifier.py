@@ -46,6 +46,7 @@ class Specification:
     family: the model family, one of FAMILIES. members: how many networks there are, whose mean is said.
     blood_threshold: of a model with a lesion map, the share of blood from which a pixel is counted as blood, chosen on
         validation by masks of blood_patients there; None where it has no map, or validation has no masks.
+    recalibrated_on: the local exams that slices and exams were moved by after that, in words; '' where by none.
     """
 
     labels: tuple[str, ...]
@@ -67,6 +68,7 @@ class Specification:
     members: int = 1
     blood_threshold: float | None = None
     blood_patients: int = 0
+    recalibrated_on: str = ""
 
     @property
     def reads_series(self) -> bool:
@@ -91,6 +93,8 @@ class Specification:
         values[_NULL_MODELS] = {name: null.to_dict() for name, null in values.pop("null_models").items()}
         if self.blood_threshold is None:  # most models have no lesion map, and are read by versions before it
             del values["blood_threshold"], values["blood_patients"]
+        if not self.recalibrated_on:  # likewise
+            del values["recalibrated_on"]
         return values
 
     def _checked(self) -> "Specification":

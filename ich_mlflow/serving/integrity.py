@@ -40,7 +40,7 @@ def known_slice() -> np.ndarray:
 def seal(folder: Path, said: Mapping[str, float]) -> None:
     """Note the SHA-256 of every file in the folder, and what is said of known_slice(), by label."""
     files = {
-        path.relative_to(folder).as_posix(): _sha256(path)
+        path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != INTEGRITY_FILE
     }
@@ -59,7 +59,7 @@ def expect_whole(folder: Path) -> dict[str, float]:
     for name, digest in noted[_FILES].items():
         if not (folder / name).is_file():
             raise ModelError(f"{name} of this model version is missing: {_MEND}")
-        if _sha256(folder / name) != digest:
+        if sha256_of(folder / name) != digest:
             raise ModelError(
                 f"{name} of this model version is not as it was logged (SHA-256 differs): {_MEND}"
             )
@@ -95,7 +95,8 @@ def _noted(path: Path) -> dict[str, Any]:
     raise ModelError(f"{INTEGRITY_FILE} of this model version can't be read: {_MEND}")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -1,6 +1,8 @@
 """Log a trained Keras model and the whole serving model around it; load either back."""
 
+import hashlib
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -23,6 +25,7 @@ from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
 from ich_mlflow.models.family import Network, member_folders
 from ich_mlflow.models.slice_cnn.runtimes import KERAS_FILE, LITERT
 from ich_mlflow.serving.classifier import SPECIFICATION_FILE, UNSEEN_FILE, Classifier, Specification
+from ich_mlflow.serving.integrity import INTEGRITY_FILE, sha256_of
 from ich_mlflow.serving.request import param_schema
 from ich_mlflow.serving.response import decision_columns, probability_columns, score_columns, series_columns
 from ich_mlflow.serving.rows import DICOM, PIXELS, POSITION, SERIES, SPACING
@@ -68,19 +71,57 @@ def log_models(
             np.savez(Path(folder) / UNSEEN_FILE, *unseen)
         check_parity(networks, Path(folder))
         Classifier(Path(folder)).seal()
-        with warnings.catch_warnings():
-            # MLflow advises an input example; a DICOM file does not belong into a model version.
-            warnings.simplefilter("ignore", UserWarning)
-            serving_info = mlflow.pyfunc.log_model(
-                name=name,
-                python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
-                artifacts={"classifier": folder},
-                code_paths=[str(PACKAGE_FOLDER)],
-                model_config={"runtime": LITERT},
-                signature=_serving_signature(specification),
-                pip_requirements=pinned(SERVING_PACKAGES),
+        return keras_uri, _log_serving(folder, specification, name)
+
+
+def log_again(
+    classifier: Classifier, specification: Specification, ancestry: Ancestry, *, name: str
+) -> tuple[str, str]:
+    """Log a model version's networks with another specification on the active run; return its URI and network_digest.
+
+    Every file is copied but serving.json, ancestry.npz and the note of what the files are. Raises ModelError where the
+    networks would not be the same, or say something else.
+    """
+    digest = network_digest(classifier.folder)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "classifier"
+        shutil.copytree(classifier.folder, folder, ignore=shutil.ignore_patterns(INTEGRITY_FILE))
+        specification.write(folder / SPECIFICATION_FILE)
+        ancestry.write(folder / ANCESTRY_FILE)
+        again = Classifier(folder)
+        if (
+            network_digest(folder) != digest
+            or again.said_of_known_slice() != classifier.said_of_known_slice()
+        ):
+            raise ModelError(
+                f"the networks of {classifier.folder} were changed while they were copied: try again"
             )
-    return keras_uri, serving_info.model_uri
+        again.seal()
+        return _log_serving(str(folder), specification, name), digest
+
+
+def network_digest(folder: Path) -> str:
+    """SHA-256 over a model version's networks, by names and contents: without what was chosen for them."""
+    about = (SPECIFICATION_FILE, ANCESTRY_FILE, UNSEEN_FILE, INTEGRITY_FILE)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in about]
+    listed = "".join(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _log_serving(folder: str, specification: Specification, name: str) -> str:
+    """Log the serving model of a classifier's folder; return its URI."""
+    with warnings.catch_warnings():
+        # MLflow advises an input example; a DICOM file does not belong into a model version.
+        warnings.simplefilter("ignore", UserWarning)
+        return mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(PACKAGE_FOLDER / "serving" / "model.py"),
+            artifacts={"classifier": folder},
+            code_paths=[str(PACKAGE_FOLDER)],
+            model_config={"runtime": LITERT},
+            signature=_serving_signature(specification),
+            pip_requirements=pinned(SERVING_PACKAGES),
+        ).model_uri
 
 
 def _carry_ancestry(model: Any, ancestry: Ancestry) -> None:

@@ -75,9 +75,9 @@ def expect_run(run_id: str, error: type[IchError], *, wanted: str = "a train run
 
 
 def training_run(run_id: str) -> TrainedRun:
-    """The training run with that id. Raises PromotionError where it is no finished training run."""
+    """The training run with that id, or the run that recalibrated one's model. Raises PromotionError for others."""
     run = expect_run(run_id, PromotionError)
-    if run.data.tags.get(STAGE_TAG) != "train" or run.info.status != "FINISHED":
+    if run.data.tags.get(STAGE_TAG) not in ("train", "recalibrate") or run.info.status != "FINISHED":
         raise PromotionError(
             f"run {run_id!r} is a {run.data.tags.get(STAGE_TAG, 'foreign')} run and {run.info.status}, "
             "expected a FINISHED train run"

@@ -16,7 +16,14 @@ from ich_mlflow.errors import PromotionError
 from ich_mlflow.tracking.answers import expect_absent
 from ich_mlflow.tracking.audit import DROPPED, begin_record, finish_record
 from ich_mlflow.tracking.lock import Held
-from ich_mlflow.tracking.registry import CHAMPION, TrainedRun, alias_version, describe_model, run_parameters
+from ich_mlflow.tracking.registry import (
+    CHAMPION,
+    TrainedRun,
+    alias_version,
+    describe_model,
+    register,
+    run_parameters,
+)
 
 PREVIOUS, CANDIDATE = "previous", "candidate"
 STATE_TAG, PREVIOUS_TAG = "ich.promotion_state", "ich.previous_version"
@@ -25,7 +32,7 @@ SOURCE_PARAM = "data.source"
 SOURCE_TAG = f"ich.{SOURCE_PARAM}"
 PENDING, REFUSED, REPLACED, ROLLED_BACK = "pending", "refused", "replaced", "rolled_back"
 _INTENT_TAG = "ich.promotion_intent"
-_RUN_TAG = "ich.run_id"
+RUN_TAG = "ich.run_id"
 _NONE = ""
 
 
@@ -59,18 +66,18 @@ def state_of(model_name: str, version: str) -> str:
 def source_of(model_name: str, version: str) -> str:
     """The source that the version learned from, as its tag or its training run says; '' where neither does."""
     tags = _tags(model_name, version)
-    return tags.get(SOURCE_TAG) or run_parameters(tags.get(_RUN_TAG, "")).get(SOURCE_PARAM, "")
+    return tags.get(SOURCE_TAG) or run_parameters(tags.get(RUN_TAG, "")).get(SOURCE_PARAM, "")
 
 
 def trained_run_of(model_name: str, version: str) -> str:
     """The id of the training run that the version was registered from; '' where it is not known."""
-    return _tags(model_name, version).get(_RUN_TAG, "")
+    return _tags(model_name, version).get(RUN_TAG, "")
 
 
 def runs_rolled_back(model_name: str) -> set[str]:
     """Training runs whose version was rolled back."""
     versions = MlflowClient().search_model_versions(f"name = '{model_name}'")
-    return {v.tags.get(_RUN_TAG, "") for v in versions if v.tags.get(STATE_TAG) == ROLLED_BACK}
+    return {v.tags.get(RUN_TAG, "") for v in versions if v.tags.get(STATE_TAG) == ROLLED_BACK}
 
 
 #: Of a registered model, above the list of its versions.
@@ -86,7 +93,7 @@ def register_candidate(run: TrainedRun, *, model_name: str, tags: dict[str, Any]
     client = MlflowClient()
     version = version_of(model_name, run.model_uri)
     if version is None:
-        about = {_RUN_TAG: run.run_id, STATE_TAG: PENDING, **tags}
+        about = {RUN_TAG: run.run_id, STATE_TAG: PENDING, **tags}
         made = mlflow.register_model(
             run.model_uri, model_name, tags={name: str(value) for name, value in about.items()}
         )
@@ -94,6 +101,13 @@ def register_candidate(run: TrainedRun, *, model_name: str, tags: dict[str, Any]
         describe_model(model_name, ABOUT_VERSIONS)
     client.update_model_version(model_name, version, description=description)
     client.set_registered_model_alias(model_name, CANDIDATE, version)
+    return version
+
+
+def register_beside(model_uri: str, *, model_name: str, tags: dict[str, Any], description: str) -> str:
+    """A new version of a registered model, with the alias candidate, as nothing that a promotion has begun."""
+    version = register(model_uri, model_name=model_name, tags=tags, description=description)
+    MlflowClient().set_registered_model_alias(model_name, CANDIDATE, version)
     return version
 
 
@@ -143,7 +157,7 @@ def recover(model_name: str, *, who: str) -> list[str]:
             client.delete_model_version(model_name, version.version)
             said.append(
                 f"version {version.version} of {model_name}, registered by a promotion that was cut off, is removed; "
-                f"its model is still in run {version.tags.get(_RUN_TAG)}"
+                f"its model is still in run {version.tags.get(RUN_TAG)}"
             )
     return said
 

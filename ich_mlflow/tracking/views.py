@@ -98,6 +98,17 @@ VIEWS: Mapping[str, View] = {
             tags=("ich.answer", "ich.test_models"),
         ),
         View(
+            name="recalibrate: before and after on local exams",
+            stage="recalibrate",
+            metrics=(
+                *("any_exam_brier_skill_before", "any_exam_brier_skill_after"),
+                *("any_exam_sensitivity_before", "any_exam_sensitivity_after"),
+                *("any_exam_specificity_before", "any_exam_specificity_after"),
+            ),
+            params=("local.source",),
+            tags=("ich.recalibrated_from", "ich.to"),
+        ),
+        View(
             name="main: from data to champion",
             stage="main",
             metrics=("any_auc", "auc_macro", "any_exam_auc"),

@@ -28,7 +28,7 @@ from ich_mlflow.stages.common.blood_meter import BloodMeter
 from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.run_models import serving_of_run
 from ich_mlflow.stages.common.specification import columns
-from ich_mlflow.stages.common.stored_sets import OF_SLICES, ids_of_test, label_level
+from ich_mlflow.stages.common.stored_sets import OF_SLICES, ids_of, label_level
 from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import (
     CHAMPION,
@@ -228,13 +228,15 @@ def score_rows(
     return ReadRows(slices[rows], of_series[rows] if says_exams else None)
 
 
-def expect_unseen(model: LoadedModel, stored: StoredSet) -> tuple[str, ...]:
+def expect_unseen(
+    model: LoadedModel, stored: StoredSet, *, rows: np.ndarray | None = None
+) -> tuple[str, ...]:
     """Names of what the model's weights come from of which it is not known whether it saw patients of the test split.
 
-    Raises ModelError where the model, or anything that its weights come from, was trained or validated on a patient, a
-    study or a series of it.
+    Raises ModelError where the model, or anything that its weights come from, was trained, validated or recalibrated on
+    a patient, a study or a series of it. rows: others than the test split.
     """
-    shared = model.ancestry.shared_with(ids_of_test(stored))
+    shared = model.ancestry.shared_with(ids_of(stored, stored.rows(TEST) if rows is None else rows))
     if not shared:
         return model.ancestry.unknown
     one = shared[0]
@@ -243,9 +245,10 @@ def expect_unseen(model: LoadedModel, stored: StoredSet) -> tuple[str, ...]:
     also = f", and of {len(shared) - 1} more" if len(shared) > 1 else ""
     own = f" (-P data={model.trained_path})" if model.trained_path else ""
     mend = f"on the test split of its own set{own}" if itself else "train it from other weights"
+    mend = f"evaluate on other patients, or {mend}" if rows is None else "recalibrate on other patients"
     raise ModelError(
-        f"{one.count:,} {one.kind} of the test split of {stored.path} were in the training or validation split of "
-        f"{whose}, {one.ancestor.said}{also}: expected none; evaluate on other patients, or {mend}"
+        f"{one.count:,} {one.kind} of {'the test split of ' if rows is None else ''}{stored.path} were in the training "
+        f"or validation split of {whose}, {one.ancestor.said}{also}: expected none; {mend}"
     )
 
 

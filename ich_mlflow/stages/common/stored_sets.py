@@ -70,8 +70,13 @@ def learned_then(before: Ancestry, stored: StoredSet, *, by: str) -> Ancestry:
 
 def ids_of_test(stored: StoredSet) -> dict[str, list[str]]:
     """Patients, studies and series of the test split, each once, by their columns."""
-    test = stored.table.iloc[stored.rows(TEST)]
-    return {column: test[column].unique().tolist() for column in KINDS}
+    return ids_of(stored, stored.rows(TEST))
+
+
+def ids_of(stored: StoredSet, rows: np.ndarray) -> dict[str, list[str]]:
+    """Patients, studies and series of those rows, each once, by their columns."""
+    named = stored.table.iloc[rows]
+    return {column: named[column].unique().tolist() for column in KINDS}
 
 
 def data_note(stored: StoredSet) -> str:

@@ -12,7 +12,7 @@ from ich_mlflow.errors import ModelError
 from ich_mlflow.evaluation.metrics import MACRO
 from ich_mlflow.labels import ANY
 from ich_mlflow.phantom.exam import ExamOptions, make_exam
-from ich_mlflow.serving.packaging import signature_fault, size_mb
+from ich_mlflow.serving.packaging import network_digest, signature_fault, size_mb
 from ich_mlflow.serving.smoke_test import latency_ms
 from ich_mlflow.stages.common.evaluation import Evaluated
 from ich_mlflow.stages.common.scoring import LoadedModel, Scored, expect_unseen, load_model, score
@@ -141,6 +141,7 @@ def _against_champion(
         found.append(compare(scored.slices, theirs.slices, num_resamples=num_resamples))
     found.append(compare(scored.exams, theirs.exams, num_resamples=num_resamples))
     aucs = {one.unit: one.auc(ANY) for one in found}
+    digests = [network_digest(one.classifier.folder) for one in (candidate.model, champion.model)]
     versus = Versus(
         auc=found[0].mean,
         labels=found[0].subtypes,
@@ -149,6 +150,7 @@ def _against_champion(
         skill={name: skill for one in found for name, skill in one.skill.items()},
         seen=seen_by(champion.model, scored.stored, who="champion"),
         home=examine_home(candidate.model, champion.model, scored, rule=rule),
+        same_networks=digests[0] == digests[1],
     )
     return versus, {one.unit: one.table for one in found}
 

@@ -108,7 +108,8 @@ class Versus:
 
     auc: the mean of the unit, None where no label is estimable for both. labels: AUC of each subtype. any_auc: AUC of
     any by unit. exam_auc: the mean of exams, None where they are the unit or it is not estimable. skill: Brier skill by
-    name, `mean of slices`. seen: of the champion, as Facts has it of the candidate.
+    name, `mean of slices`. seen: of the champion, as Facts has it of the candidate. same_networks: whether one is the
+    other recalibrated.
     """
 
     auc: Compared | None
@@ -118,6 +119,7 @@ class Versus:
     skill: Mapping[str, Compared]
     seen: str
     home: Home
+    same_networks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 
 from ich_mlflow.evaluation.counts import EXAMS
-from ich_mlflow.stages.promote.facts import BETTER, Compared, Facts, Limits, OverNullModel
+from ich_mlflow.labels import ANY
+from ich_mlflow.stages.promote.facts import BETTER, Compared, Facts, Limits, OverNullModel, Versus
 
 
 def mean_auc(facts: Facts, limits: Limits) -> tuple[bool, str]:
@@ -16,6 +17,8 @@ def mean_auc(facts: Facts, limits: Limits) -> tuple[bool, str]:
         return False, f"the mean AUC is not estimable on test set {facts.digest[:12]}: too few patients"
     if facts.versus is None:
         return True, f"mean AUC {facts.macro_auc:.4f} of {facts.unit}; {facts.why_not_compared}"
+    if facts.versus.same_networks:
+        return _recalibrated(facts.versus, limits)
     auc = facts.versus.auc
     if auc is None:
         return False, f"no label is estimable for both {facts.candidate} and {facts.champion}"
@@ -25,6 +28,23 @@ def mean_auc(facts: Facts, limits: Limits) -> tuple[bool, str]:
     bound = 0.0 if limits.require == BETTER else -limits.margin
     wanted = "above 0 (better)" if limits.require == BETTER else f"above {bound:g} (not worse)"
     return auc.low > bound, f"{said}{_without(auc)} {_interval(auc)}; expected all of it {wanted}"
+
+
+def _recalibrated(versus: Versus, limits: Limits) -> tuple[bool, str]:
+    """The same networks put exams in the same order: what can be better is what the probabilities mean."""
+    said = "the networks are the champion's, so the AUC is the same"
+    if limits.require != BETTER:
+        return True, said
+    skill = versus.skill.get(f"{ANY} of {EXAMS}")
+    if skill is None or not skill.is_told:
+        return (
+            False,
+            f"{said}; the Brier skill of any of exams can't be told, expected all of it above 0 (better)",
+        )
+    return skill.low > 0, (
+        f"{said}; Brier skill of any of exams {skill.candidate:.4f} against {skill.other:.4f}, difference "
+        f"{skill.difference:+.4f} {_interval(skill)}; expected all of it above 0 (better)"
+    )
 
 
 def null_models(facts: Facts, limits: Limits) -> tuple[bool, str]:

@@ -95,6 +95,17 @@ def against(**changed):
     return replace(FACTS, versus=replace(VERSUS, **changed))
 
 
+def test_a_recalibrated_champion_is_better_by_its_probabilities():
+    equal = Compared(candidate=0.92, other=0.92, low=-0.2, high=0.2)
+    for skill, is_better in (((0.1, 0.3), True), ((-0.1, 0.5), False), ((NAN, NAN), False)):
+        low, high = skill
+        told = {"any of exams": Compared(candidate=0.5, other=0.3, low=low, high=high)}
+        facts = against(auc=equal, same_networks=True, skill=told)
+        assert gate("AUC", facts).passed == is_better
+        assert gate("AUC", facts, Limits(require="not_worse")).passed
+        assert "the networks are the champion's" in gate("AUC", facts).said
+
+
 def test_a_candidate_that_passes_every_gate_is_promoted():
     decision = decide(FACTS, LIMITS)
     assert decision.promote

@@ -1,0 +1,1 @@
+"""The stage `recalibrate`: its options, what it does, and its helpers."""
