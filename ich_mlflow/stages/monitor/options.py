@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ich_mlflow.parameters import AUTO, Between, Either, Matching, OneOf, check_fields, expect, parameter
 from ich_mlflow.stages.common.options import ANY_PATH, SLICE_MODEL
-from ich_mlflow.stages.monitor.windows import REFERENCE_EXAMS, TIME, parse_time
+from ich_mlflow.stages.monitor.times import REFERENCE_EXAMS, TIME, parse_time
 
 _RANGE = rf"{TIME}\.\.{TIME}"
 _TIME_SAID = "a day as 2026-02-01, a time as 2026-02-01T08:00 (UTC), or so many days ago as 7d"

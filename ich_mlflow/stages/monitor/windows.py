@@ -1,19 +1,14 @@
 """Which exams are the reference, and which the window. Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.monitoring.record import Record
 from ich_mlflow.monitoring.signals import MIN_EXAMS
 from ich_mlflow.parameters import AUTO
+from ich_mlflow.stages.monitor.times import REFERENCE_EXAMS, parse_time
 from ich_mlflow.system.counting import counted
-
-#: The reference where none is named.
-REFERENCE_EXAMS = 200
-TIME = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +28,6 @@ class Windows:
 def span(records: Sequence[Record]) -> str:
     """`2026-01-05 to 2026-01-12`."""
     return f"{records[0].time:%Y-%m-%d} to {records[-1].time:%Y-%m-%d}"
-
-
-def parse_time(text: str, *, now: datetime | None = None) -> datetime:
-    """A day, a time (UTC where it names no zone), or so many days ago. Raises ValueError for what is none."""
-    ago = re.fullmatch(r"(\d{1,4})d", text)
-    if ago:
-        return (now or datetime.now(UTC)) - timedelta(days=int(ago[1]))
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def windows_of(records: Sequence[Record], *, reference: str, since: str, until: str, exams: int) -> Windows:

@@ -15,7 +15,8 @@ from ich_mlflow.errors import DataError, DriftFound, OptionError
 from ich_mlflow.labels import ANY
 from ich_mlflow.stages.monitor.monitor import monitor, watch
 from ich_mlflow.stages.monitor.options import MonitorOptions
-from ich_mlflow.stages.monitor.windows import parse_time, windows_of
+from ich_mlflow.stages.monitor.times import parse_time
+from ich_mlflow.stages.monitor.windows import windows_of
 from tests.monitoring.logs import drill, write_log
 from tests.printed import check_printed_commands
 
