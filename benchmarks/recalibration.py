@@ -64,7 +64,7 @@ def out_of_fold(stored: StoredSet, local: LocalExams) -> tuple[Specification, Re
 
 
 def simulated(*, num_trials: int) -> pd.DataFrame:
-    """Squared error of probabilities, mean, times 10,000: a row an intercept and number of patients, a column a prior."""
+    """Squared error of probabilities times 10,000: a row an intercept and number of patients, a column a prior."""
     rows = []
     for intercept in (0.0, -1.0, -2.0, -4.0):
         for num_patients in (30, 50, 100, 300):

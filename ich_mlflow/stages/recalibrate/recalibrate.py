@@ -52,30 +52,12 @@ def recalibrate(options: RecalibrateOptions, *, nested: bool = False) -> str:
         run.params(typed(options), prefix="recalibrate")
         registered = _registered(options.model)
         model, stored = registered.model, StoredSet.open(Path(options.data))
-        specification = model.specification
-        local = local_exams(stored, specification, test_split=options.test_split)
+        local = local_exams(stored, model.specification, test_split=options.test_split)
         not_known = expect_unseen(model, stored, rows=local.rows)
         expect_enough(local, options.min_patients)
         inherited = _log_what(run, registered, local)
-        rule = specification.decides_by if options.operating_point == AUTO else options.operating_point
-        labels = local.with_enough(options.min_patients)
-        print(f"scoring {describe(stored)} with {model.short}: {local.num_patients} patients take part")
-        found = Recalibration(
-            run_id=run.run_id,
-            options=options,
-            local=local,
-            short=model.short,
-            uri=model.uri,
-            not_known=not_known,
-            rule=rule,
-            units={
-                unit.name: judged(
-                    unit, local.labels, recalibrated=labels, rule=rule, num_resamples=options.resamples
-                )
-                for unit in scored_units(model.classifier, local)
-            },
-        )
-        changed = _specification(specification, found)
+        found = _judge(run, options, model, local, not_known)
+        changed = _specification(model.specification, found)
         ancestry = _ancestry(model.ancestry, local, run)
         uri, digest = log_again(model.classifier, changed, ancestry, name=registered.name)
         run.tags({MODEL_URI_TAG: uri, "ich.network_digest": digest, "ich.answer": found.answers[-1]})
@@ -94,6 +76,31 @@ def recalibrate(options: RecalibrateOptions, *, nested: bool = False) -> str:
         )
         _say(run, found, registered, version, digest)
         return f"models:/{registered.name}/{version}"
+
+
+def _judge(
+    run: Run, options: RecalibrateOptions, model: LoadedModel, local: LocalExams, not_known: tuple[str, ...]
+) -> Recalibration:
+    """Score the local exams, choose anew on them, and compare."""
+    specification = model.specification
+    rule = specification.decides_by if options.operating_point == AUTO else options.operating_point
+    labels = local.with_enough(options.min_patients)
+    print(f"scoring {describe(local.stored)} with {model.short}: {local.num_patients} patients take part")
+    return Recalibration(
+        run_id=run.run_id,
+        options=options,
+        local=local,
+        short=model.short,
+        uri=model.uri,
+        not_known=not_known,
+        rule=rule,
+        units={
+            unit.name: judged(
+                unit, local.labels, recalibrated=labels, rule=rule, num_resamples=options.resamples
+            )
+            for unit in scored_units(model.classifier, local)
+        },
+    )
 
 
 def _registered(text: str) -> Registered:
