@@ -10,9 +10,11 @@ from typing import Any
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.monitoring.log import FOLDER_VARIABLE, PREFIX, SUFFIX, log_files
-from ich_mlflow.monitoring.record import EXAM, SLICES, Record
+from ich_mlflow.monitoring.record import EXAM, SLICES, STATUSES, Record
 from ich_mlflow.system.counting import counted
 
+#: Of probabilities that are the same: server and predict may round the last ones differently.
+_ALIKE_DIGITS = 3
 #: Processes that answer at once write out of order by less than this.
 _CLOCK_ROOM = timedelta(seconds=60)
 
@@ -153,7 +155,8 @@ def once_each(logs: Logs) -> Logs:
 
 
 def _result(one: Record) -> tuple[Any, ...]:
-    return one.status, tuple(sorted(one.probabilities.items()))
+    shares = ((name, round(value, _ALIKE_DIGITS)) for name, value in one.probabilities.items())
+    return one.status, tuple(sorted(shares))
 
 
 def _as_one(parts: Sequence[Record]) -> Record:
@@ -165,7 +168,7 @@ def _as_one(parts: Sequence[Record]) -> Record:
     statuses = {one.status for one in parts}
     return replace(
         last,
-        status=next(status for status in ("flagged", "review", "not flagged") if status in statuses),
+        status=next(status for status in STATUSES if status in statuses),
         probabilities={name: max(one.probabilities.get(name, 0.0) for one in parts) for name in names},
         positive=tuple(dict.fromkeys(name for one in parts for name in one.positive)),
         slices=sum(one.slices for one in parts),

@@ -32,3 +32,12 @@ def test_the_server_is_stopped_with_all_that_it_started(monkeypatch, child):
         time.sleep(0.05)
     assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
     smoke._stop(server)  # that it has ended already is no error
+
+
+def test_what_the_smoke_test_asks_about_is_not_noted_as_an_exam(monkeypatch):
+    started = {}
+    monkeypatch.setenv("ICH_MONITOR_DIR", "seen")
+    monkeypatch.setattr(smoke.subprocess, "Popen", lambda command, **named: started.update(named["env"]))
+    smoke._start("models:/m/1", 5001, 1, 1, {})
+    assert started
+    assert "ICH_MONITOR_DIR" not in started
