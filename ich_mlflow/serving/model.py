@@ -20,7 +20,7 @@ from mlflow.pyfunc import PythonModel
 
 from ich_mlflow.errors import OutputError
 from ich_mlflow.models.slice_cnn.runtimes import LITERT
-from ich_mlflow.monitoring.recorder import recorder_from_environment
+from ich_mlflow.monitoring.recorder import Recorder, recorder_from_environment
 from ich_mlflow.serving.classifier import Classifier, Specification
 from ich_mlflow.serving.heat_map import heat_map_png
 from ich_mlflow.serving.refusal import Refusal, refuse_plainly
@@ -54,6 +54,9 @@ class _Said:
 
 class ServedClassifier(PythonModel):
     """DICOM slices in base64, or Hounsfield units, to named probabilities and decisions."""
+
+    #: Where the monitor's log is on.
+    recorder: Recorder | None = None
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["classifier"])

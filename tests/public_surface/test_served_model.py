@@ -56,7 +56,8 @@ def test_it_gives_the_bits_that_it_gave(served, dicom_files):
     now = {f"slices/{name}": floats(slices[name]) for name in said}
     now |= {f"exam/{name}": floats(exam[name]) for name in said}
     assert len(slices) >= 5
-    expect_bits("demonstration-by-pyfunc", now)
+    # another processor rounds differently, and a sure network amplifies it
+    expect_bits("demonstration-by-pyfunc", now, tolerance=2e-4)
 
 
 def test_evaluate_promote_and_predict_read_the_same_bits_from_it(demonstration, hu):
@@ -64,7 +65,6 @@ def test_evaluate_promote_and_predict_read_the_same_bits_from_it(demonstration, 
     assert len(said) >= 10
     now = {f"slice/{number}": floats(row) for number, row in enumerate(said)}
     assert np.ptp(said, axis=0).min() > 0.1  # the slices are told apart
-    # another processor rounds differently, and a sure network amplifies it
     expect_bits("demonstration-by-classifier", now, tolerance=2e-4)
 
 

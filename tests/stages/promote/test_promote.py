@@ -459,7 +459,7 @@ def test_a_champion_of_0_1_refuses_with_a_way_out(runs, registry, tmp_path):
 
 def test_a_champion_that_is_nowhere_refuses_with_a_way_out(workspace, runs, registry):
     crowned(registry, workspace / "elsewhere")
-    assert "is not to be found" in said(promoted(runs[1.0]), "champion")
+    assert "is known, but its files are not in" in said(promoted(runs[1.0]), "champion")
     assert promoted(runs[1.0], replace=True).promote
 
 
