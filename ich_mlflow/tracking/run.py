@@ -23,7 +23,8 @@ from ich_mlflow import __version__
 from ich_mlflow.tracking.killed import PROCESS_TAG, this_process
 from ich_mlflow_plugin.troubles import is_of_store
 
-STAGE_TAG = "ich.stage"
+#: ROOT_TAG is of a run within another's: the stage of the outermost, by which the UI finds all of it.
+STAGE_TAG, ROOT_TAG = "ich.stage", "ich.root_stage"
 NOTICE = "Research software, not a medical device."
 
 
@@ -214,6 +215,7 @@ def start_run(
     kind is kept, since messages name paths.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # its advice is not about us
+    root = _root_of(parent or _active_id() if nested or parent else None)
     if not nested and parent is None:
         name = name or _NAMED.get() or None
     if resume:  # before it is RUNNING again, lest it be taken for the killed process's
@@ -231,7 +233,7 @@ def start_run(
         # A run that was joined has a made-up name.
         mlflow.MlflowClient().update_run(active.info.run_id, name=name or stage)
         run = Run(active, resumed=resume is not None, stage=stage, has_name=name is not None)
-        about = {STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE}
+        about = {STAGE_TAG: stage, "ich.version": __version__, "ich.notice": NOTICE, **root}
         run.tags({**about, PROCESS_TAG: this_process(), **(tags or {})})
         try:
             yield run
@@ -254,6 +256,19 @@ def _tag_failed(said: str) -> None:
     with suppress(MlflowException):
         mlflow.set_tag("ich.error", said[:5000])
         mlflow.delete_tag(PROCESS_TAG)
+
+
+def _active_id() -> str | None:
+    active = mlflow.active_run()
+    return None if active is None else str(active.info.run_id)
+
+
+def _root_of(around: str | None) -> dict[str, str]:
+    """The tag of a run within that one; none of an outermost run."""
+    if around is None:
+        return {}
+    tags = mlflow.MlflowClient().get_run(around).data.tags
+    return {ROOT_TAG: tags.get(ROOT_TAG) or tags.get(STAGE_TAG, "")}
 
 
 def join_tracking(uri: str, experiment_id: str) -> None:

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ich_mlflow.commands import LOOK_AT_RUNS
-from ich_mlflow.tracking.run import STAGE_TAG
+from ich_mlflow.tracking.run import ROOT_TAG, STAGE_TAG
 
 #: Where `mlflow ui` listens on the machine that it is typed on.
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -28,10 +28,14 @@ _TRAIN_PARAMS = ("hp.recipe", "hp.num_classes", "hp.backbone", "hp.image_size", 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """Runs of a stage, the newest first: its name in the UI, and the columns beside the run's name and age."""
+    """Runs of a stage, the newest first: its name in the UI, and the columns beside the run's name and age.
+
+    has_parts: whether the runs within its runs are shown too, which the UI folds up under each.
+    """
 
     name: str
     stage: str
+    has_parts: bool = False
     metrics: tuple[str, ...] = ()
     params: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -44,7 +48,8 @@ class View:
     @property
     def search(self) -> str:
         """Of the runs, as typed into the UI."""
-        return f"tags.`{STAGE_TAG}` = '{self.stage}'"
+        # the UI adds the runs around those that it finds
+        return f"tags.`{ROOT_TAG if self.has_parts else STAGE_TAG}` = '{self.stage}'"
 
     def columns(self) -> list[str]:
         """As the UI names them."""
@@ -111,12 +116,14 @@ VIEWS: Mapping[str, View] = {
         View(
             name="main: from data to champion",
             stage="main",
+            has_parts=True,
             metrics=("any_auc", "auc_macro", "any_exam_auc"),
             params=("main.source", "main.recipe", "main.num_classes"),
         ),
         View(
             name="tune: searches and their trials",
             stage="tune",
+            has_parts=True,
             metrics=("value",),
             params=("tune.trials", "tune.recipe", "tune.num_classes"),
         ),

@@ -78,3 +78,22 @@ def test_a_description_is_what_the_ui_shows():
     assert mlflow.get_run(run.run_id).data.tags["mlflow.note.content"] == (
         "**Told**: much\n\n**Next**: more\n\nResearch software, not a medical device."
     )
+
+
+def test_the_view_of_main_finds_its_parts_and_that_of_train_those_of_a_main():
+    with (
+        start_run("main") as outer,
+        start_run("train", nested=True) as inner,
+        start_run("preprocess", nested=True) as innermost,
+    ):
+        pass
+    with start_run("train") as alone:
+        pass
+
+    def found(stage):
+        runs = mlflow.search_runs(filter_string=VIEWS[stage].search, output_format="list")
+        return {run.info.run_id for run in runs}
+
+    assert {inner.run_id, innermost.run_id} <= found("main")
+    assert not {outer.run_id, alone.run_id} & found("main")  # the UI adds the outer one
+    assert {inner.run_id, alone.run_id} <= found("train")
