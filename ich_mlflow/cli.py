@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from ich_mlflow.errors import DataError, IchError, OptionError, nearest
+from ich_mlflow.errors import ANSWERED_NO, DataError, IchError, OptionError, nearest
 from ich_mlflow.parameters import (
     AUTO,
     declared,
@@ -38,7 +38,7 @@ STAGES: dict[str, str] = {
     "main": "preprocess, train, evaluate and promote in one",
 }
 #: Loaded by its name, since --help and a mistake in the options need no MLflow.
-_STORE = "ich_mlflow.tracking.store"
+_STORE, _VIEWS = "ich_mlflow.tracking.store", "ich_mlflow.tracking.views"
 #: By ich_mlflow_plugin, which MLflow loads: where `mlflow run` was typed.
 _CALLED_FROM = "ICH_MLFLOW_CALLED_FROM"
 _EPILOG = "Research software, not a medical device."
@@ -131,8 +131,10 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
             tracking = importlib.import_module("ich_mlflow.tracking.run")
         with tracking.run_named("" if of_run.name == AUTO else of_run.name):
             run(options)
-        _say_where(importlib.import_module("ich_mlflow.tracking.views"))
+        _say_where(importlib.import_module(_VIEWS))
     except IchError as error:
+        if error.exit_code == ANSWERED_NO:
+            _say_where(importlib.import_module(_VIEWS))
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

@@ -26,6 +26,10 @@ def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+#: Exit code of a stage that has done its work and whose answer is no: a scheduler can act on it.
+ANSWERED_NO = 3
+
+
 class IchError(Exception):
     """A mistake the user can mend. The message is one line: what, what was expected, how to fix it."""
 
@@ -84,13 +88,13 @@ class PromotionError(IchError):
 class PromotionRefused(PromotionError):
     """The candidate did not pass every gate. No mistake: the exit code tells it from one."""
 
-    exit_code = 3
+    exit_code = ANSWERED_NO
 
 
 class DriftFound(IchError):
     """What a model sees differs from what it saw. No mistake: the exit code tells it from one."""
 
-    exit_code = 3
+    exit_code = ANSWERED_NO
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
-from ich_mlflow.cli import STAGES, options_of
+from ich_mlflow.cli import STAGES, RunOptions, options_of
 from ich_mlflow.models.family import Family
 from ich_mlflow.models.recipes import HYPERPARAMETERS, RECIPES, hyperparameters_of
 from ich_mlflow.models.registry import FAMILIES, family_of
@@ -29,6 +29,7 @@ of the model does not have is refused.
 def page() -> str:
     """The whole page as Markdown."""
     parts = [_HEAD, _hyperparameters(), _recipes()]
+    parts.append(f"## Every stage\n{_table(parameters_of(RunOptions))}")
     for stage in STAGES:
         options = options_of(stage)
         known = parameters_of(options)

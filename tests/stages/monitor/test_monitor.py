@@ -50,6 +50,9 @@ def test_the_drill_is_seen_and_its_signals_are_named_with_exit_code_3(drilled, c
     assert err.count("\n") == 1
     assert all(name in err for name in ("kernel", "soft tissue HU", "200 exams of ich-5class/3"))
     assert "kernel: STANDARD 65%, Hr40f 35% -> FC26 100%" in out
+    assert out.rstrip().endswith(
+        "viewStateShareKey=ichmonitor"
+    )  # where it can be looked at, as after any other
 
 
 def test_400_exams_without_a_change_are_silent(quiet, capsys):
