@@ -30,6 +30,7 @@ def main(options: MainOptions) -> None:
         promote_candidate(PromoteOptions(run=trained.run_id), nested=True, evaluated=evaluated)
         run.metrics(evaluated.as_metrics())
         name = registered_name(trained.num_classes, str(evaluated.scored.stored.manifest["source"]))
+        run.call(name, trained.stored_path.name)
         run.describe(
             f"**Data**: {trained.stored_path}",
             f"**Model**: `{trained.serving_uri}`, registered as `{name}`",
