@@ -106,8 +106,8 @@ def _of_abstention(specification: Specification, abstains: bool) -> tuple[str, .
     if not abstains or rule is None or rule.clear_below is None:
         return ()
     return (
-        f"Uncertain leaves at most {rule.alpha:.0%} of exams with a bleed among those not flagged, on average, if they "
-        f"are like those of the {rule.bleeding_patients} validation patients with a bleed. On exams of another hospital "
+        f"Of exams with a bleed at most {rule.alpha:.0%} are neither flagged nor uncertain, on average, if they are "
+        f"like those of the {rule.bleeding_patients} validation patients with a bleed. On exams of another hospital "
         "nothing is promised until recalibrate has seen some of them.",
     )
 

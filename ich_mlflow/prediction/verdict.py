@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to imp
     from ich_mlflow.serving.request import Asked
     from ich_mlflow.serving.response import Answerer
 
-#: In the order of the worklist: what can't be excluded, and what nobody has looked at, come before what was found empty.
+#: In the order of the worklist: what can't be excluded, and what nobody has looked at, before what was found empty.
 FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED = "flagged", "uncertain", "review", "not flagged"
 STATUSES = (FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED)
 
@@ -142,7 +142,7 @@ def _read_with_care(usable: Sequence[ScoredSlice]) -> list[str]:
 
 
 def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:
-    """The worklist: flagged, uncertain, those for review, then the rest; each by the probability of any, highest first."""
+    """The worklist: flagged, uncertain, for review, then the rest; each by the probability of any, highest first."""
     return sorted(results, key=lambda one: (STATUSES.index(one.status), -one.probability, one.study.number))
 
 

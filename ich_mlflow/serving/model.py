@@ -42,8 +42,8 @@ _IS_SERVING = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
 class _Said:
     """Of the rows that something is said of, in order.
 
-    slices [n, L], of_series [n, L] and distance [n] where the model says it, pictures [n][L] where they were asked for. faults: of the
-    other rows, by their number, why nothing is said.
+    slices [n, L], of_series [n, L] and distance [n] where the model says it, pictures [n][L] where they were asked for.
+    faults: of the other rows, by their number, why nothing is said.
     """
 
     slices: np.ndarray

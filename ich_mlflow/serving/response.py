@@ -21,7 +21,9 @@ from ich_mlflow.serving.rows import Fault, Row
 FLAGGED, UNCERTAIN, NOT_FLAGGED = "flagged", "uncertain", "not flagged"
 #: With aggregate=exam alone: the status, and why an exam is uncertain or, if flagged, unlike what was learned from.
 STATUS_COLUMNS = ("status", "uncertain_because")
-NEVER_UNCERTAIN = "no exam is uncertain: this version was packed without abstention; train, or recalibrate it, with abstention"
+NEVER_UNCERTAIN = (
+    "no exam is uncertain: this version was packed without abstention; train or recalibrate it with one"
+)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def called_of(scored: Scored) -> tuple[Abstention, Called] | None:
     return rule, called(
         rule,
         bleeds=exams.targets[:, place],
-        scores=exams.ranking[:, place],
+        scores=exams.ranked_by[:, place],
         flagged=flagged,
         patients=exams.patients,
         distances=scored.distances,

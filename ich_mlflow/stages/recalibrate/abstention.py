@@ -114,9 +114,9 @@ def abstention_section(found: Abstaining) -> Section:
         anchor="abstention",
         title="Abstention",
         paragraphs=[
-            f"At most {found.after.alpha:.0%} of patients with a bleed are to be called clear. That takes {least} local "
-            f"patients with a bleed; with fewer, and for the feature distance with fewer than {least} patients, the "
-            "version's own rule stays, whose promise is of the patients that it was chosen on.",
+            f"At most {found.after.alpha:.0%} of patients with a bleed are to be called clear. That takes {least} "
+            f"local patients with a bleed; with fewer, and for the feature distance with fewer than {least} patients, "
+            "the version's own rule stays, whose promise is of the patients that it was chosen on.",
             *(f"{text.capitalize()}." for text in found.after.lacks),
         ],
         tables=[
