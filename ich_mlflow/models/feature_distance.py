@@ -18,7 +18,8 @@ MAX_COMPONENTS = 32
 #: Of fewer slices nothing can be said: each direction takes a few.
 MIN_SLICES = 40
 _SLICES_A_COMPONENT = 4
-#: A direction without any spread would make all else infinitely far. In units of the mean variance of a feature.
+#: A direction without any spread would make all else infinitely far. In units of the mean variance of a feature, and
+#: its least.
 _SMALLEST_VARIANCE = 1e-6
 
 
@@ -84,7 +85,7 @@ def fit_gaussian(features: np.ndarray) -> FeatureGaussian | None:
     mean = features.mean(axis=0)
     _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
     eigenvalues = singular**2 / num_slices
-    least = _SMALLEST_VARIANCE * max(eigenvalues.sum() / size, np.finfo(np.float64).tiny)
+    least = _SMALLEST_VARIANCE * max(eigenvalues.sum() / size, _SMALLEST_VARIANCE)
     return FeatureGaussian(
         mean=mean,
         components=directions[:count],
