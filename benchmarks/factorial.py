@@ -73,7 +73,7 @@ def design(half: int = 0) -> list[Setting]:
     """
     found = []
     for number, (a, b, c) in enumerate(itertools.product((-1, 1), repeat=3)):
-        signs = (a, b, c, -a * b, a * c, b * c, a * b * c)
+        signs: tuple[int, ...] = (a, b, c, -a * b, a * c, b * c, a * b * c)
         if half:
             signs = tuple(-sign for sign in signs)
             # Turned around, the head would be on where nothing has a mask; there it can do nothing.

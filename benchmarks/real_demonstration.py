@@ -87,7 +87,7 @@ def distances_of_shipped(stored: StoredSet) -> np.ndarray:
         name = f"{BACKBONE}-{CT_ICH}-{fold}"
         weights = read_weights(shipped_path(name))
         dealt = fold_set(stored, int(weights.about["left_out_fold"]))
-        network = network_of(demonstration_model(weights, SCHEME.labels), dealt.hu([0])[..., None])
+        network = network_of(demonstration_model(weights, SCHEME.labels), dealt.hu(np.arange(1))[..., None])
         (network,) = with_gaussians([network], dealt, context=0)
         assert network.features is not None
         network.features.write(features_path(name))

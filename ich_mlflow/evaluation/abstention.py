@@ -118,11 +118,11 @@ def choose_abstention(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}, expected above 0 and below 1")
     targets = np.asarray(targets, bool)
-    lowest = _of_each(np.asarray(scores, np.float64)[targets], patients[targets], np.min)
+    lowest = _of_each(np.asarray(scores, np.float64)[targets], patients[targets], np.minimum)
     farthest = np.empty(0)
     if distances is not None:
         known = np.isfinite(distances)
-        farthest = _of_each(np.asarray(distances, np.float64)[known], patients[known], np.max)
+        farthest = _of_each(np.asarray(distances, np.float64)[known], patients[known], np.maximum)
     return Abstention(
         alpha=alpha,
         clear_below=lower_limit(lowest, alpha),
@@ -164,9 +164,12 @@ def distances_of_exams(distances: np.ndarray, studies: np.ndarray, series: np.nd
     return np.array(list(found.values()))
 
 
-def _of_each(values: np.ndarray, patients: np.ndarray, how: Any) -> np.ndarray:
-    """One value of each patient."""
-    return np.array([how(values[patients == one]) for one in np.unique(patients)], np.float64)
+def _of_each(values: np.ndarray, patients: np.ndarray, how: np.ufunc) -> np.ndarray:
+    """One value of each patient: of np.minimum the lowest, of np.maximum the highest."""
+    unique, patient_of = np.unique(patients, return_inverse=True)
+    found = np.full(len(unique), np.inf if how is np.minimum else -np.inf)
+    how.at(found, patient_of, values)
+    return found
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
