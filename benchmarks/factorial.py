@@ -31,7 +31,7 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from benchmarks.ladder import OTHER_SCANNERS, SCHEME, SETTING, fold_set
+from benchmarks.ladder import OTHER_SCANNERS, SETTING, fold_set
 from ich_mlflow.dataset.mixture import HomeSet
 from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
@@ -157,7 +157,15 @@ def train_all(arguments: argparse.Namespace) -> None:
     def one(job: tuple[Setting, int]) -> None:
         setting, fold = job
         core = free.pop()
-        command = [sys.executable, "-m", "benchmarks.factorial", *sys.argv[1:], "--one", setting.name, str(fold)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.factorial",
+            *sys.argv[1:],
+            "--one",
+            setting.name,
+            str(fold),
+        ]
         log = arguments.out / f"{setting.name}-{fold}.log"
         try:
             with log.open("w") as file:

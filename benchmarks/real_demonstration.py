@@ -5,8 +5,9 @@
     python benchmarks/real_demonstration.py --data data/ctich --again --smoothing 15mm
 
 Writes ich_mlflow_weights/efficientnet-b0-ctich-<fold>.npz, kernels in half precision, and beside them what a model of
-4 and of 5 classes is packed with: calibration, operating points, smoothing and aggregation, chosen on what each network
-says of the patients that it has not learned from, averaged with the mirror image. Prints what that scores, which
+4 and of 5 classes is packed with: calibration, operating points, smoothing, aggregation and abstention, chosen on what
+each network says of the patients that it has not learned from, averaged with the mirror image; and of each network the
+Gaussian of its features. Prints what that scores, which
 flatters where it chose, and how far half precision moves what is said. --again: of the networks that are shipped, each
 asked of the patients of the fold that it left out; they stay as they are. --smoothing: not chosen here but said.
 """
@@ -28,8 +29,10 @@ from ich_mlflow.evaluation.operating_point import MAX_F1
 from ich_mlflow.labels import class_scheme
 from ich_mlflow.models.logits import mean_of_logits
 from ich_mlflow.models.slice_cnn.classifier import backbone_of
+from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.weights import (
     IMAGE_SIZE_NOTE,
+    features_path,
     read_weights,
     shipped_path,
     specification_name,
@@ -39,6 +42,7 @@ from ich_mlflow.serving.packaging import keras_file, load_classifier
 from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.stages.demonstrate.demonstrate import demonstration_model
 from ich_mlflow.stages.demonstrate.models import BACKBONE, CT_ICH
+from ich_mlflow.stages.train.feature_distances import validation_distances, with_gaussians
 
 
 def write_network(run_id: str, fold: int, stored: StoredSet) -> float:
@@ -76,6 +80,23 @@ def of_trained(arguments: argparse.Namespace, stored: StoredSet) -> np.ndarray:
     return mean_of_logits(said.straight, said.mirrored)
 
 
+def distances_of_shipped(stored: StoredSet) -> np.ndarray:
+    """Feature distances [N] of all slices, each by the shipped network of its own fold. Writes each one's Gaussian."""
+    distances = np.zeros(len(stored.table), np.float32)
+    for fold in range(5):
+        name = f"{BACKBONE}-{CT_ICH}-{fold}"
+        weights = read_weights(shipped_path(name))
+        dealt = fold_set(stored, int(weights.about["left_out_fold"]))
+        network = network_of(demonstration_model(weights, SCHEME.labels), dealt.hu([0])[..., None])
+        (network,) = with_gaussians([network], dealt, context=0)
+        assert network.features is not None
+        network.features.write(features_path(name))
+        found = validation_distances([network], dealt, context=0)
+        assert found is not None
+        distances[dealt.rows(VALIDATION)] = found
+    return distances
+
+
 def of_shipped(stored: StoredSet) -> np.ndarray:
     """What the shipped networks say [N, 5], each of its own fold, averaged with the mirror image."""
     outputs = np.zeros((len(stored.table), len(SCHEME.labels)), np.float32)
@@ -100,6 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     stored = fold_set(StoredSet.open(Path(arguments.data)), 0)
     outputs = of_shipped(stored) if arguments.again else of_trained(arguments, stored)
+    distances = distances_of_shipped(stored)
     everyone = replace(stored, table=stored.table.assign(split=VALIDATION))
     for num_classes in (5, 4):
         scheme = class_scheme(num_classes)
@@ -113,6 +135,7 @@ def main() -> None:
             mirror=True,
             series_smoothing=arguments.smoothing,
             train_rows=np.arange(len(stored.table)),
+            distances=distances,
         )
         specification = chosen.specification(
             stored, run_id="demonstration", weights="phantom", recipe="ladder", members=5
@@ -125,7 +148,7 @@ def main() -> None:
         print(
             f"{num_classes} classes: smoothing {specification.series_smoothing}, exams by "
             f"{specification.aggregation}; out of fold slices macro {slices.macro('auc'):.3f}, any "
-            f"{slices.per_label[-1]['auc']:.3f}, exams any {exams.per_label[-1]['auc']:.3f}"
+            f"{slices.per_label[-1]['auc']:.3f}, exams any {exams.per_label[-1]['auc']:.3f}; {specification.abstention}"
         )
 
 

@@ -13,16 +13,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ich_mlflow.models.feature_distance import FeatureGaussian
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What a network says of a series: slices float32 [n, L]; exam float32 [L], None where it says nothing of exams;
     lesions float32 [n, h, w, 5], the share of each cell of a slice that is blood of each of SUBTYPES, None where it
-    doesn't say."""
+    doesn't say; distance float32 [n], how unlike each slice is what was learned from, None where it doesn't say."""
 
     slices: np.ndarray
     exam: np.ndarray | None = None
     lesions: np.ndarray | None = None
+    distance: np.ndarray | None = None
 
 
 class Reader(Protocol):
@@ -63,11 +66,15 @@ class Network:
     keras       its Keras model
     write       writes into a folder what the family's reader opens
     difference  the largest difference between what a reader of that folder says and what Keras says, on samples
+    pooled      pooled features float32 [B, D] of HU [B, 256, 256, 1 + 2 * context]; None of a family without
+    features    the Gaussian of them over what was learned from, which is written beside the network; None without
     """
 
     keras: Any
     write: Callable[[Path], None]
     difference: Callable[[Any], float]
+    pooled: Callable[[np.ndarray], np.ndarray] | None = None
+    features: FeatureGaussian | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

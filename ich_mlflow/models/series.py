@@ -74,18 +74,18 @@ def read_series(
         [_view(one, hu[order], places[order], mirrored=view) for one in readers for view in views]
     )
     back = np.argsort(order, kind="stable")
-    lesions = None if read.lesions is None else read.lesions[back]
-    return Reading(smoothed(read.slices[back], places, smoothing), read.exam, lesions)
+    lesions, distance = (None if one is None else one[back] for one in (read.lesions, read.distance))
+    return Reading(smoothed(read.slices[back], places, smoothing), read.exam, lesions, distance)
 
 
 def _view(reader: Reader, hu: np.ndarray, position_mm: np.ndarray, *, mirrored: bool) -> Reading:
-    """What is said of a series, or of its mirror image; where the blood is, in the series itself."""
+    """What is said of a series, or of its mirror image; where the blood is, and how unlike, of the series itself."""
     read = reader.read(hu[:, :, ::-1] if mirrored else hu, position_mm)
     for said in (read.slices, read.exam, read.lesions):
         expect_probabilities(said)
-    if mirrored and read.lesions is not None:
-        return replace(read, lesions=read.lesions[:, :, ::-1])
-    return read
+    if not mirrored:
+        return read
+    return replace(read, lesions=None if read.lesions is None else read.lesions[:, :, ::-1], distance=None)
 
 
 def expect_probabilities(said: np.ndarray | None) -> None:
@@ -103,15 +103,18 @@ def expect_probabilities(said: np.ndarray | None) -> None:
 
 
 def mean_reading(readings: Sequence[Reading]) -> Reading:
-    """Several readings of one series, averaged in logits, and the mean of their lesion maps; one as it is."""
+    """Several readings of one series, averaged in logits, and the means of their lesion maps and of their distances
+    where they have them; one as it is."""
     if len(readings) == 1:
         return readings[0]
     exams = [one.exam for one in readings if one.exam is not None]
     lesions = [one.lesions for one in readings if one.lesions is not None]
+    distances = [one.distance for one in readings if one.distance is not None]
     return Reading(
         mean_of_logits(*(one.slices for one in readings)),
         mean_of_logits(*exams) if exams else None,
         np.mean(lesions, axis=0) if lesions else None,
+        np.mean(distances, axis=0) if distances else None,
     )
 
 

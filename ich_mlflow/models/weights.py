@@ -46,6 +46,11 @@ def shipped_path(name: str) -> Path:
     return FOLDER / f"{name}.npz"
 
 
+def features_path(name: str) -> Path:
+    """Where the Gaussian of the features of such a network comes with the package, whether or not it does."""
+    return FOLDER / f"{name}-features.npz"
+
+
 def write_weights(
     path: Path,
     network: keras.Model,

@@ -18,8 +18,8 @@ from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts
 FORMAT = 1
 #: What was answered as an exam, and the slices of one that were answered one by one: the highest of them is noted.
 EXAM, SLICES = "exam", "slices"
-FLAGGED, REVIEW, NOT_FLAGGED = "flagged", "review", "not flagged"
-STATUSES = (FLAGGED, REVIEW, NOT_FLAGGED)
+FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED = "flagged", "uncertain", "review", "not flagged"
+STATUSES = (FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED)
 #: Characters of the hash of a study: 80 bits.
 HASH_LENGTH = 20
 #: HU that count as soft tissue and fluid: neither air nor bone, which differ with the part of the head that is shown.
@@ -71,7 +71,7 @@ class Record:
     time                  in UTC, of the answer
     site, study           Site.name, Site.hashed ('' without a UID)
     unit                  EXAM or SLICES
-    status                flagged, review or not flagged
+    status                flagged, uncertain, review or not flagged
     probabilities         by finding, calibrated; {} where nothing could be said
     positive              findings that were decided positive
     slices, unusable      how many there were, and of those could not be used
@@ -79,6 +79,7 @@ class Record:
     step_mm, spacing_mm   from slice to slice, between rows; None where not known
     soft_tissue_hu        the middle of what is soft tissue by its HU; None where not known
     warnings              their kinds, each once
+    distance              how unlike the exam is what the model has learned from; None where it doesn't say
     """
 
     time: datetime
@@ -100,6 +101,7 @@ class Record:
     spacing_mm: float | None = None
     soft_tissue_hu: float | None = None
     warnings: tuple[str, ...] = ()
+    distance: float | None = None
 
     @property
     def model(self) -> str:
@@ -118,7 +120,9 @@ class Record:
             raise ValueError("of another format")
         if values["status"] not in STATUSES:
             raise ValueError("no status")
-        found = {one.name: values[one.name] for one in fields(cls)}
+        # Logs that began before the model said a distance have none.
+        found = {one.name: values[one.name] for one in fields(cls) if one.name != "distance"}
+        found["distance"] = values.get("distance")
         time = datetime.fromisoformat(found["time"])
         if time.tzinfo is None:
             raise ValueError("a time without its zone")
@@ -126,7 +130,7 @@ class Record:
         found["probabilities"] = {str(name): _share(one) for name, one in found["probabilities"].items()}
         for name in ("positive", "warnings"):
             found[name] = tuple(map(str, found[name]))
-        for name in ("step_mm", "spacing_mm", "soft_tissue_hu"):
+        for name in ("step_mm", "spacing_mm", "soft_tissue_hu", "distance"):
             found[name] = None if found[name] is None else float(found[name])
         return cls(**found)
 

@@ -7,7 +7,7 @@ from functools import partial
 from ich_mlflow.labels import ANY
 from ich_mlflow.monitoring import drift
 from ich_mlflow.monitoring.drift import Signal
-from ich_mlflow.monitoring.record import FLAGGED, REVIEW, Record
+from ich_mlflow.monitoring.record import FLAGGED, REVIEW, UNCERTAIN, Record
 
 #: Fewer exams, in reference or window, of which a signal is known are not tested.
 MIN_EXAMS = 20
@@ -31,6 +31,7 @@ def numerics(records: Sequence[Record]) -> list[Numeric]:
     names = [name for name in (ANY, *(name for name in found if name != ANY)) if name in found]
     return [
         *(Numeric(f"probability {name}", partial(_probability, finding=name)) for name in names),
+        Numeric("feature distance", lambda one: one.distance),
         Numeric("soft tissue HU", lambda one: one.soft_tissue_hu),
         Numeric("step mm", lambda one: one.step_mm),
         Numeric("spacing mm", lambda one: one.spacing_mm),
@@ -40,6 +41,7 @@ def numerics(records: Sequence[Record]) -> list[Numeric]:
 
 SHARES: tuple[tuple[str, Callable[[Record], bool]], ...] = (
     ("flag rate", lambda one: one.status == FLAGGED),
+    ("uncertain rate", lambda one: one.status == UNCERTAIN),
     ("review rate", lambda one: one.status == REVIEW),
     ("unusable slices", lambda one: one.unusable > 0),
     ("warnings", lambda one: bool(one.warnings)),

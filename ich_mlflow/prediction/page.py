@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.plan import Study
 from ich_mlflow.labels import ANY
-from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, StudyResult
+from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, UNCERTAIN, StudyResult
 from ich_mlflow.report.contents import Table
 from ich_mlflow.report.worklist import Shown, StudySection, WorklistPage, WorklistRow
 from ich_mlflow.serving.classifier import Specification
@@ -50,14 +49,17 @@ def worklist_page(
     version: ModelVersion,
     operating_point: str,
     notice: str,
+    caveats: Sequence[str],
     made_by: str,
     has_heat_maps: bool,
     measures_blood: bool = False,
+    abstains: bool = True,
 ) -> WorklistPage:
     """The page. results: in the worklist's order. pictures: of each study by its number.
 
     has_heat_maps: whether the pictures do, as those of some model families don't. measures_blood: whether the model
-    has a lesion map, which takes the place of the heat map and gives millilitres.
+    has a lesion map, which takes the place of the heat map and gives millilitres. abstains: whether an exam may be
+    uncertain, where the model version can tell.
     """
     shown = [one for one in results if pictures.get(one.study.number)][:MAX_SECTIONS]
     anchors = {one.study.number: f"study-{one.study.number}" for one in shown}
@@ -69,21 +71,44 @@ def worklist_page(
         notice=notice,
         headline=[
             ("Flagged", str(counts[FLAGGED]), f"of {counted(len(results), 'study', 'studies')}"),
+            ("Uncertain", str(counts[UNCERTAIN]), _of_uncertain(specification, abstains)),
             ("For review", str(counts[REVIEW]), "not scored, or not to be relied on"),
             ("Not flagged", str(counts[NOT_FLAGGED]), "any bleed is below its threshold"),
             ("Slices scored", f"{num_slices:,}", f"{counted(sum(skipped.values()), 'file')} left out"),
         ],
         rows=[_row(rank, one, anchors, measures_blood) for rank, one in enumerate(results, start=1)],
         note=_NOTE,
-        caveats=specification.exams.caveats(operating_point, unit=EXAMS),
+        caveats=caveats,
         sections=[
             _section(one, anchors, pictures[one.study.number], specification, operating_point, measures_blood)
             for one in shown
         ],
         tables=[_series_table([one.study for one in results]), _skipped_table(skipped)],
-        limits=_LIMITS + _of_maps(specification, has_heat_maps, measures_blood),
+        limits=_LIMITS
+        + _of_abstention(specification, abstains)
+        + _of_maps(specification, has_heat_maps, measures_blood),
         made_by=made_by,
         says_blood=measures_blood,
+    )
+
+
+def _of_uncertain(specification: Specification, abstains: bool) -> str:
+    """What the number of uncertain exams is of, in a few words."""
+    rule = specification.abstention
+    if not abstains or rule is None or not rule.can:
+        return "not asked for" if not abstains else "this model can't tell"
+    return "a bleed can't be excluded, or unlike training"
+
+
+def _of_abstention(specification: Specification, abstains: bool) -> tuple[str, ...]:
+    """What not flagged promises beside uncertain, where the model can tell."""
+    rule = specification.abstention
+    if not abstains or rule is None or rule.clear_below is None:
+        return ()
+    return (
+        f"Of exams with a bleed at most {rule.alpha:.0%} are neither flagged nor uncertain, on average, if they are "
+        f"like those of the {rule.bleeding_patients} validation patients with a bleed. On exams of another hospital "
+        "nothing is promised until recalibrate has seen some of them.",
     )
 
 

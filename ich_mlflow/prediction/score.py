@@ -36,6 +36,7 @@ class SeriesScore:
               where the slice can't be used, or the model has no lesion map
     warnings  of each slice; errors: why it can't be used, '' where it can
     soft_tissue_hu  of some of its slices, for the monitor; None where not known
+    distance  mean feature distance of the usable slices; None where the model doesn't say it
     may_pass  whether an error may be gone at another try: of the disk, or of the loaded model
     """
 
@@ -46,6 +47,7 @@ class SeriesScore:
     blood_mm2: tuple[tuple[float, ...], ...] = ()
     may_pass: bool = False
     soft_tissue_hu: float | None = None
+    distance: float | None = None
 
     @property
     def usable(self) -> np.ndarray:
@@ -85,6 +87,7 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
     may_pass = False
     blood_mm2: list[tuple[float, ...]] = []
     small: list[np.ndarray] = []
+    distances: list[float] = []
     every = max(1, math.ceil(len(series.files) / MAX_THUMBNAILS))
     for start in range(0, len(series.files), size):
         places = range(start, min(start + size, len(series.files)))
@@ -110,6 +113,8 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
         areas = iter(_blood_mm2(whole, read, classifier))
         if read is not None and read.exam is not None:
             exam = tuple(map(float, read.exam))
+        if read is not None and read.distance is not None:
+            distances += read.distance.tolist()
         small += [thumbnail(row.hu) for row in rows[::every] if isinstance(row, Row)]
         for row in rows:
             usable = isinstance(row, Row)
@@ -125,6 +130,7 @@ def score_series(series: PlannedSeries, classifier: Classifier) -> SeriesScore:
         may_pass=may_pass,
         blood_mm2=tuple(blood_mm2),
         soft_tissue_hu=known(soft_tissue(small)),
+        distance=float(np.mean(distances)) if distances else None,
     )
 
 
@@ -205,6 +211,7 @@ def _score_of(values: dict[str, Any]) -> SeriesScore:
         may_pass=bool(values["may_pass"]),
         blood_mm2=tuple(map(tuple, values["blood_mm2"])),
         soft_tissue_hu=values.get("soft_tissue_hu"),  # notes of 0.1 have none
+        distance=values.get("distance"),
     )
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to imp
     from ich_mlflow.serving.request import Asked
     from ich_mlflow.serving.response import Answerer
 
-#: In the order of the worklist: what nobody has looked at comes before what was found empty.
-FLAGGED, REVIEW, NOT_FLAGGED = "flagged", "review", "not flagged"
-STATUSES = (FLAGGED, REVIEW, NOT_FLAGGED)
+#: In the order of the worklist: what can't be excluded, and what nobody has looked at, before what was found empty.
+FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED = "flagged", "uncertain", "review", "not flagged"
+STATUSES = (FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +39,13 @@ class ScoredSlice:
 class StudyResult:
     """What is said of a study.
 
-    status   flagged: any is decided positive, by its own threshold. review: not scored, or not to be relied on, for a
-             person to see.
+    status   flagged: any is decided positive, by its own threshold. uncertain: the model rather says nothing of it.
+             review: not scored, or not to be relied on, for a person to see.
     said     probability, decision and score of each finding, of the exam; {} where nothing was scored
     reasons  why it is to be looked at, and other remarks
     slices   of the scored series, from the neck up
     soft_tissue_hu  of the first series, for the monitor; None where not known
+    distance how unlike the exam is what the model has learned from; None where the model doesn't say
     blood_ml millilitres of blood of each of VOLUMES, as a lesion map has it: of the series in which it has most; {}
              where it is not measured
     """
@@ -56,6 +57,7 @@ class StudyResult:
     slices: tuple[ScoredSlice, ...] = field(repr=False)
     blood_ml: Mapping[str, float] = field(default_factory=dict)
     soft_tissue_hu: float | None = None
+    distance: float | None = None
 
     @property
     def probability(self) -> float:
@@ -94,13 +96,18 @@ def judge(
     reasons = list(dict.fromkeys(remark for series in study.series for remark in series.remarks))
     if lost:
         reasons.append(f"{lost} of {counted(len(slices), 'slice')} can't be {_done(slices)}")
+    distance = _distance(study, scores)
+    uncertain = answerer.uncertain(said, distance, asked)
     if 2 * unlike > len(usable):
         reasons.insert(0, f"{unlike} of {counted(len(usable), 'slice')} not like a head CT")
         status = REVIEW
     elif said[f"decision_{ANY}"]:
         status = FLAGGED
+    elif reasons:
+        status = REVIEW
     else:
-        status = REVIEW if reasons else NOT_FLAGGED
+        status = UNCERTAIN if uncertain else NOT_FLAGGED
+    reasons += uncertain
     reasons += _read_with_care(usable)  # unambiguous, so that it doubts no result
     return StudyResult(
         study=study,
@@ -110,7 +117,14 @@ def judge(
         slices=slices,
         blood_ml=_blood_ml(study, scores),
         soft_tissue_hu=scores[study.series[0].key].soft_tissue_hu,
+        distance=distance,
     )
+
+
+def _distance(study: Study, scores: Mapping[str, SeriesScore]) -> float | None:
+    """Of the series that is farthest, as the exam's scores are the highest of its series."""
+    each = (scores[series.key].distance for series in study.series)
+    return max((one for one in each if one is not None), default=None)
 
 
 def _blood_ml(study: Study, scores: Mapping[str, SeriesScore]) -> dict[str, float]:
@@ -128,7 +142,7 @@ def _read_with_care(usable: Sequence[ScoredSlice]) -> list[str]:
 
 
 def in_order(results: Sequence[StudyResult]) -> list[StudyResult]:
-    """The worklist: flagged, then those for review, then the rest; each by the probability of any, highest first."""
+    """The worklist: flagged, uncertain, for review, then the rest; each by the probability of any, highest first."""
     return sorted(results, key=lambda one: (STATUSES.index(one.status), -one.probability, one.study.number))
 
 

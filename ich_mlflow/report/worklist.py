@@ -22,7 +22,7 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class WorklistRow:
-    """A study in the list. status: flagged, review or not flagged. anchor: of its section, '' without one.
+    """A study in the list. status: flagged, uncertain, review or not flagged. anchor: of its section, '' without one.
 
     blood: how much of it there is, on a page that says it.
     """

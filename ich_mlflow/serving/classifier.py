@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ich_mlflow.errors import ModelError
+from ich_mlflow.evaluation.abstention import Abstention
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.null_models import NullModel
 from ich_mlflow.evaluation.operating_point import MAX_F1
@@ -47,6 +48,7 @@ class Specification:
     blood_threshold: of a model with a lesion map, the share of blood from which a pixel is counted as blood, chosen on
         validation by masks of blood_patients there; None where it has no map, or validation has no masks.
     recalibrated_on: the local exams that slices and exams were moved by after that, in words; '' where by none.
+    abstention: when an exam is uncertain; None where that was not chosen, as of a version before.
     """
 
     labels: tuple[str, ...]
@@ -69,6 +71,7 @@ class Specification:
     blood_threshold: float | None = None
     blood_patients: int = 0
     recalibrated_on: str = ""
+    abstention: Abstention | None = None
 
     @property
     def reads_series(self) -> bool:
@@ -95,6 +98,10 @@ class Specification:
             del values["blood_threshold"], values["blood_patients"]
         if not self.recalibrated_on:  # likewise
             del values["recalibrated_on"]
+        if self.abstention is None:
+            del values["abstention"]
+        else:
+            values["abstention"] = self.abstention.to_dict()
         return values
 
     def _checked(self) -> "Specification":
@@ -120,6 +127,8 @@ class Specification:
             for name in ("slices", "exams"):
                 values[name] = Chosen.from_dict(values[name])
             values["exam_null_model"] = NullModel.from_dict(values.pop(_EXAM_NULL_MODEL))
+            if "abstention" in values:
+                values["abstention"] = Abstention.from_dict(values["abstention"])
             null_models = values.pop(_NULL_MODELS)
             values["null_models"] = {name: NullModel.from_dict(one) for name, one in null_models.items()}
             return cls(**{**values, "labels": tuple(values["labels"])})._checked()

@@ -3,7 +3,7 @@
 Input: one row a slice, with a DICOM file in base64 (`dicom`) or Hounsfield units as nested lists (`pixels`, and if
 known `spacing_mm`, `series`, `position_mm`). Output: one row a slice, or with aggregate=exam one an exam: of each label
 and of any `probability_<label>`, `decision_<label>` and `score_<label>`; then operating_point, model_name,
-model_version, warnings, caveats, error. `docs/serving.md` has all of it.
+model_version, warnings, caveats, error; of exams status and uncertain_because. `docs/serving.md` has all of it.
 """
 
 import os
@@ -42,14 +42,15 @@ _IS_SERVING = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
 class _Said:
     """Of the rows that something is said of, in order.
 
-    slices [n, L], of_series [n, L] where the model says it, pictures [n][L] where they were asked for. faults: of the
-    other rows, by their number, why nothing is said.
+    slices [n, L], of_series [n, L] and distance [n] where the model says it, pictures [n][L] where they were asked for.
+    faults: of the other rows, by their number, why nothing is said.
     """
 
     slices: np.ndarray
     of_series: np.ndarray | None
     pictures: list[list[str]]
     faults: dict[int, str]
+    distance: np.ndarray | None = None
 
 
 class ServedClassifier(PythonModel):
@@ -107,11 +108,12 @@ class ServedClassifier(PythonModel):
             Fault(said.faults[number]) if number in said.faults else row for number, row in enumerate(rows)
         ]
         if asked.aggregate == EXAM:
-            lines = self.answerer.exams(rows, said.slices, asked, said.of_series)
+            lines = self.answerer.exams(rows, said.slices, asked, said.of_series, said.distance)
         else:
             lines = self.answerer.slices(rows, said.slices, asked, said.pictures, said.of_series)
         if self.recorder is not None:
-            self.recorder.put(lambda: what_was_seen(rows, lines, is_exams=asked.aggregate == EXAM))
+            is_exams = asked.aggregate == EXAM
+            self.recorder.put(lambda: what_was_seen(rows, lines, is_exams=is_exams, distance=said.distance))
         return lines
 
     def _read(self, rows: list[Row | Fault], asked: Asked) -> "_Said":
@@ -122,6 +124,7 @@ class ServedClassifier(PythonModel):
         slices, exams = np.empty((2, len(usable), len(classifier.specification.labels)), np.float32)
         pictures: dict[int, list[str]] = {}
         faulty: dict[int, str] = {}
+        distance = np.full(len(usable), np.nan, np.float32)
         says_exams = False
         for members in series_of(usable):
             of_series = [usable[one] for one in members]
@@ -137,6 +140,8 @@ class ServedClassifier(PythonModel):
                     slices[members] = read.slices
                     if read.exam is not None:
                         exams[members], says_exams = read.exam, True
+                    if read.distance is not None:
+                        distance[members] = read.distance
             except OutputError as error:
                 faulty.update((int(one), str(error)) for one in members)
         if asked.aggregate == EXAM:  # the rest of an exam would pass for all of it
@@ -148,6 +153,7 @@ class ServedClassifier(PythonModel):
             of_series=exams[sound] if says_exams else None,
             pictures=[pictures[one] for one in sound] if asked.explain else [],
             faults={good[one]: f"row {good[one]}: {why}" for one, why in sorted(faulty.items())},
+            distance=None if np.isnan(distance).all() else distance[sound],
         )
 
     def _explained(self, rows: list[Row]) -> tuple[np.ndarray, list[list[str]]]:

@@ -23,11 +23,18 @@ from ich_mlflow import __version__
 from ich_mlflow.errors import ModelError
 from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
 from ich_mlflow.models.family import Network, member_folders
+from ich_mlflow.models.feature_distance import FEATURES_FILE
 from ich_mlflow.models.slice_cnn.runtimes import KERAS_FILE, LITERT
 from ich_mlflow.serving.classifier import SPECIFICATION_FILE, UNSEEN_FILE, Classifier, Specification
 from ich_mlflow.serving.integrity import INTEGRITY_FILE, sha256_of
 from ich_mlflow.serving.request import param_schema
-from ich_mlflow.serving.response import decision_columns, probability_columns, score_columns, series_columns
+from ich_mlflow.serving.response import (
+    STATUS_COLUMNS,
+    decision_columns,
+    probability_columns,
+    score_columns,
+    series_columns,
+)
 from ich_mlflow.serving.rows import DICOM, PIXELS, POSITION, SERIES, SPACING
 
 PACKAGE_FOLDER = Path(__file__).parents[1]
@@ -149,6 +156,8 @@ def assemble(
     for one, place in zip(networks, member_folders(folder, specification.members), strict=True):
         place.mkdir(exist_ok=True)
         one.write(place)
+        if one.features is not None:
+            one.features.write(place / FEATURES_FILE)
 
 
 def check_parity(networks: Sequence[Network], folder: Path) -> float:
@@ -301,6 +310,8 @@ def _serving_signature(specification: Specification) -> ModelSignature:
         *(ColSpec(DataType.string, name) for name in ("operating_point", "model_name", "model_version")),
         *(ColSpec(Array(DataType.string), name) for name in ("warnings", "caveats")),
         ColSpec(DataType.string, "error"),
+        ColSpec(DataType.string, STATUS_COLUMNS[0], required=False),
+        ColSpec(Array(DataType.string), STATUS_COLUMNS[1], required=False),
     ]
     return ModelSignature(
         inputs=Schema(inputs), outputs=Schema(outputs), params=param_schema(specification.decides_by)

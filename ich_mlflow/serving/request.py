@@ -15,12 +15,14 @@ FAIL, SKIP = "fail", "skip"
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """operating_point: one of RULES. explain: heat maps. aggregate: slice or exam. on_error: fail or skip."""
+    """operating_point: one of RULES. explain: heat maps. aggregate: slice or exam. on_error: fail or skip. abstain:
+    whether an exam may be uncertain, where the model version can tell."""
 
     operating_point: str
     explain: bool = False
     aggregate: str = SLICE
     on_error: str = FAIL
+    abstain: bool = True
 
     def __post_init__(self) -> None:
         """Raises Refusal for a value that is none of those."""
@@ -48,5 +50,6 @@ def param_schema(decides_by: str) -> ParamSchema:
             ParamSpec("explain", DataType.boolean, False),
             ParamSpec("aggregate", DataType.string, SLICE),
             ParamSpec("on_error", DataType.string, FAIL),
+            ParamSpec("abstain", DataType.boolean, True),
         ]
     )

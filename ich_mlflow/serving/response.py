@@ -1,20 +1,29 @@
 """Probabilities to the rows of an answer: of slices, or of exams."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ich_mlflow.evaluation.abstention import distances_of_exams
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
-from ich_mlflow.labels import scheme_of_labels
+from ich_mlflow.labels import ANY, scheme_of_labels
 from ich_mlflow.models.registry import FAMILIES
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.rows import Fault, Row
+
+#: Of an exam: flagged where any bleed is decided positive, else uncertain where the model rather says nothing.
+FLAGGED, UNCERTAIN, NOT_FLAGGED = "flagged", "uncertain", "not flagged"
+#: With aggregate=exam alone: the status, and why an exam is uncertain or, if flagged, unlike what was learned from.
+STATUS_COLUMNS = ("status", "uncertain_because")
+NEVER_UNCERTAIN = (
+    "no exam is uncertain: this version was packed without abstention; train or recalibrate it with one"
+)
 
 
 @dataclass(frozen=True)
@@ -73,13 +82,20 @@ class Answerer:
         outputs: np.ndarray,
         asked: Asked,
         of_series: np.ndarray | None = None,
+        distance: np.ndarray | None = None,
     ) -> list[dict[str, Any]]:
-        """One line an exam, in the order of their first rows, then one a row that can't be used."""
+        """One line an exam, in the order of their first rows, then one a row that can't be used.
+
+        distance [n]: how unlike each slice is what the model has learned from, where it says.
+        """
         good = [number for number, row in enumerate(rows) if isinstance(row, Row)]
         keys = np.array([_study(rows[number], number) for number in good])
         series = np.array([_series(rows[number], number) for number in good])
-        caveats = self.caveats(asked, unit=EXAMS)
+        caveats = (*self.caveats(asked, unit=EXAMS), *self.cannot_abstain(asked))
         lines = []
+        far = dict.fromkeys(keys.tolist())
+        if distance is not None and len(keys):
+            far = dict(zip(far, distances_of_exams(distance, keys, series).tolist(), strict=True))
         for study, one in self.said_of_exams(outputs, keys, series, asked, of_series).items():
             members = [number for number, key in zip(good, keys, strict=True) if key == study]
             warnings = dict.fromkeys(
@@ -88,11 +104,30 @@ class Answerer:
                 for text in (*rows[number].warnings, *self._missing(rows[number], rows))  # type: ignore
             )
             line = self._line(one, asked, warnings=list(warnings), caveats=caveats)
-            lines.append({"rows": members, **line})
+            reasons = self.uncertain(one, far[study], asked)
+            lines.append({"rows": members, **line, **_status(one, reasons)})
         for number, row in enumerate(rows):
             if isinstance(row, Fault):
-                lines.append({"rows": [number], **self._line(None, asked, error=row.line)})
+                line = self._line(None, asked, error=row.line)
+                lines.append({"rows": [number], **line, **dict.fromkeys(STATUS_COLUMNS)})
         return lines
+
+    def uncertain(self, said: Mapping[str, Any], distance: float | None, asked: Asked) -> tuple[str, ...]:
+        """Why an exam is uncertain of which that is said; () where it is not, or abstaining was not wanted.
+
+        distance: the exam's, None where the model doesn't say.
+        """
+        rule = self.specification.abstention
+        if rule is None or not asked.abstain:
+            return ()
+        return rule.reasons(said[f"score_{ANY}"], distance, is_flagged=said[f"decision_{ANY}"])
+
+    def cannot_abstain(self, asked: Asked) -> tuple[str, ...]:
+        """What keeps this version from calling an exam uncertain, in lines; () where nothing does, or none is asked."""
+        rule = self.specification.abstention
+        if not asked.abstain:
+            return ()
+        return (NEVER_UNCERTAIN,) if rule is None else rule.lacks
 
     def said_of_slices(self, outputs: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
         """Probability, decision and score of each finding, of the network's outputs [n, L] of slices."""
@@ -183,6 +218,12 @@ class Answerer:
         if len({one.position_mm for one in series}) == 1:
             return ["all slices of its series are at one position: their order is not known"]
         return []
+
+
+def _status(said: Mapping[str, Any], reasons: Sequence[str]) -> dict[str, Any]:
+    """The columns of an exam's status."""
+    status = FLAGGED if said[f"decision_{ANY}"] else UNCERTAIN if reasons else NOT_FLAGGED
+    return dict(zip(STATUS_COLUMNS, (status, list(reasons)), strict=True))
 
 
 def probability_columns(findings: Sequence[str]) -> list[str]:

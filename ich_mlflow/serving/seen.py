@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts
+from ich_mlflow.evaluation.abstention import distances_of_exams
 from ich_mlflow.labels import ANY
 from ich_mlflow.monitoring.record import (
     EXAM,
@@ -41,13 +42,32 @@ class _Slice:
     spacing_mm: float
     facts: HeaderFacts
     warnings: tuple[str, ...]
+    distance: float
 
 
-def what_was_seen(rows: Sequence[Any], lines: Sequence[Mapping[str, Any]], *, is_exams: bool) -> Make:
-    """What makes the records of an answer. rows: Row or Fault of the request. lines: the answer, of rows or exams."""
+def what_was_seen(
+    rows: Sequence[Any],
+    lines: Sequence[Mapping[str, Any]],
+    *,
+    is_exams: bool,
+    distance: np.ndarray | None = None,
+) -> Make:
+    """What makes the records of an answer. rows: Row or Fault of the request. lines: the answer, of rows or exams.
+
+    distance: of the rows that are a Row, in their order, how unlike each is what the model has learned from.
+    """
     now = datetime.now(UTC)
+    far = iter(() if distance is None else distance.tolist())
     slices = [
-        _Slice(row.study, row.series, row.position_mm, row.spacing_mm, row.facts, row.warnings)
+        _Slice(
+            row.study,
+            row.series,
+            row.position_mm,
+            row.spacing_mm,
+            row.facts,
+            row.warnings,
+            next(far, math.nan),
+        )
         if isinstance(row, Row)
         else None
         for row in rows
@@ -107,7 +127,7 @@ def _record(
         model_name=str(lines[0]["model_name"]),
         model_version=str(lines[0]["model_version"]),
         unit=unit,
-        status=(FLAGGED if ANY in positive else NOT_FLAGGED) if said else REVIEW,
+        status=_status(said, positive),
         operating_point=str(lines[0]["operating_point"]),
         probabilities=_highest(said),
         positive=positive,
@@ -116,9 +136,23 @@ def _record(
         **facts_fields(first.facts or NO_FACTS),
         step_mm=_step_mm(usable),
         spacing_mm=known(first.spacing_mm, 4),
+        distance=_distance(usable),
         soft_tissue_hu=known(soft_tissue(small[place] for place in members if place in small)),
         warnings=kinds_of(text for one in usable for text in one.warnings),
     )
+
+
+def _status(said: Sequence[Mapping[str, Any]], positive: Sequence[str]) -> str:
+    """As an answer of the exam has it; of slices, of which none is uncertain, by whether one is flagged."""
+    if not said:
+        return REVIEW
+    return str(said[0].get("status") or (FLAGGED if ANY in positive else NOT_FLAGGED))
+
+
+def _distance(slices: Sequence[_Slice]) -> float | None:
+    """As abstention has it: the mean of the series that is farthest."""
+    studies, series = np.zeros(len(slices)), np.array([one.series for one in slices])
+    return known(float(distances_of_exams(np.array([one.distance for one in slices]), studies, series)[0]), 4)
 
 
 def _highest(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

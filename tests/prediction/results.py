@@ -27,7 +27,7 @@ def study(*series, number=1, why="localizer"):
     )
 
 
-def score(*of_slices, warnings=None, errors=None, blood_mm2=()):
+def score(*of_slices, warnings=None, errors=None, blood_mm2=(), distance=None):
     """of_slices: what the network says of the five subtypes of each slice, () of one that can't be read.
 
     blood_mm2: of each slice the areas of all blood and of the five subtypes.
@@ -37,4 +37,5 @@ def score(*of_slices, warnings=None, errors=None, blood_mm2=()):
         warnings=tuple(warnings or [()] * len(of_slices)),
         errors=tuple(errors or ["" if one else "is cut short" for one in of_slices]),
         blood_mm2=tuple(blood_mm2),
+        distance=distance,
     )

@@ -28,6 +28,7 @@ def page(*, measures_blood, blood_mm2=BLED):
         version=ANSWERER.version,
         operating_point="max_f1",
         notice="n",
+        caveats=(),
         made_by="m",
         has_heat_maps=True,
         measures_blood=measures_blood,

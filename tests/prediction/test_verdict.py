@@ -1,9 +1,11 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ich_mlflow.evaluation.abstention import Abstention
 from ich_mlflow.prediction import tables
 from ich_mlflow.prediction.pictures import choose_slices
 from ich_mlflow.prediction.verdict import in_order, judge
@@ -253,3 +255,42 @@ def test_names_that_steer_a_terminal_or_turn_text_are_made_harmless():
     assert (
         tables.as_csv(frame) == '\ufefffile\na\ufffd[2Jb\n\ufffdgpj.exe\n"two\nlines\tand é"\n\ufffd\ufffd\n'
     )
+
+
+RULE = Abstention(alpha=0.05, clear_below=0.15, bleeding_patients=40, far_from=1.5, patients=80)
+ABSTAINS = _answerer(5, abstention=RULE)
+
+
+def called(*of_slices, distance=1.0, remarks=(), asked=ASKED):
+    series = planned(slices=len(of_slices), remarks=remarks)
+    return judge(study(series), {"k": score(*of_slices, distance=distance)}, ABSTAINS, asked)
+
+
+def test_an_exam_whose_bleed_cannot_be_excluded_is_uncertain():
+    clear = (0.1, 0.14, 0.1, 0.1, 0.1)
+    assert called(clear).status == "not flagged"
+    result = called(clear, LOW)  # .2 is not below .15
+    assert result.status == "uncertain"
+    (why,) = result.reasons
+    assert why.startswith("a bleed can't be excluded")
+
+
+def test_an_exam_unlike_training_is_uncertain_and_a_flagged_one_says_so():
+    clear = (0.1, 0.1, 0.1, 0.1, 0.1)
+    assert called(clear, distance=1.6).status == "uncertain"
+    flagged = called(HIGH, distance=1.6)
+    assert flagged.status == "flagged"
+    assert flagged.reasons[0].startswith("unlike what the model learned from")
+    assert called(clear, distance=None).status == "not flagged"
+
+
+def test_what_is_not_to_be_relied_on_stays_for_review_and_abstaining_can_be_declined():
+    assert called(LOW, remarks=("less than a whole head",)).status == "review"
+    assert called(LOW, distance=9, asked=replace(ASKED, abstain=False)).status == "not flagged"
+
+
+def test_uncertain_comes_after_flagged_and_before_review():
+    results = [
+        called((0.1,) * 5), called(LOW, remarks=("less than a whole head",)), called(LOW), called(HIGH),
+    ]  # fmt: skip
+    assert [one.status for one in in_order(results)] == ["flagged", "uncertain", "review", "not flagged"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ich_mlflow.evaluation.abstention import Abstention
 from ich_mlflow.evaluation.calibration import Calibration
 from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.operating_point import RULES, OperatingPoint
@@ -53,6 +54,7 @@ def _answerer(
     aggregation="max",
     any_threshold=None,
     family="slice_cnn",
+    abstention=None,
     **chosen,
 ):
     labels = class_scheme(num_classes).labels
@@ -62,7 +64,7 @@ def _answerer(
         exams=_chosen(labels, exams, any_threshold=any_threshold, **chosen),
         aggregation=aggregation, null_models={}, exam_null_model=None, run_id="0123456789abcdef", trained_on="phantom",
         data_digest="d", weights="random", recipe="demo", context=context,
-        series_smoothing=smoothing, family=family,
+        series_smoothing=smoothing, family=family, abstention=abstention,
     )  # fmt: skip
     return Answerer(specification=specification, version=ModelVersion("ich-4class", "3"))
 
@@ -213,7 +215,7 @@ def test_params_that_are_none_are_refused_without_repeating_them(params, said):
 def test_without_params_the_model_decides_as_it_was_made_to():
     assert Asked.of(None, decides_by="youden") == Asked(operating_point="youden")
     assert {one.name: one.default for one in param_schema("youden").params} == {
-        "operating_point": "youden", "explain": False, "aggregate": "slice", "on_error": "fail",
+        "operating_point": "youden", "explain": False, "aggregate": "slice", "on_error": "fail", "abstain": True,
     }  # fmt: skip
 
 
@@ -250,3 +252,36 @@ def test_a_lone_slice_of_a_model_that_reads_exams_is_warned_about():
         [_slice("a")], np.full((1, 4), 0.2), Asked(operating_point="max_f1"), [], np.full((1, 4), 0.2)
     )
     assert line["warnings"] == ["no neighbouring slice of its series was sent: it stands in for them"]
+
+
+def _exams(answerer, *scores, distance=None, abstain=True):
+    rows = [_row(f"study {number}") for number in range(len(scores))]
+    outputs = np.array([[one, 0.0, 0.0, 0.0] for one in scores])
+    asked = Asked(operating_point="max_f1", aggregate="exam", abstain=abstain)
+    return answerer.exams(rows, outputs, asked, None, distance)
+
+
+def test_an_exam_has_a_status_and_why_it_is_uncertain():
+    rule = Abstention(alpha=0.05, clear_below=0.3, bleeding_patients=30, far_from=2.0, patients=50)
+    answerer = _answerer(abstention=rule)
+    lines = _exams(answerer, 0.9, 0.4, 0.1, 0.1, distance=np.array([1.0, 1.0, 1.0, 2.5]))
+    assert [one["status"] for one in lines] == ["flagged", "uncertain", "not flagged", "uncertain"]
+    assert [len(one["uncertain_because"]) for one in lines] == [0, 1, 0, 1]
+    assert not any("uncertain" in text for one in lines for text in one["caveats"])
+    lines = _exams(answerer, 0.4, abstain=False)
+    assert (lines[0]["status"], lines[0]["uncertain_because"]) == ("not flagged", [])
+
+
+def test_a_version_that_cannot_abstain_says_so_beside_every_exam():
+    (line,) = _exams(_answerer(), 0.4)
+    assert line["status"] == "not flagged"
+    assert "packed without abstention" in line["caveats"][-1]
+    few = Abstention(alpha=0.05, bleeding_patients=4, patients=9)
+    (line,) = _exams(_answerer(abstention=few), 0.4)
+    assert line["status"] == "not flagged"
+    assert sum("there were" in text for text in line["caveats"]) == 2
+
+
+def test_a_row_that_cannot_be_read_has_no_status():
+    line = _answerer().exams([Fault("row 0: broken")], np.empty((0, 4)), Asked(operating_point="max_f1"))[0]
+    assert (line["status"], line["uncertain_because"], line["error"]) == (None, None, "row 0: broken")

@@ -32,7 +32,13 @@ def network_of(model: keras.Model, sample_hu: np.ndarray) -> Network:
             for one, keras_one in zip(found, expected, strict=True)
         )
 
-    return Network(keras=model, write=lambda folder: write(model, folder), difference=difference)
+    def pooled(hu: np.ndarray) -> np.ndarray:
+        _, features, *_ = with_feature_maps(model)(hu.astype(np.float32), training=False)
+        return np.asarray(features).mean(axis=(1, 2))
+
+    return Network(
+        keras=model, write=lambda folder: write(model, folder), difference=difference, pooled=pooled
+    )
 
 
 def write(model: keras.Model, folder: Path) -> None:

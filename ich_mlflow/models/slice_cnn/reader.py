@@ -8,6 +8,7 @@ import numpy as np
 from ich_mlflow.ct.frame import head_frames, into_place
 from ich_mlflow.ct.resample import STORED_SIZE
 from ich_mlflow.models.family import Reading, Told
+from ich_mlflow.models.feature_distance import FEATURES_FILE, FeatureGaussian
 from ich_mlflow.models.lesion_maps import label_maps
 from ich_mlflow.models.slice_cnn.hirescam import maps_of_features, units_of_features
 from ich_mlflow.models.slice_cnn.runtimes import open_network
@@ -26,6 +27,7 @@ class SliceReader:
         self._network = open_network(folder, runtime)
         self._head_path = folder / HEAD_FILE
         self._framed = is_framed(self._head_path)
+        self._gaussian = FeatureGaussian.read(folder / FEATURES_FILE)
         self._context, self._labels = told.context, told.labels
 
     @property
@@ -42,16 +44,20 @@ class SliceReader:
         return self.said(hu).slices
 
     def said(self, hu: np.ndarray) -> Reading:
-        """The same, and where the blood is, where the network says it."""
-        probabilities, lesions = [], []
+        """The same, and where the blood is, where the network says it; how unlike each is what was learned from."""
+        probabilities, lesions, pooled = [], [], []
         hu = self._with_channels(hu)
         for one in hu:
             ran = self._network.run(one)
             probabilities.append(ran.probabilities)
             if ran.lesions is not None:
                 lesions.append(ran.lesions)
+            if self._gaussian is not None:
+                pooled.append(ran.features.mean(axis=(0, 1)))
         return Reading(
-            np.stack(probabilities), lesions=self.in_place(np.stack(lesions), hu) if lesions else None
+            np.stack(probabilities),
+            lesions=self.in_place(np.stack(lesions), hu) if lesions else None,
+            distance=self._gaussian.distance(np.stack(pooled)) if self._gaussian is not None else None,
         )
 
     def in_place(self, lesions: np.ndarray, hu: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ich_mlflow.dataset.set_paths import paths_of
 from ich_mlflow.errors import DataError, OptionError
+from ich_mlflow.evaluation.abstention import DEFAULT_ALPHA
 from ich_mlflow.evaluation.calibration import METHODS
 from ich_mlflow.evaluation.operating_point import MAX_F1, RULES
 from ich_mlflow.models.recipes import RECIPES, hyperparameters_of, resolve
@@ -303,6 +304,12 @@ class TrainingParameters(HyperparameterFlags):
         MAX_F1,
         f"what the model decides by, chosen on validation: {', '.join(RULES)} (it carries all of them)",
         OneOf(*RULES),
+    )
+    abstention: float = parameter(
+        DEFAULT_ALPHA,
+        "share of exams with a bleed that may be called clear, 0 to 0.5: those that score as high as nearly all others "
+        "with a bleed are uncertain, as are exams unlike training; 0: no exam is ever uncertain",
+        Between(0, 0.5),
     )
 
     @property

@@ -11,6 +11,7 @@ from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import DataError, ModelError
+from ich_mlflow.evaluation.abstention import distances_of_exams
 from ich_mlflow.evaluation.aggregate import to_exams
 from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.blood import BloodSlices
@@ -118,6 +119,7 @@ class Scored:
     null_models   what each null model says of the slices; exam_null_models: of the exams
     blood         what the model's lesion map found on the slices whose masks are known; None where it has no map, or
                   the split no masks
+    distances     of the exams, how unlike each is what the model has learned from; None where it doesn't say
     """
 
     stored: StoredSet
@@ -131,6 +133,7 @@ class Scored:
     null_models: dict[str, Predictions]
     exam_null_models: dict[str, Predictions]
     blood: BloodSlices | None = None
+    distances: np.ndarray | None = None
 
 
 def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
@@ -190,15 +193,24 @@ def score(classifier: Classifier, stored: StoredSet, *, rule: str) -> Scored:
             )
         },
         blood=meter.found,
+        distances=read.distances_of(where.studies, where.series),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class ReadRows:
-    """What a model version says of slices, float32 [N, L], and of their series; of_series is None where of none."""
+    """What a model version says of slices, float32 [N, L], and of their series; of_series is None where of none.
+
+    distance [N]: how unlike each slice is what the model has learned from; None where it doesn't say.
+    """
 
     slices: np.ndarray
     of_series: np.ndarray | None
+    distance: np.ndarray | None = None
+
+    def distances_of(self, studies: np.ndarray, series: np.ndarray) -> np.ndarray | None:
+        """Of the exams [M] in the order of their first slice; None where nothing is said."""
+        return None if self.distance is None else distances_of_exams(self.distance, studies, series)
 
 
 def score_rows(
@@ -214,6 +226,7 @@ def score_rows(
     """
     rows = np.asarray(rows)
     slices, of_series = np.empty((2, len(stored.table), len(classifier.specification.labels)), np.float32)
+    distance = np.full(len(stored.table), np.nan, np.float32)
     says_exams = False
     position_mm = stored.table["position_mm"].to_numpy()
     whole = stored.whole_series(rows)
@@ -224,8 +237,14 @@ def score_rows(
             each(members, read)
             if read.exam is not None:
                 of_series[members], says_exams = read.exam, True
+            if read.distance is not None:
+                distance[members] = read.distance
             progress.update(len(members))
-    return ReadRows(slices[rows], of_series[rows] if says_exams else None)
+    return ReadRows(
+        slices[rows],
+        of_series[rows] if says_exams else None,
+        None if np.isnan(distance[rows]).all() else distance[rows],
+    )
 
 
 def expect_unseen(

@@ -6,6 +6,12 @@ import numpy as np
 
 from ich_mlflow.dataset.split import group_patients
 from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.abstention import (
+    DEFAULT_ALPHA,
+    Abstention,
+    choose_abstention,
+    distances_of_exams,
+)
 from ich_mlflow.evaluation.aggregate import Exams, to_exams
 from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.choose import choose, choose_aggregation, choose_smoothing
@@ -13,7 +19,7 @@ from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.evaluation.null_models import POSITION, PREVALENCE, NullModel, fit_null_model
 from ich_mlflow.evaluation.operating_point import MAX_F1
-from ich_mlflow.labels import ClassScheme, with_any
+from ich_mlflow.labels import ANY, ClassScheme, with_any
 from ich_mlflow.models.registry import SLICE_CNN
 from ich_mlflow.models.series import AUTO, NONE, smoothed_each
 from ich_mlflow.serving.classifier import Specification
@@ -37,6 +43,7 @@ class FromValidation:
     exam_null_model: NullModel
     slice_predictions: Predictions | None
     exam_predictions: Predictions
+    abstention: Abstention | None = None
 
     def specification(
         self,
@@ -69,6 +76,7 @@ class FromValidation:
             mirror=self.mirror,
             family=family,
             members=members,
+            abstention=self.abstention,
         )
 
 
@@ -84,6 +92,8 @@ def from_validation(
     of_series: np.ndarray | None = None,
     slice_model: Specification | None = None,
     train_rows: np.ndarray | None = None,
+    alpha: float = DEFAULT_ALPHA,
+    distances: np.ndarray | None = None,
 ) -> FromValidation:
     """Choose everything on the validation split: outputs [N, L] of the network, of its slices.
 
@@ -92,7 +102,8 @@ def from_validation(
     network says of each slice's series itself, where it does. slice_model: what the version of the slices chose, which
     stands for them where the set's labels are of whole studies.
 
-    Null models come from the labels of train_rows, the training split where None, all of it.
+    Null models come from the labels of train_rows, the training split where None, all of it. alpha: what abstention
+    promises, 0 for none; distances [N]: how unlike each slice is what the network has learned from, where that is said.
     """
     rows = stored.rows("validation")
     targets, where = scheme.finding_targets(stored.subtypes[rows]), columns(stored, rows)
@@ -117,6 +128,8 @@ def from_validation(
     chosen = choose(exams.targets, exams.scores, exams.patients, findings, calibration=calibration)
     learned = stored.rows("train") if train_rows is None else train_rows
     null_models, exam_null_model = _null_models(stored, learned, scheme, targets, where, exams)
+    place = findings.index(ANY)
+    far = None if distances is None else distances_of_exams(distances, where.studies, where.series)
     of_slices = label_level(stored) == OF_SLICES
     if of_slices or slice_model is None:
         slices = choose(targets, scores, where.patients, findings, calibration=calibration)
@@ -150,6 +163,11 @@ def from_validation(
             unit=EXAMS,
             scores=exams.scores,
         ),
+        abstention=choose_abstention(
+            exams.targets[:, place], exams.scores[:, place], exams.patients, alpha=alpha, distances=far
+        )
+        if alpha
+        else None,
     )
 
 

@@ -29,7 +29,7 @@ _ANYHOW = ("resume", "checkpoints", "jit", "engine", "spark_master", "workers")
 #: What may change while a search goes on: how far, by whom and where, and what comes after it.
 _ANYHOW_TUNING = (
     *(*_ANYHOW, "trials", "search", "storage", "train_best"),
-    *("series_smoothing", "mirror", "calibration", "operating_point"),
+    *("series_smoothing", "mirror", "calibration", "operating_point", "abstention"),
 )
 #: Where pretraining puts its files; the `out` of a training decides which stored set it makes.
 _ANYHOW_PRETRAINING = (*_ANYHOW, "out")

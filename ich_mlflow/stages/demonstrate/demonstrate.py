@@ -1,11 +1,13 @@
 """The demonstration models: networks that come with the package, head and all, packed and registered as any other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ich_mlflow.commands import serve_command
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import class_scheme
+from ich_mlflow.models.feature_distance import FeatureGaussian
 from ich_mlflow.models.slice_cnn.backbone_graph import build_backbone
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of, build_classifier
@@ -14,6 +16,7 @@ from ich_mlflow.models.weights import (
     IMAGE_SIZE_NOTE,
     WITHOUT_PATIENTS,
     ShippedWeights,
+    features_path,
     put_weights,
     read_weights,
     shipped_path,
@@ -43,7 +46,13 @@ def demonstrate(options: DemonstrateOptions) -> str:
         run.dictionary(packed.to_dict(), "serving.json")
         exam = make_exam(ExamOptions(seed=0, exam_rate=1.0, rows=256), 0)
         sample = exam.hu[:: max(1, len(exam.hu) // 6)][..., None]
-        networks = [network_of(demonstration_model(one, scheme.labels), sample) for one in members]
+        networks = [
+            replace(
+                network_of(demonstration_model(one, scheme.labels), sample),
+                features=FeatureGaussian.read(features_path(file)),
+            )
+            for file, one in zip(demonstration.files, members, strict=True)
+        ]
         ancestry = members[0].ancestry or WITHOUT_PATIENTS["phantom"]
         name = f"{scheme.model_name}-{options.name}-demo"
         keras_uri, serving_uri = log_models(networks, packed, ancestry, name=name)

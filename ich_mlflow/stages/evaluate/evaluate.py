@@ -34,6 +34,7 @@ from ich_mlflow.stages.common.scoring import (
     score,
 )
 from ich_mlflow.stages.common.stored_sets import NO_LABELS, describe, label_level
+from ich_mlflow.stages.evaluate.abstention import log_abstention
 from ich_mlflow.stages.evaluate.blood import log_blood
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
@@ -97,6 +98,7 @@ def _evaluate(
     rule = _rule(options, model)
     scored = score(model.classifier, stored, rule=rule)
     slices, exams = _assess(run, scored, options.resamples)
+    log_abstention(run, scored)
     look = look_of(model.trained_run, stored.digest, beside=[one.trained_run for one in models[1:]])
     run.tags(look.tags())
     return Evaluated(

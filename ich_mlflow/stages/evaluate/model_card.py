@@ -16,6 +16,7 @@ from ich_mlflow.stages.common.evaluation import Evaluated
 from ich_mlflow.stages.common.names import registered_name
 from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import describe
+from ich_mlflow.stages.evaluate.abstention import abstention_table, called_of
 from ich_mlflow.stages.evaluate.blood import blood_table_of
 from ich_mlflow.stages.evaluate.two_parts import two_parts_table
 from ich_mlflow.tracking.run import NOTICE
@@ -90,6 +91,7 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
         caveats=limits,
         run_id=evaluated.run_id,
         more=[
+            *(abstention_table(*found) for found in [called_of(scored)] if found is not None),
             *([] if evaluated.two_parts is None else [two_parts_table(evaluated.two_parts)]),
             *([] if evaluated.blood is None else [blood_table_of(evaluated.blood)]),
         ],

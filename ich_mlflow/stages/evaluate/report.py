@@ -21,6 +21,7 @@ from ich_mlflow.stages.common.results import CARD_FILE, PREFIX, REPORT_FILE, ope
 from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import counts_frame, describe
 from ich_mlflow.stages.evaluate import tables
+from ich_mlflow.stages.evaluate.abstention import abstention_section
 from ich_mlflow.stages.evaluate.blood import blood_section
 from ich_mlflow.stages.evaluate.model_card import card_of, is_own_data, limits_of, model_name
 from ich_mlflow.stages.evaluate.two_parts import two_parts_section
@@ -97,6 +98,7 @@ def _sections(run: Run, evaluated: Evaluated, model: dict[str, str]) -> list[Sec
     for assessment in (evaluated.slices, evaluated.exams):
         if assessment is not None:
             sections.append(_results_section(run, evaluated, assessment))
+    sections.append(abstention_section(evaluated.scored))
     if evaluated.two_parts is not None:
         sections.append(two_parts_section(evaluated.two_parts))
     for unit, table in evaluated.differences.items():

@@ -40,6 +40,10 @@ class PredictOptions:
     operating_point: str = parameter(
         AUTO, f"what decisions go by: {', '.join(RULES)}; auto: what the model decides by", AUTO_OR_RULE
     )
+    abstain: bool = parameter(
+        True,
+        "false: no study is uncertain; true: where the model version can tell, which is said where it can't",
+    )
     pictures: int = parameter(
         4,
         "slices to show of each flagged study, as they are and with a heat map, 0 to 24; 0: none",

@@ -149,6 +149,7 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
         "operating_point": decides_by,
         "pictures": options.pictures,
         "dicom": text_of(options.dicom),
+        "abstain": text_of(options.abstain),
     }
     ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
     noted = [] if options.monitor == AUTO else [Path(os.path.expanduser(options.monitor)).absolute()]
@@ -161,7 +162,7 @@ def _job(options: PredictOptions, path: Path, model: LoadedModel) -> _Job:
         options=options,
         model=model,
         answerer=Answerer(specification=specification, version=version),
-        asked=Asked(operating_point=decides_by),
+        asked=Asked(operating_point=decides_by, abstain=options.abstain),
         out=out,
         but=but,
         settings=settings,
@@ -331,6 +332,7 @@ def _write(
             ]
     version, specification = job.answerer.version, job.model.specification
     measures_blood = job.model.classifier.finds_blood
+    caveats = (*job.answerer.caveats(job.asked, unit=EXAMS), *job.answerer.cannot_abstain(job.asked))
     page = worklist_page(
         results,
         pictures,
@@ -339,11 +341,12 @@ def _write(
         version=version,
         operating_point=job.asked.operating_point,
         notice=f"{NOTICE} Nothing here may decide about a patient.",
+        caveats=caveats,
         made_by=f"ich_mlflow {__version__}, {job.model.uri}, trained on {specification.trained_on}.",
         has_heat_maps=job.model.classifier.can_explain,
         measures_blood=measures_blood,
+        abstains=job.asked.abstain,
     )
-    caveats = job.answerer.caveats(job.asked, unit=EXAMS)
     num_dicom = {number: outputs.dicom for number, outputs in made.items() if outputs is not None}
     folder = job.out.path
     for name, frame in (
@@ -413,9 +416,10 @@ def _say(out: OutFolder, summary: dict[str, Any]) -> None:
 def _found(summary: dict[str, Any]) -> str:
     counts = summary["counts"]
     return (
-        f"{counted(counts['studies'], 'study', 'studies')}: {counts['flagged']:,} flagged, {counts['review']:,} for "
-        f"review, {counts['not_flagged']:,} not flagged ({counted(counts['slices'], 'slice')}, "
-        f"{counts['slices_unusable']:,} unusable)"
+        f"{counted(counts['studies'], 'study', 'studies')}: {counts['flagged']:,} flagged, "
+        # a summary that an earlier version wrote counts none
+        f"{counts.get('uncertain', 0):,} uncertain, {counts['review']:,} for review, {counts['not_flagged']:,} not "
+        f"flagged ({counted(counts['slices'], 'slice')}, {counts['slices_unusable']:,} unusable)"
     )
 
 

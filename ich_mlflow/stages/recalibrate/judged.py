@@ -23,7 +23,8 @@ class Judged:
     """A unit recalibrated. chosen: from all patients, what the new version has; the rest is cross-fitted.
 
     labels: those that were recalibrated. targets bool, before, after: probabilities, [N, L] of them. table: a row a
-    metric and label: before, after, and after minus before, with 95 % intervals by patient.
+    metric and label: before, after, and after minus before, with 95 % intervals by patient. flagged_before,
+    flagged_after: whether any bleed is decided positive, bool [N].
     """
 
     unit: Unit
@@ -33,6 +34,8 @@ class Judged:
     before: np.ndarray
     after: np.ndarray
     table: pd.DataFrame
+    flagged_before: np.ndarray
+    flagged_after: np.ndarray
 
     def figure(self, metric: str, when: str, *, label: str = ANY) -> float:
         """A figure of the table. when: before, after or difference, and _low or _high after it."""
@@ -77,6 +80,8 @@ def judged(
         before=said[:, places],
         after=found.probabilities[:, places],
         table=table,
+        flagged_before=before[1][:, labels.index(ANY)],
+        flagged_after=after[1][:, labels.index(ANY)],
     )
 
 

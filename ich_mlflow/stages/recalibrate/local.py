@@ -57,7 +57,10 @@ class LocalExams:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """Slices, or exams: what the version chose for them; targets bool [N, F], scores [N, F], patients, folds [N]."""
+    """Slices, or exams: what the version chose for them; targets bool [N, F], scores [N, F], patients, folds [N].
+
+    distances [N]: of exams, how unlike each is what the version has learned from; None where it doesn't say.
+    """
 
     name: str
     chosen: Chosen
@@ -65,6 +68,7 @@ class Unit:
     scores: np.ndarray
     patients: np.ndarray
     folds: np.ndarray
+    distances: np.ndarray | None = None
 
 
 def local_exams(stored: StoredSet, specification: Specification, *, test_split: bool) -> LocalExams:
@@ -148,6 +152,7 @@ def units_of(
         scores=exams.scores,
         patients=exams.patients,
         folds=np.array([fold_of[patient] for patient in exams.patients]),
+        distances=read.distances_of(where.studies, where.series),
     )
     if label_level(local.stored) != OF_SLICES:
         return (of_exams,)

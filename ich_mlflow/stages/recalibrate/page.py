@@ -14,6 +14,7 @@ from ich_mlflow.report.contents import Picture, Report, Section, Table
 from ich_mlflow.sources.registry import SOURCES
 from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import describe
+from ich_mlflow.stages.recalibrate.abstention import Abstaining, abstention_section
 from ich_mlflow.stages.recalibrate.judged import Judged
 from ich_mlflow.stages.recalibrate.local import NUM_FOLDS, LocalExams
 from ich_mlflow.stages.recalibrate.options import RecalibrateOptions
@@ -28,7 +29,7 @@ PAGE_FILE = "recalibrate.html"
 class Recalibration:
     """What a recalibration found. short, uri: of the version before. rule: what the new one decides by.
 
-    units: slices where slices are labelled, and exams.
+    units: slices where slices are labelled, and exams. abstaining: when exams are uncertain.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Recalibration:
     not_known: tuple[str, ...]
     rule: str
     units: Mapping[str, Judged]
+    abstaining: Abstaining
 
     @property
     def answers(self) -> list[str]:
@@ -87,6 +89,7 @@ def page_of(found: Recalibration, pictures: Mapping[str, bytes], *, digest: str)
         ],
         sections=[
             *(_unit_section(one, pictures[name]) for name, one in found.units.items()),
+            abstention_section(found.abstaining),
             _method_section(found),
             _chosen_section(found),
             _model_section(found, digest),

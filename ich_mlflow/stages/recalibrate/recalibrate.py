@@ -22,6 +22,7 @@ from ich_mlflow.serving.packaging import log_again
 from ich_mlflow.stages.common.names import MODEL_NAMES
 from ich_mlflow.stages.common.scoring import LoadedModel, champion_name, expect_unseen, load_model
 from ich_mlflow.stages.common.stored_sets import data_note, describe, learned_from
+from ich_mlflow.stages.recalibrate.abstention import abstaining
 from ich_mlflow.stages.recalibrate.judged import Judged, judged
 from ich_mlflow.stages.recalibrate.local import LocalExams, expect_enough, local_exams, scored_units
 from ich_mlflow.stages.recalibrate.options import RecalibrateOptions
@@ -86,6 +87,11 @@ def _judge(
     rule = specification.decides_by if options.operating_point == AUTO else options.operating_point
     labels = local.with_enough(options.min_patients)
     print(f"scoring {describe(local.stored)} with {model.short}: {local.num_patients} patients take part")
+    units = {
+        unit.name: judged(unit, local.labels, recalibrated=labels, rule=rule, num_resamples=options.resamples)
+        for unit in scored_units(model.classifier, local)
+    }
+    exams = units[EXAMS]
     return Recalibration(
         run_id=run.run_id,
         options=options,
@@ -94,12 +100,14 @@ def _judge(
         uri=model.uri,
         not_known=not_known,
         rule=rule,
-        units={
-            unit.name: judged(
-                unit, local.labels, recalibrated=labels, rule=rule, num_resamples=options.resamples
-            )
-            for unit in scored_units(model.classifier, local)
-        },
+        units=units,
+        abstaining=abstaining(
+            specification.abstention,
+            exams.unit,
+            local.labels,
+            was=exams.flagged_before,
+            now=exams.flagged_after,
+        ),
     )
 
 
@@ -157,6 +165,7 @@ def _specification(before: Specification, found: Recalibration) -> Specification
         slices=chosen[SLICES],
         exams=chosen[EXAMS],
         decides_by=found.rule,
+        abstention=found.abstaining.after,
         recalibrated_on=f"{found.local.num_patients} patients of {describe(found.local.stored)}",
     )
 
@@ -205,7 +214,7 @@ def _say(run: Run, found: Recalibration, registered: Registered, version: str, d
     made = f"{registered.name} version {version} is registered with the alias candidate"
     following = _next(found, registered.name)
     print(terminal_table(found.units))
-    for text in (*found.answers, *(f"note: {note}" for note in found.notes)):
+    for text in (*found.answers, found.abstaining.said, *(f"note: {note}" for note in found.notes)):
         print(text)
     print(f"{made}; the networks are those of {registered.model.short} (SHA-256 {digest[:12]})")
     print(f"next: {following}")

@@ -27,6 +27,7 @@ from ich_mlflow.stages.common.results import log_confusion, log_metrics
 from ich_mlflow.stages.common.specification import FromValidation, from_validation
 from ich_mlflow.stages.common.stored_sets import OF_SLICES, data_note, describe, label_level, split_dataset
 from ich_mlflow.stages.train.blood_threshold import chosen_blood_threshold
+from ich_mlflow.stages.train.feature_distances import validation_distances, with_gaussians
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.train.sets_beside import log_beside
 from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, logged_model_id
@@ -85,6 +86,10 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
     """Choose on the validation split of `stored`, log what it scored there, and log the model."""
     run, options, outputs = training.run, training.options, outcome.outputs
     scheme = class_scheme(training.hyperparameters.num_classes)
+    context = getattr(outcome.slice_model or training.hyperparameters, "context", 0)
+    networks: Sequence[Network] = outcome.networks
+    if options.abstention:
+        networks = with_gaussians(networks, stored, context=context)
     chosen = from_validation(
         stored,
         outputs.slices,
@@ -96,9 +101,10 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         of_series=outputs.of_series,
         slice_model=outcome.slice_model,
         train_rows=outcome.train_rows,
+        alpha=options.abstention,
+        distances=validation_distances(networks, stored, context=context),
     )
-    context = getattr(outcome.slice_model or training.hyperparameters, "context", 0)
-    blood = chosen_blood_threshold(outcome.networks, stored, context=context, mirror=options.mirror)
+    blood = chosen_blood_threshold(networks, stored, context=context, mirror=options.mirror)
     specification = chosen.specification(
         stored,
         run_id=run.run_id,
@@ -107,7 +113,7 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         decides_by=options.operating_point,
         family=family_of(training.hyperparameters).name,
         context=context,
-        members=len(outcome.networks),
+        members=len(networks),
     )
     if blood is not None:
         specification = replace(specification, blood_threshold=blood.threshold, blood_patients=blood.patients)
@@ -116,7 +122,7 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
     if run.resumed:
         run.forget_models()
     keras_uri, serving_uri = log_models(
-        outcome.networks,
+        networks,
         specification,
         outcome.ancestry,
         name=registered_name(scheme.num_classes, stored.manifest["source"]),
@@ -210,8 +216,16 @@ def _log_validation(training: Training, chosen: FromValidation, stored: StoredSe
             "aggregation": chosen.aggregation,
             "series_smoothing": chosen.series_smoothing,
             "operating_point": training.options.operating_point,
+            **_abstention_said(chosen),
             **{f"calibration.{one.label}": one.method for one in chosen.slices.calibrations},
         },
         prefix="chosen",
     )
     return results
+
+
+def _abstention_said(chosen: FromValidation) -> dict[str, Any]:
+    """From which score on an exam is no longer clear, and from which distance on it is unlike."""
+    if chosen.abstention is None:
+        return {}
+    return {"clear_below": chosen.abstention.clear_below, "far_from": chosen.abstention.far_from}
