@@ -6,10 +6,10 @@
 By simulation: cohorts of validation exams are drawn, whose networks are good or bad, a rule is chosen on each, and the
 share of new exams with a bleed that it calls clear is averaged over the cohorts: at most alpha was promised.
 
-On CT-ICH each of the five networks that ship is asked of the patients that it has not learned from. The patients are dealt
-into ten parts, and each is called by the rule that the other nine choose, one hundred times over. Then the distance: how many exams
-are called unlike by the limit of the rest, as they are and after their slices were changed, so that nobody would read
-them; and of further folders of exams (--elsewhere, PHE-SICH) by the limit of all.
+On CT-ICH each of the five networks that ship is asked of the patients that it has not learned from. The patients are
+dealt into ten parts, and each is called by the rule that the other nine choose, one hundred times over. Then the
+distance: how many exams are called unlike by the limit of the rest, as they are and after their slices were changed, so
+that nobody would read them; and of further folders of exams (--elsewhere, PHE-SICH) by the limit of all.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from typing import Any, NoReturn, TypeVar
 
 from ich_mlflow.errors import ANSWERED_NO, DataError, IchError, OptionError, nearest
@@ -15,6 +15,7 @@ from ich_mlflow.parameters import (
     declared,
     expect_inputs,
     from_text,
+    groups_of,
     parameter,
     parameters_of,
     text_of,
@@ -78,24 +79,33 @@ def parse_both(
     )
     of_run = parameters_of(RunOptions)
     known = parameters_of(options_class) | of_run
-    for name, one in known.items():
-        parameter = declared(one)
-        default = parameter.default_said or text_of(one.default)
-        parser.add_argument(
-            f"--{name}",
-            *([f"--{parameter.formerly}"] if parameter.formerly else []),
-            dest=name,
-            metavar=name.upper(),
-            default=argparse.SUPPRESS,
-            # argparse fills in %(…)s, so that a share of 95 % would be a mistake.
-            help=f"{parameter.text} (default: {default})".replace("%", "%%"),
-        )
+    groups = groups_of(options_class)
+    groups[""] += of_run
+    for title, names in groups.items():
+        group = parser.add_argument_group(title) if title else parser
+        for name in names:
+            _add(group, known[name])
     found, unknown = parser.parse_known_args(arguments)
     if unknown:
         _refuse(unknown[0], list(known), parser.prog)
     values = {name: from_text(known[name], text) for name, text in vars(found).items()}
     told = {name: values.pop(name) for name in of_run if name in values}
     return options_class(**values), RunOptions(**told)
+
+
+def _add(group: "argparse._ActionsContainer", one: "Field[Any]") -> None:
+    """Add the flag of a parameter to its group."""
+    parameter = declared(one)
+    default = parameter.default_said or text_of(one.default)
+    group.add_argument(
+        f"--{one.name}",
+        *([f"--{parameter.formerly}"] if parameter.formerly else []),
+        dest=one.name,
+        metavar=one.name.upper(),
+        default=argparse.SUPPRESS,
+        # argparse fills in %(…)s, so that a share of 95 % would be a mistake.
+        help=f"{parameter.text} (default: {default})".replace("%", "%%"),
+    )
 
 
 def _refuse(argument: str, known: Sequence[str], program: str) -> NoReturn:

@@ -5,6 +5,7 @@ docs/reference/parameters.md. `parameter` makes a field, `check_fields` refuses 
 what was typed.
 """
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -174,6 +175,7 @@ class Parameter:
     formerly    a name that it had in a release before; it is still taken
     reads       a pattern of the values that name a file or folder, which must be there before anything begins
     reads_several  whether they may name several, separated by commas
+    group       what it is for, its heading in --help; else what the class that declares it holds
     """
 
     text: str
@@ -185,6 +187,7 @@ class Parameter:
     formerly: str = ""
     reads: str = ""
     reads_several: bool = False
+    group: str = ""
 
 
 def parameter(default: Any, text: str, check: Check | None = None, **declared: Any) -> Any:
@@ -200,6 +203,21 @@ def declared(field: "Field[Any]") -> Parameter:
 def parameters_of(options: Any) -> dict[str, "Field[Any]"]:
     """The parameters of a dataclass or of its object, by name, in the order of --help."""
     return {one.name: one for one in fields(options) if "parameter" in one.metadata}
+
+
+def groups_of(options: type[Any]) -> dict[str, list[str]]:
+    """Names of a dataclass' parameters by what they are for, in the order of --help; "" holds those of no group.
+
+    Those that the class declares itself come first, then those of each class that it inherits from. These are a group
+    by the first sentence about their class, where a parameter doesn't name its group.
+    """
+    groups: dict[str, list[str]] = {"": []}
+    left = parameters_of(options)
+    for base in options.__mro__:
+        title = "" if base is options else (base.__doc__ or "").partition(".")[0]
+        for name in [name for name in left if name in inspect.get_annotations(base)]:
+            groups.setdefault(declared(left.pop(name)).group or title, []).append(name)
+    return groups
 
 
 def check_fields(options: Any) -> None:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from unittest import mock
 
+import click
 import mlflow.cli
 import pytest
 
@@ -26,14 +27,21 @@ def check_printed_commands(text: str) -> list[list[str]]:
     """Have every command in the text parsed by what it calls, and run none; return their words."""
     commands = [shlex.split(command) for command in printed_commands(text)]
     for words in commands:
-        if words[1] == "run":
-            _parse_stage(words[2:])
-        else:
-            command = mlflow.cli.cli
-            while words[1:] and hasattr(command, "commands"):
-                command, words = command.get_command(None, words[1]), words[1:]
-            command.make_context(words[0], words[1:])
+        check_mlflow(words)
     return commands
+
+
+def check_mlflow(words: list[str]) -> None:
+    """Have a command, `mlflow …`, parsed by what it calls. Raises what that raises."""
+    if words[1] == "run":
+        _parse_stage(words[2:])
+        return
+    command = mlflow.cli.cli
+    while words[1:] and hasattr(command, "commands"):
+        name, command, words = words[1], command.get_command(None, words[1]), words[1:]
+        if command is None:
+            raise click.UsageError(f"mlflow has no command {name}")
+    command.make_context(words[0], words[1:])
 
 
 def _parse_stage(words: list[str]) -> None:

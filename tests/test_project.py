@@ -102,21 +102,6 @@ def test_ci_runs_the_test_command_that_the_readme_gives():
     assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_readme_commands_name_entry_points_and_parameters_that_exist():
-    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    commands = [
-        command
-        for document in documents
-        for command in re.findall(r"^(?:.* && )?(mlflow run \..*)$", document.read_text(), re.MULTILINE)
-    ]
-    assert commands
-    for command in commands:
-        entry = re.search(r"-e (\w+)", command)
-        name = entry.group(1) if entry else "main"
-        known = parameters_of(ENTRY_POINTS[name]).keys()
-        assert set(re.findall(r"-P (\w+)=", command)) <= known, command
-
-
 def test_git_ignores_every_folder_that_stages_write_to_by_default():
     """predictions/ holds patients' identifiers."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():

@@ -22,6 +22,10 @@ from ich_mlflow.parameters import (
     parameter,
 )
 
+#: What hyperparameters are for: their headings in --help.
+NETWORK, SEEN, TAUGHT = "The network", "What the network sees of a slice", "What it is taught"
+STEPS = "How long and how fast it learns"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingHyperparameters:
@@ -31,32 +35,40 @@ class TrainingHyperparameters:
     in_memory: names of what a step's memory grows with, two or more; the first two are what can be lowered.
     """
 
-    num_classes: int = parameter(5, schemes_text(), OneOf(*SCHEMES))
-    epochs: int = parameter(10, "most epochs", Between(1, 1000))
+    num_classes: int = parameter(5, schemes_text(), OneOf(*SCHEMES), group=NETWORK)
+    epochs: int = parameter(10, "most epochs", Between(1, 1000), group=STEPS)
     patience: int = parameter(
-        3, "epochs without a better monitor before training stops", Between(1, unit="epochs")
+        3, "epochs without a better monitor before training stops", Between(1, unit="epochs"), group=STEPS
     )
     monitor: str = parameter(
         "val_loss",
         "what early stopping goes by: val_loss (cross-entropy after recalibration), or val_auc (mean over labels)",
         OneOf(*MONITORS),
+        group=STEPS,
     )
     kept_epoch: str = parameter(
         "best",
         "whose weights are kept: best (by monitor, stopping early), or last (every epoch is run, validation chooses "
         "nothing)",
         OneOf("best", "last"),
+        group=STEPS,
     )
     learning_rate: float = parameter(
-        1e-4, "of Adam", Between(0, 1, without=(0,)), search=Range(1e-5, 3e-3, log=True), log=True
+        1e-4,
+        "of Adam",
+        Between(0, 1, without=(0,)),
+        search=Range(1e-5, 3e-3, log=True),
+        log=True,
+        group=STEPS,
     )
     schedule: str = parameter(
         "constant",
         "of the learning rate: constant, or cosine (to a hundredth of it over all epochs)",
         OneOf("constant", "cosine"),
+        group=STEPS,
     )
     clip_norm: float = parameter(
-        0.0, "largest norm of all gradients together; 0: they are not clipped", Between(0)
+        0.0, "largest norm of all gradients together; 0: they are not clipped", Between(0), group=STEPS
     )
     # Source: Loshchilov and Hutter, ICLR 2019 (AdamW).
     weight_decay: float = parameter(
@@ -65,17 +77,20 @@ class TrainingHyperparameters:
         Between(0, 1, without=(1,)),
         search=Range(1e-6, 1e-1, log=True),
         log=True,
+        group=STEPS,
     )
     ema: float = parameter(
         0.0,
         "momentum of the moving average of weights that is validated and kept, as 0.999; 0: the weights themselves",
         Between(0, 1, without=(1,)),
+        group=STEPS,
     )
     loss: str = parameter(
         "bce",
         f"{losses_text()}; val_loss is recalibrated cross-entropy whatever the loss",
         OneOf(*LOSSES),
         search=Choice(tuple(name for name, one in LOSSES.items() if one.searched)),
+        group=TAUGHT,
     )
     # Below 1 its slope is not finite where a probability is exactly right. Default: Lin et al., ICCV 2017.
     focal_gamma: float = parameter(
@@ -84,9 +99,10 @@ class TrainingHyperparameters:
         Between(1, 10),
         only_with=OnlyWith("loss", OneOf("focal"), example="focal"),
         search=Range(1.0, 5.0),
+        group=TAUGHT,
     )
     label_smoothing: float = parameter(
-        0.0, "share by which targets are drawn to one half", Between(0, 1, without=(1,))
+        0.0, "share by which targets are drawn to one half", Between(0, 1, without=(1,)), group=TAUGHT
     )
 
     frozen_epochs: ClassVar[int] = 0

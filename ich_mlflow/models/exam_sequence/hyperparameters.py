@@ -13,6 +13,7 @@ from ich_mlflow.parameters import Between, Choice, OneOf, OnlyWith, parameter
 
 #: With inputs: what the network sees of a slice.
 OUTPUTS, FEATURES = "outputs", "features"
+SERIES = "The network over the slices of a series (family=exam_sequence)"
 _DEEP = tuple(name for name in KINDS if name != "gru")
 
 
@@ -33,24 +34,32 @@ class Hyperparameters(TrainingHyperparameters):
         f"what joins the slices of a series: {kinds_text()}",
         OneOf(*KINDS),
         search=Choice(tuple(KINDS)),
+        group=SERIES,
     )
     width: int = parameter(
-        32, "units that a slice is projected to", Between(4, 256), search=Choice((16, 32, 64)), log=True
+        32,
+        "units that a slice is projected to",
+        Between(4, 256),
+        search=Choice((16, 32, 64)),
+        log=True,
+        group=SERIES,
     )
     depth: int = parameter(
         2,
         "layers that join slices",
         Between(1, 4),
         only_with=OnlyWith("kind", OneOf(*_DEEP), example="conv"),
+        group=SERIES,
     )
     inputs: str = parameter(
         OUTPUTS,
         "what is seen of a slice: outputs (the slice network's logits of it and of its mirror image), or features "
         "(its 128 features, too)",
         OneOf(OUTPUTS, FEATURES),
+        group=SERIES,
     )
     sequence_dropout: float = parameter(
-        0.3, "share of the projected inputs dropped", Between(0, 1, without=(1,))
+        0.3, "share of the projected inputs dropped", Between(0, 1, without=(1,)), group=SERIES
     )
 
     in_memory: ClassVar[tuple[str, ...]] = ("width", "depth")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ich_mlflow.ct.frame import HEAD, IMAGE
 from ich_mlflow.ct.window import Window, parse_windows
-from ich_mlflow.models.hyperparameters import expect_any, shared
+from ich_mlflow.models.hyperparameters import NETWORK, SEEN, STEPS, TAUGHT, expect_any, shared
 from ich_mlflow.models.losses import LOSSES
 from ich_mlflow.models.slice_cnn.augmentation import AUGMENTATIONS
 from ich_mlflow.models.slice_cnn.backbones import BACKBONES
@@ -39,7 +39,10 @@ _Augmentations: Any = make_dataclass(
         (
             name,
             type(one.default),
-            field(default=one.default, metadata={"parameter": Parameter(text=one.text, check=one.check)}),
+            field(
+                default=one.default,
+                metadata={"parameter": Parameter(text=one.text, check=one.check, group="Augmentation")},
+            ),
         )
         for name, one in AUGMENTATIONS.items()
     ],
@@ -61,33 +64,40 @@ class Hyperparameters(_Augmentations):
         f"the network below the head: {OneOf(*BACKBONES)}",
         OneOf(*BACKBONES),
         search=Choice(tuple(name for name, one in BACKBONES.items() if one.searched)),
+        group=NETWORK,
     )
     image_size: int = parameter(
         224,
         "pixels a side that the backbone sees, 32 to 512 (the stored set has 256)",
         Between(32, 512, unit="pixels"),
+        group=SEEN,
     )
     framing: str = parameter(
         IMAGE,
         "what the network sees of a slice: image (all of it), or head (the square that holds the head, so finer)",
         OneOf(IMAGE, HEAD),
+        group=SEEN,
     )
     windows: str = parameter(
         "brain",
         "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800 (center/width in HU)",
         search=Choice(("brain", "brain,subdural,bone")),
+        group=SEEN,
     )
     context: int = parameter(
         0,
         "1: the slices before and after in the series are channels too",
         OneOf(0, 1),
         search=Choice((0, 1)),
+        group=SEEN,
     )
     epochs: int = shared("epochs")
     patience: int = shared("patience")
     monitor: str = shared("monitor")
     kept_epoch: str = shared("kept_epoch")
-    batch_size: int = parameter(32, "slices a step, of all GPUs together", Between(1, 4096), log=True)
+    batch_size: int = parameter(
+        32, "slices a step, of all GPUs together", Between(1, 4096), log=True, group=STEPS
+    )
     learning_rate: float = shared("learning_rate")
     schedule: str = shared("schedule")
     frozen_epochs: int = parameter(
@@ -95,6 +105,7 @@ class Hyperparameters(_Augmentations):
         "epochs before the others in which the backbone is frozen and the head alone learns",
         Between(0, 1000),
         formerly="warmup_epochs",
+        group=STEPS,
     )
     frozen_learning_rate: float = parameter(
         1e-3,
@@ -103,17 +114,21 @@ class Hyperparameters(_Augmentations):
         only_with=_FROZEN,
         log=True,
         formerly="warmup_learning_rate",
+        group=STEPS,
     )
     frozen_augment: bool = parameter(
         False,
         "true augments in the frozen epochs; false computes the backbone's features once, much faster",
         only_with=_FROZEN,
         formerly="warmup_augment",
+        group=STEPS,
     )
     clip_norm: float = shared("clip_norm")
     weight_decay: float = shared("weight_decay")
     ema: float = shared("ema")
-    head: str = parameter("flat", f"how logits become probabilities: {heads_text()}", OneOf(*HEADS))
+    head: str = parameter(
+        "flat", f"how logits become probabilities: {heads_text()}", OneOf(*HEADS), group=NETWORK
+    )
     loss: str = shared("loss", only_with=_ANY_LOSS)
     focal_gamma: float = shared("focal_gamma")
     label_smoothing: float = shared("label_smoothing", only_with=_ANY_LOSS)
@@ -122,26 +137,40 @@ class Hyperparameters(_Augmentations):
         "of a second loss, of where the blood is: a lesion head learns from slices with stored masks; 0: no such head",
         Between(0),
         log=True,
+        group=TAUGHT,
     )
     prior_bias: bool = parameter(
-        False, "true starts the output at the prevalences that training sees, not at one half"
+        False, "true starts the output at the prevalences that training sees, not at one half", group=NETWORK
     )
     dropout: float = parameter(
-        0.3, "share of the head's units dropped", Between(0, 1, without=(1,)), search=Range(0.0, 0.6)
+        0.3,
+        "share of the head's units dropped",
+        Between(0, 1, without=(1,)),
+        search=Range(0.0, 0.6),
+        group=NETWORK,
     )
     # 0.99 is Keras' and suits pretrained weights; from random ones, with some hundred steps, validation would see stale
     # statistics.
     batch_norm_momentum: float = parameter(
-        0.99, "of the backbone's moving statistics (ConvNeXt has none)", Between(0, 1, without=(1,))
+        0.99,
+        "of the backbone's moving statistics (ConvNeXt has none)",
+        Between(0, 1, without=(1,)),
+        group=NETWORK,
     )
     dense_units: int = parameter(
-        128, "width of the head", Between(1, 4096), search=Choice((64, 128, 256, 512)), log=True
+        128,
+        "width of the head",
+        Between(1, 4096),
+        search=Choice((64, 128, 256, 512)),
+        log=True,
+        group=NETWORK,
     )
     sampling: str = parameter(
         "natural",
         "natural: each training slice once an epoch; class_balanced: every subtype in the share sampling_rate",
         OneOf("natural", "class_balanced"),
         search=Choice(("natural", "class_balanced")),
+        group=TAUGHT,
     )
     sampling_rate: float = parameter(
         0.0,
@@ -149,6 +178,7 @@ class Hyperparameters(_Augmentations):
         Between(0, 1, without=(1,)),
         only_with=OnlyWith("sampling", OneOf("class_balanced"), example="class_balanced"),
         search=Range(0.05, 0.3),
+        group=TAUGHT,
     )
 
     in_memory: ClassVar[tuple[str, ...]] = ("batch_size", "image_size", "context")

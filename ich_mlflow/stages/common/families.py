@@ -37,6 +37,7 @@ HyperparameterFlags: Any = make_dataclass(
                         text=declared(one).text,
                         default_said=_of_recipes(name),
                         formerly=declared(one).formerly,
+                        group=declared(one).group or "Other hyperparameters",
                     )
                 },
             ),
