@@ -228,7 +228,7 @@ class TrainingSetParameters(StoredSetParameters):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParameters(HyperparameterFlags):
-    """How is trained, and every hyperparameter as text."""
+    """How a model is trained, and every hyperparameter as text."""
 
     fold: str = parameter(
         AUTO,
