@@ -16,7 +16,7 @@ class SourceRecord:
     """A kind of source.
 
     home         module and class, as `ich_mlflow.sources.rsna:RsnaSource`, which is made with the folder of its files
-    label_level  what its labels are of, the same as the class says: slice, study or none; either: slice or study, as its
+    label_level  what its labels are of, as the class says: slice, study or none; either: slice or study, as its
                  table says
     takes_file   it is made with a table's path, too
     caveat       a sentence that every report and model card of its figures begins its limits with; '' for none

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import islice
 from typing import NoReturn
 
 from ich_mlflow.errors import DataError
@@ -15,6 +16,8 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 #: Faults that a message tells; of more their number stands at its end.
 _TOLD = 3
+#: Lines that tell the delimiter.
+_TRIED = 20
 _SAVE = "save it again as CSV UTF-8"
 
 
@@ -62,12 +65,17 @@ def _decode(path: str, data: bytes) -> str:
     if data.startswith(_WORKBOOKS):
         raise DataError(f"{path} can't be read as a table (it is a workbook), expected text: {_SAVE}")
     try:
-        return data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(
             f"{path}, line {line} can't be read ({error.reason} at byte {error.start}), expected text in UTF-8: {_SAVE}"
         ) from None
+    if "\0" in text:
+        raise DataError(
+            f"{path} can't be read as a table (it has zero bytes), expected text in UTF-8: {_SAVE}"
+        )
+    return text
 
 
 def _lines(path: str, text: str, delimiter: str) -> list[tuple[int, tuple[str, ...]]]:
@@ -84,6 +92,15 @@ def _lines(path: str, text: str, delimiter: str) -> list[tuple[int, tuple[str, .
 
 
 def _delimiter(text: str) -> str:
-    """What cuts the first line into most columns; the comma where nothing cuts it."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+    """What cuts the first lines alike and into most columns; the comma where nothing cuts them."""
+    lines = list(islice((line for line in StringIO(text) if line.strip()), _TRIED))
+
+    def fit(delimiter: str) -> tuple[bool, int]:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
+        except csv.Error:  # reading it will say so
+            widths = []
+        widths = widths or [0]
+        return 1 < min(widths) == max(widths), widths[0]
+
+    return max(DELIMITERS, key=fit)

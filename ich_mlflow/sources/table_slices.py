@@ -2,12 +2,11 @@
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.errors import DataError, nearest
-from ich_mlflow.sources.base import LabelledFile, Quarantined
+from ich_mlflow.sources.base import NO_FILE, UNMATCHED, LabelledFile, Quarantined
 from ich_mlflow.sources.folder import Entry, Folder
 from ich_mlflow.sources.listing import Listing, match
 from ich_mlflow.sources.studies import look_through
@@ -18,13 +17,8 @@ from ich_mlflow.sources.table_rows import LabelRow, LabelTable
 _COMPARED = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Image:
-    """A file of the table whose header could be read. row: its row."""
-
-    file: LabelledFile
-    row: LabelRow
-    header: ImageHeader
+#: A file of the table whose header could be read, and its row.
+_Image = tuple[LabelledFile, LabelRow]
 
 
 def list_files(folder: Folder, table: LabelTable) -> Listing:
@@ -45,7 +39,8 @@ def list_files(folder: Folder, table: LabelTable) -> Listing:
     kept, copies, unlike = _one_each(images, table)
     rejected += [*faulty, *unlike]
     if not kept:
-        raise DataError(f"{table.path} names no slice that can be used; the first: {rejected[0].detail}")
+        first = next(one for one in rejected if one.reason not in UNMATCHED)
+        raise DataError(f"{table.path} names no slice that can be used; the first: {first.detail}")
     rejected.sort(key=lambda one: (one.file, one.reason))
     counts = {**listed.counts, "slices": len(kept), "copies": copies}
     return Listing(files=tuple(kept), rejected=tuple(rejected), counts=counts)
@@ -54,8 +49,15 @@ def list_files(folder: Folder, table: LabelTable) -> Listing:
 def _entries(folder: Folder, names: Iterable[str]) -> dict[str, Entry]:
     """Every file of the folders that the names are in, by path."""
     places = sorted({posixpath.dirname(name) for name in names})
-    there = (place for place in places if folder.exists(place))
+    there = (place for place in places if _is_there(folder, place))
     return {entry.path: entry for place in there for entry in folder.files(place, "")}
+
+
+def _is_there(folder: Folder, place: str) -> bool:
+    try:
+        return folder.exists(place)
+    except OSError:  # no name that a file system takes
+        return False
 
 
 def _none_there(folder: Folder, table: LabelTable) -> str:
@@ -72,7 +74,7 @@ def _with_nearest(rejected: Iterable[Quarantined], here: Mapping[str, Entry]) ->
     """The rejected, and of the first files that are not there which name is most like theirs."""
     compared = 0
     for one in rejected:
-        if one.reason != "no_file" or compared == _COMPARED:
+        if one.reason != NO_FILE or compared == _COMPARED:
             yield one
             continue
         compared += 1
@@ -98,7 +100,7 @@ def _look_through(
                 f"expected one of them, since patients may not cross splits: add the column {PATIENT}"
             )
         named = replace(file, sop_uid=header.sop_uid, patient_id=row.patient)
-        images.append(_Image(file=named, row=row, header=header))
+        images.append((named, row))
     return images, faulty
 
 
@@ -108,21 +110,21 @@ def _one_each(
     """Of copies of one image the largest file, by SOPInstanceUID; how many more there are; those that contradict."""
     by_uid: dict[str, list[_Image]] = {}
     for image in images:
-        by_uid.setdefault(image.file.sop_uid, []).append(image)
+        by_uid.setdefault(image[0].sop_uid, []).append(image)
     kept, copies, unlike = [], 0, []
     for _, same in sorted(by_uid.items()):
-        first = same[0]
-        other = next((one for one in same if one.row.differs(first.row)), None)
+        files, first = [file for file, _ in same], same[0][1]
+        other = next((row for _, row in same if row.differs(first)), None)
         if other is None:
-            kept.append(max(same, key=lambda one: one.file.num_bytes).file)  # a copy may be cut short
-            copies += len(same) - 1
+            kept.append(max(files, key=lambda file: file.num_bytes))  # a copy may be cut short
+            copies += len(files) - 1
             continue
         detail = (
-            f"line {first.row.line} and line {other.row.line} of {table.name} label one image (SOPInstanceUID) "
+            f"line {first.line} and line {other.line} of {table.name} label one image (SOPInstanceUID) "
             "differently: remove one"
         )
         unlike += [
-            Quarantined(file=one.file.path, reason="contradicting_rows", tag="SOPInstanceUID", detail=detail)
-            for one in same
+            Quarantined(file=file.path, reason="contradicting_rows", tag="SOPInstanceUID", detail=detail)
+            for file in files
         ]
     return kept, copies, unlike
