@@ -39,7 +39,7 @@ def parse_columns(text: str) -> dict[str, str]:
         name, equals, column = (part.strip() for part in pair.partition("="))
         if name not in NAMES or not column:
             known = nearest(name, NAMES) if equals and name not in NAMES else ""
-            _refuse(text, f"<name>=<column> of the names {', '.join(NAMES)} and not {pair.strip()!r}{known}")
+            _refuse(text, f"name=column of the names {', '.join(NAMES)} and not {pair.strip()!r}{known}")
         if name in said:
             _refuse(text, f"{name} once")
         said[name] = column

@@ -1,6 +1,7 @@
 """A table as hospitals save it: which encoding, which delimiter, and on which line each row stands."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -16,6 +17,8 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 #: Faults that a message tells; of more their number stands at its end.
 _TOLD = 3
+#: Excel breaks long names of columns.
+_BREAK = re.compile(r"\s*[\r\n]+\s*")
 #: Lines that tell the delimiter.
 _TRIED = 20
 _SAVE = "save it again as CSV UTF-8"
@@ -31,7 +34,7 @@ class TextTable:
 
 
 def read_text_table(path: str, data: bytes) -> TextTable:
-    """The table in a file's bytes, cells without the blanks around them, empty lines left out.
+    """The table in a file's bytes, cells without blanks around them or breaks within, empty lines left out.
 
     It is UTF-8, or UTF-16 with its mark, and has commas, semicolons or tabs between its columns. Raises DataError,
     which names path and line, where it is neither, is empty, or has rows of another length than the first line.
@@ -82,7 +85,7 @@ def _lines(path: str, text: str, delimiter: str) -> list[tuple[int, tuple[str, .
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
         # A cell in quotes may run over several lines: the row is said to stand on the last of them.
-        rows = [(reader.line_num, tuple(cell.strip() for cell in row)) for row in reader]
+        rows = [(reader.line_num, tuple(_BREAK.sub(" ", cell.strip()) for cell in row)) for row in reader]
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num} can't be read as a row ({error}), expected quotes around whole cells: "

@@ -32,6 +32,10 @@ def test_delimiters_line_ends_and_marks_are_told_by_the_table(text, encoding):
     assert read(text.encode(encoding)) == WANTED
 
 
+def test_a_break_within_a_cell_is_a_blank():
+    assert read(b'"epidural\nhaematoma",b\n1,2\n') == (("epidural haematoma", "b"), ((3, ("1", "2")),))
+
+
 def test_what_is_no_table_is_refused_with_its_line():
     assert refusal(b"\n \n").startswith("t.csv is empty, expected a line with the columns' names")
     assert "(it is a workbook), expected text: save it again as CSV UTF-8" in refusal(b"PK\x03\x04")

@@ -89,7 +89,7 @@ def columns_parameter() -> Any:
         AUTO,
         f"with source={OWN_TABLE}, which of the table's columns is which, as {EXAMPLE}; auto: by their names and the "
         "usual spellings",
-        Either((OneOf(AUTO), Matching(r"(?s).+=.+", f"<name>=<column> with commas between, as {EXAMPLE}"))),
+        Either((OneOf(AUTO), Matching(r"(?s).+=.+", f"name=column with commas between, as {EXAMPLE}"))),
         only_with=OnlyWith("source", OneOf(OWN_TABLE), OWN_TABLE),
     )
 
@@ -204,7 +204,7 @@ class TrainingSetParameters(StoredSetParameters):
     data: str = parameter(
         AUTO,
         "a stored set made by preprocess, or several as a,b,c, of which the first validates and all are trained on; or "
-        "with source= the folder of the source's files",
+        "with source= the folder of the source's files (of source=table the table too)",
         reads=ANY_PATH,
         reads_several=True,
     )

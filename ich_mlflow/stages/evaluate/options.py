@@ -33,8 +33,8 @@ class EvaluateOptions:
     )
     data: str = parameter(
         AUTO,
-        "a stored set (its test split is read), or with source= the folder of the source's files; auto: the set "
-        "that the model was trained on",
+        "a stored set (its test split is read), or with source= the folder of the source's files (of source=table "
+        "the table too); auto: the set that the model was trained on",
         reads=ANY_PATH,
     )
     source: str = parameter(

@@ -139,7 +139,7 @@ def test_the_set_is_found_again_and_other_labels_are_another_set(workspace, tmp_
 def test_columns_are_for_this_source_alone_and_name_the_set(tmp_path):
     for changed, said in (
         ({"source": "rsna", "columns": COLUMNS}, "expected with source=table, or auto"),
-        ({"columns": "file"}, "columns is 'file', expected auto, or <name>=<column> with commas between"),
+        ({"columns": "file"}, "columns is 'file', expected auto, or name=column with commas between"),
         ({"columns": "fil=a"}, "did you mean file?"),
     ):
         with pytest.raises(OptionError) as caught:
