@@ -115,10 +115,10 @@ def _missing(path: str, header: Sequence[str], missing: Sequence[str], found: Ma
         why = f" ({ANY} alone is not enough: models name the subtypes)"
     elif any(_plain(column) == "ich" for column in left):
         why = f" (ICH may be {ANY} or intraparenchymal: say which)"
-    example = missing[0].split()[0]
+    example = ",".join(f"{name.split()[0]}=<its column>" for name in missing)
     return (
         f"{path} has no column {', '.join(near)} among {_told(header)}, expected {COLUMNS}: add it, or pass -P "
-        f"columns={example}=<its column>{why}"
+        f"columns={example}{why}"
     )
 
 

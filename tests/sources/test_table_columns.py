@@ -92,6 +92,7 @@ def test_a_missing_column_is_named_with_the_most_similar():
     message = refusal(["file", "EDH", "IPH", "IVH", "SAH", "subdurl"])
     assert "t.csv has no column subdural (did you mean subdurl?) among 'file', 'EDH', " in message
     assert message.endswith("add it, or pass -P columns=subdural=<its column>")
+    assert refusal(["a", *SHORT[:4]]).endswith("columns=file=<its column>,subdural=<its column>")
     message = refusal(["file", *SHORT], "patient=MNR")
     assert "t.csv has no column 'MNR', which columns= says is patient, expected one of 'file', " in message
     assert "'EDHH', which columns= says is epidural, expected one of 'file', 'EDH'" in refusal(
