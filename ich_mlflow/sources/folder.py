@@ -96,6 +96,8 @@ class Folder:
 
     def name(self, path: str = "") -> str:
         """The whole path or URL, for messages."""
+        if os.path.isabs(path):  # a table may name files elsewhere
+            return path
         return _join(self.root.rstrip("/") or "/", path)
 
     def _remote_files(self, path: str, suffix: str, recursive: bool) -> list[Entry]:

@@ -16,21 +16,26 @@ class SourceRecord:
     """A kind of source.
 
     home         module and class, as `ich_mlflow.sources.rsna:RsnaSource`, which is made with the folder of its files
-    label_level  what its labels are of, the same as the class says: slice, study or none
+    label_level  what its labels are of, as the class says: slice, study or none; either: slice or study, as its
+                 table says
+    takes_file   it is made with a table's path, too
     caveat       a sentence that every report and model card of its figures begins its limits with; '' for none
     for_training_only  preprocess makes a set of it that is trained on beside others; no other stage takes it
     """
 
     home: str
-    label_level: Literal["slice", "study", "none"]
+    label_level: Literal["slice", "study", "either", "none"]
     caveat: str = ""
     for_training_only: bool = False
+    takes_file: bool = False
 
 
 #: The one source whose files the project makes itself, where no folder is named.
 PHANTOM = "phantom"
 #: The one whose folder is a stored set, of which it makes another.
 DRAWN = "drawn"
+#: The one whose labels are the user's own, and whose columns the user may name.
+OWN_TABLE = "table"
 SOURCES: dict[str, SourceRecord] = {
     "rsna": SourceRecord("ich_mlflow.sources.rsna:RsnaSource", "slice"),
     "ctich": SourceRecord("ich_mlflow.sources.ctich:CtIchSource", "slice"),
@@ -40,9 +45,10 @@ SOURCES: dict[str, SourceRecord] = {
         caveat="Phantoms were scored: head CT that the project makes itself. Nothing here holds for patients.",
     ),
     "cq500": SourceRecord("ich_mlflow.sources.cq500:Cq500Source", "study"),
-    "table": SourceRecord(
+    OWN_TABLE: SourceRecord(
         "ich_mlflow.sources.table:TableSource",
-        "study",
+        "either",
+        takes_file=True,
         caveat="Labels are from a table of the hospital's own: how they were found, and how often they are wrong, is "
         "not known here.",
     ),
@@ -51,7 +57,9 @@ SOURCES: dict[str, SourceRecord] = {
 }
 #: Names of those with a label a slice, with any label, and with none; the first two without what is only trained on.
 TRAINABLE = tuple(
-    name for name, one in SOURCES.items() if one.label_level == "slice" and not one.for_training_only
+    name
+    for name, one in SOURCES.items()
+    if one.label_level in ("slice", "either") and not one.for_training_only
 )
 LABELLED = tuple(
     name for name, one in SOURCES.items() if one.label_level != "none" and not one.for_training_only
@@ -81,6 +89,8 @@ def open_source(name: str, root: Path | str, **options: Any) -> "Source":
 
 
 def _check_local(name: str, root: Path) -> None:
+    if SOURCES[name].takes_file and root.is_file():
+        return
     if not root.is_dir():
         raise DataError(f"{name} folder {root} does not exist: pass the folder that holds the data set")
     if not any(root.iterdir()):

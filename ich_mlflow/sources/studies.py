@@ -1,9 +1,11 @@
 """What sources whose labels are of whole studies have in common: of each study one series is taken, by its headers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import PurePosixPath
+
+from tqdm import tqdm
 
 from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.dicom.series import read_header
@@ -18,6 +20,8 @@ from ich_mlflow.system.counting import counted
 
 #: Headers read at once: on a share or in object storage it is waiting, not work.
 THREADS = 8
+#: Files looked at in a go: all at once would keep a waiting task for each of millions.
+_BATCH = 4096
 
 #: A file, and its header or why it has none.
 LookedAt = tuple[Entry, ImageHeader | Quarantined]
@@ -26,6 +30,16 @@ LookedAt = tuple[Entry, ImageHeader | Quarantined]
 def look_at(folder: Folder, entries: Sequence[Entry], pool: Executor) -> Iterator[LookedAt]:
     """The header of every file, in their order."""
     return zip(entries, pool.map(lambda entry: _header(folder, entry.path), entries), strict=True)
+
+
+def look_through(folder: Folder, entries: Sequence[Entry]) -> Iterator[LookedAt]:
+    """As look_at, of any number of files. On a terminal with a bar: it takes minutes."""
+    bar = tqdm(total=len(entries), desc="headers", unit="file", disable=None, leave=False)
+    with ThreadPoolExecutor(THREADS) as pool, bar:
+        for start in range(0, len(entries), _BATCH):
+            for looked in look_at(folder, entries[start : start + _BATCH], pool):
+                yield looked
+                bar.update()
 
 
 def choose_slices(study: str, place: str, files: Iterable[LookedAt]) -> Listing:

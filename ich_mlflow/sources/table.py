@@ -1,199 +1,106 @@
-"""A hospital's own exams: DICOM files anywhere below a folder, and a table with the labels of each study."""
+"""A hospital's own data: a table that names DICOM files or studies, and their labels."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
-from typing import ClassVar
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
-from tqdm import tqdm
-
-from ich_mlflow.dicom.image_header import ImageHeader
 from ich_mlflow.dicom.slice import Slice
 from ich_mlflow.errors import DataError
-from ich_mlflow.sources.base import LabelledFile, LabelLevel, Quarantined
-from ich_mlflow.sources.folder import Entry, Folder
-from ich_mlflow.sources.listing import Labels, ListedSource, Listing, match, require
-from ich_mlflow.sources.studies import (
-    THREADS,
-    LookedAt,
-    choose_slices,
-    folder_of,
-    list_slices,
-    look_at,
-    read_listed,
-    zips_text,
-)
-from ich_mlflow.sources.table_csv import CSV, PATIENT, STUDY, Exam, read_exams
+from ich_mlflow.parameters import AUTO
+from ich_mlflow.sources.base import LabelledFile, LabelLevel
+from ich_mlflow.sources.folder import Folder, is_url
+from ich_mlflow.sources.listing import ListedSource, Listing, require
+from ich_mlflow.sources.studies import read_listed
+from ich_mlflow.sources.table_columns import parse_columns
+from ich_mlflow.sources.table_rows import LabelTable, read_label_table
+from ich_mlflow.sources.table_slices import list_files
+from ich_mlflow.sources.table_studies import list_studies
 
+#: The table that is taken of a folder with several.
+CSV = "labels.csv"
+_SUFFIXES = (".csv", ".tsv")
 _LAYOUT = f"{CSV} and, anywhere below, DICOM files"
-#: Files looked at in a go: all at once would keep a waiting task for each of millions.
-_BATCH = 4096
-#: What scanners and archives put beside a scan: reports, dose sheets, screenshots.
-_BESIDE = ("not_ct", "no_geometry")
-
-_Image = tuple[Entry, ImageHeader]
 
 
 @dataclass(frozen=True)
 class TableSource(ListedSource):
-    """One series of each exam of the table, as sources.cq500 takes it; every slice carries its exam's labels.
+    """The slices or the exams of a table.
 
-    A row is of the study whose StudyInstanceUID, or whose folder's name, stands in its column study. Looking through
-    the folder reads the header of every file. audit() counts what is passed over, too: other_files, copies.
+    root     the table, or the folder with labels.csv or one table of another name
+    columns  the table's columns by the project's names, as file=path,epidural=EDH; auto: by their own names
+
+    Where a row is a slice (column file), it has the labels of the file that it names. Where it is an exam (column
+    study), one series is taken of the study with that StudyInstanceUID or folder, as sources.cq500 takes it, and every
+    slice carries its exam's labels. audit() counts what is passed over, too: copies, and of exams other_files.
     """
 
+    columns: str = AUTO
     name: ClassVar[str] = "table"
-    label_level: ClassVar[LabelLevel] = "study"
     overlap: ClassVar[str] = (
         "a hospital's own exams; whether RSNA 2019 has some of its patients is not known here"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_columns(self.columns)
+
+    @property
+    def label_level(self) -> LabelLevel:  # type: ignore[override]  # the table says it, no other source's class
+        """Slice or study, as the table's columns say. Raises DataError where the table can't be used."""
+        return self._table.level
+
+    @property
+    def folder(self) -> Folder:
+        """The folder that the table stands in."""
+        return Folder(self._place[0])
 
     def read(self, file: LabelledFile) -> Slice:
         """Read one slice. Raises SliceError where it can't be used, or is not the one that was listed."""
         return read_listed(self.folder, file, patient_id=file.patient_id)
 
-    def _list(self, folder: Folder) -> Listing:
-        require(folder, "", expected=f"a folder with {_LAYOUT}")
-        require(folder, CSV, expected=_LAYOUT)
-        exams = read_exams(folder.name(CSV), folder.read(CSV))
-        found = _Found(exams=exams, folder=folder)
-        for looked in _look_through(folder):
-            found.take(looked)
-        found.check()
-        places = {**found.unlabelled, **{study: Entry(found.place(study), 0, 0) for study in found.studies}}
-        labels = Labels(
-            subtypes={study: exam.subtypes for study, exam in exams.items()},
-            rejected={},
-            counts={"rows": len(exams)},
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.root, self.columns)
+
+    @cached_property
+    def _place(self) -> tuple[str, str]:
+        """The folder, and the table's name where root names it."""
+        names_table = (
+            self.root.lower().endswith(_SUFFIXES) if is_url(self.root) else Path(self.root).is_file()
         )
-        listed = match(labels, places, table=CSV, folder=folder)
-        of_patients = [replace(one, patient_id=exams[one.sop_uid].patient) for one in listed.files]
-        listed = replace(listed, files=tuple(of_patients), counts={**listed.counts, **found.counts})
-        chosen = (choose_slices(one.sop_uid, one.path, found.images(one.sop_uid)) for one in listed.files)
-        return found.with_broken(list_slices(folder, listed, chosen))
+        if not names_table:
+            return self.root, ""
+        if is_url(self.root):
+            folder, _, name = self.root.rpartition("/")
+            return folder, name
+        path = Path(self.root)
+        return str(path.parent), path.name
+
+    @cached_property
+    def _table(self) -> LabelTable:
+        folder = self.folder
+        name = self._place[1] or _only_table(folder)
+        root = folder.root if is_url(folder.root) else os.path.abspath(folder.root)
+        return read_label_table(folder.name(name), folder.read(name), parse_columns(self.columns), root=root)
+
+    def _list(self, folder: Folder) -> Listing:
+        lists = list_files if self._table.level == "slice" else list_studies
+        return lists(folder, self._table)
 
 
-@dataclass(kw_only=True)
-class _Found:
-    """What the files are of.
-
-    studies     the images of each study of the table; of copies of one image the largest, by series and image
-    uids        StudyInstanceUIDs of each of them
-    unlabelled  of each study without a row, by StudyInstanceUID, the folder it was first met in
-    broken      DICOM files that can't be read
-    counts      of what is passed over: other_files, copies
-    zips        among the other files: nothing in them is looked at
-    unplaced    what is wrong with the first CT image without geometry: where all are like it, nothing is found
-    """
-
-    exams: Mapping[str, Exam]
-    folder: Folder
-    studies: dict[str, dict[tuple[str, str], _Image]] = field(default_factory=dict)
-    uids: dict[str, set[str]] = field(default_factory=dict)
-    unlabelled: dict[str, Entry] = field(default_factory=dict)
-    broken: list[Quarantined] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=lambda: Counter(other_files=0, copies=0))
-    unplaced: str = ""
-    zips: list[str] = field(default_factory=list)
-
-    def take(self, looked: LookedAt) -> None:
-        """Find the row of a file. Raises DataError where it is of two, or nothing says whose it is."""
-        entry, header = looked
-        if isinstance(header, Quarantined):
-            self._take_broken(header)
-            return
-        study = self._study_of(entry, header)
-        if not study:
-            self.unlabelled.setdefault(header.study_uid, Entry(folder_of(entry), 0, 0))
-            return
-        if not (header.patient_id or self.exams[study].patient):
-            raise DataError(
-                f"{self.folder.name(entry.path)} has no PatientID and {CSV} no column {PATIENT}, expected one of them, "
-                f"since patients may not cross splits: add the column {PATIENT} to the table"
-            )
-        self.uids.setdefault(study, set()).add(header.study_uid)
-        images = self.studies.setdefault(study, {})
-        key = header.series_uid, header.sop_uid
-        self.counts["copies"] += key in images
-        if key not in images or entry.num_bytes > images[key][0].num_bytes:  # a copy may be cut short
-            images[key] = entry, header
-
-    def check(self) -> None:
-        """Raise DataError where no row has files, or a row and a StudyInstanceUID are not each other's alone."""
-        table = self.folder.name(CSV)
-        if not self.studies:
-            raise DataError(
-                f"{table} has {len(self.exams)} studies and none of them is among the {len(self.unlabelled)} of the "
-                f"files, expected in its column {STUDY} the StudyInstanceUID"
-                + "".join(f" (as {uid})" for uid in list(self.unlabelled)[:1])
-                + " or the name of the study's folder: mend the column, or pass the folder that holds both"
-                + (f" ({self.unplaced})" if self.unplaced else "")
-                + zips_text(self.zips)
-            )
-        first: dict[str, str] = {}
-        for study, uids in self.uids.items():
-            line = self.exams[study].line
-            if len(uids) > 1:
-                raise DataError(
-                    f"{table}, line {line}: the folder {study} holds {len(uids)} studies by StudyInstanceUID, expected "
-                    f"one, since labels are of one: write the StudyInstanceUID in the column {STUDY}"
-                )
-            (uid,) = uids
-            if first.setdefault(uid, study) != study:
-                raise DataError(
-                    f"{table}, line {line}: {study} has the StudyInstanceUID of {first[uid]} (line "
-                    f"{self.exams[first[uid]].line}), expected a row a study: remove one of the rows"
-                )
-
-    def place(self, study: str) -> str:
-        """The study's folder: the one with its name, else that of its first image."""
-        entry = self.images(study)[0][0]
-        parts = PurePosixPath(entry.path).parts[:-1]
-        return "/".join(parts[: parts.index(study) + 1]) if study in parts else folder_of(entry)
-
-    def images(self, study: str) -> Sequence[_Image]:
-        """The images of a study of the table, by path."""
-        return sorted(self.studies[study].values(), key=lambda image: image[0])
-
-    def with_broken(self, listing: Listing) -> Listing:
-        """The listing, and of the broken files those that stand in a folder whose slices were taken."""
-        taken = {str(PurePosixPath(file.path).parent) for file in listing.files}
-        broken = [one for one in self.broken if str(PurePosixPath(one.file).parent) in taken]
-        rejected = sorted([*listing.rejected, *broken], key=lambda one: (one.file, one.reason))
-        return replace(listing, rejected=tuple(rejected))
-
-    def _study_of(self, entry: Entry, header: ImageHeader) -> str:
-        """The study in the table that the image is of, by its folders and its StudyInstanceUID; '' for none."""
-        names = dict.fromkeys((*PurePosixPath(entry.path).parts[:-1], header.study_uid))
-        rows = [name for name in names if name in self.exams]
-        if len(rows) > 1:
-            said = " and ".join(f"{name} (line {self.exams[name].line})" for name in rows)
-            raise DataError(
-                f"{self.folder.name(entry.path)} is of two rows of {CSV}, {said}, by its folders and StudyInstanceUID, "
-                "expected one: remove one of the rows"
-            )
-        return rows[0] if rows else ""
-
-    def _take_broken(self, file: Quarantined) -> None:
-        no_image = file.reason == "not_dicom" and not file.file.lower().endswith(".dcm")
-        if no_image or file.reason in _BESIDE:
-            self.counts["other_files"] += 1
-            if file.file.lower().endswith(".zip"):
-                self.zips.append(file.file)
-            if file.reason == "no_geometry":
-                self.unplaced = self.unplaced or file.detail
-        else:
-            self.broken.append(file)
-
-
-def _look_through(folder: Folder) -> Iterator[LookedAt]:
-    """Every file but the table, with its header, by path. On a terminal with a bar: it takes minutes."""
-    entries = sorted(entry for entry in folder.files("", "", recursive=True) if entry.path != CSV)
-    bar = tqdm(total=len(entries), desc="headers", unit="file", disable=None, leave=False)
-    with ThreadPoolExecutor(THREADS) as pool, bar:
-        for start in range(0, len(entries), _BATCH):
-            for looked in look_at(folder, entries[start : start + _BATCH], pool):
-                yield looked
-                bar.update()
+def _only_table(folder: Folder) -> str:
+    """labels.csv, or the only other table in the folder. Raises DataError where there is none, or several."""
+    require(folder, "", expected=f"a folder with {_LAYOUT}")
+    if folder.exists(CSV):
+        return CSV
+    found = sorted(entry.path for entry in folder.files("", "") if entry.path.lower().endswith(_SUFFIXES))
+    if len(found) > 1:
+        more = ", …" if len(found) > 3 else ""
+        raise DataError(
+            f"{folder.name()} has {len(found)} tables ({', '.join(found[:3])}{more}), expected one, or {CSV}: pass -P "
+            f"data={folder.name(found[0])}"
+        )
+    if not found:
+        require(folder, CSV, expected=_LAYOUT)
+    return found[0]

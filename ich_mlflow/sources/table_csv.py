@@ -1,116 +1,109 @@
-"""The label table of a hospital's own exams: a row a study, each fault refused with its line."""
+"""A table as hospitals save it: which encoding, which delimiter, and on which line each row stands."""
 
 import csv
-import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
+from typing import NoReturn
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.labels import ANY, SUBTYPES
-from ich_mlflow.sources.listing import Subtypes
 
-CSV = "labels.csv"
-STUDY, PATIENT = "study", "patient"
-_NEEDED = (STUDY, *SUBTYPES)
-_COLUMNS = f"{', '.join(_NEEDED)}, and if wanted {PATIENT} and {ANY}"
-
-_Row = Mapping[str, str]
+#: What may stand between columns, in words. Excel writes semicolons where the comma is the decimal mark.
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+#: How a workbook begins: zip (.xlsx, .ods) and the compound file of before (.xls).
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+#: Faults that a message tells; of more their number stands at its end.
+_TOLD = 3
+#: Excel breaks long names of columns.
+_BREAK = re.compile(r"\s*[\r\n]+\s*")
+#: Lines that tell the delimiter.
+_TRIED = 20
+_SAVE = "save it again as CSV UTF-8"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
-    """A row. line: where it stands, from 1. patient: '' where the table has no such column."""
+class TextTable:
+    """A table of text. rows: (line, cells), lines counted from 1; as many cells a row as there are columns."""
 
-    line: int
-    subtypes: Subtypes
-    patient: str
+    path: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
 
 
-def read_exams(path: str, data: bytes) -> dict[str, Exam]:
-    """The rows of the table, by study. Raises DataError with path and line where it can't be what is meant."""
-    lines = _lines(path, data)
+def read_text_table(path: str, data: bytes) -> TextTable:
+    """The table in a file's bytes, cells without blanks around them or breaks within, empty lines left out.
+
+    It is UTF-8, or UTF-16 with its mark, and has commas, semicolons or tabs between its columns. Raises DataError,
+    which names path and line, where it is neither, is empty, or has rows of another length than the first line.
+    """
+    text = _decode(path, data)
+    delimiter = _delimiter(text)
+    lines = _lines(path, text, delimiter)
     if not lines:
-        raise DataError(f"{path} is empty, expected the columns {_COLUMNS}: write a row a study")
-    columns = lines.pop(0)[1]
-    _check_columns(path, columns)
-    exams: dict[str, Exam] = {}
-    for line, cells in lines:
-        where = f"{path}, line {line}"
-        if len(cells) != len(columns):
-            raise DataError(
-                f"{where} has {len(cells)} columns, expected the {len(columns)} of the first line: put a text with "
-                "commas in quotes"
-            )
-        row = dict(zip(columns, cells, strict=True))
-        study = row[STUDY]
-        if study in exams:
-            raise DataError(
-                f"{where} has study {study}, which stands on line {exams[study].line} too, expected a row a study: "
-                "remove one of them"
-            )
-        exams[study] = _exam(where, line, row)
-    if not exams:
-        raise DataError(f"{path} has no rows, expected one a study below its first line: write them")
-    return exams
-
-
-def _lines(path: str, data: bytes) -> list[tuple[int, list[str]]]:
-    """The lines that hold anything, with their numbers. It may begin with a byte-order mark, as Excel writes it."""
-    try:
-        reader = csv.reader(
-            io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True, skipinitialspace=True
-        )
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            f"{path} can't be read as a table ({error}), expected text in UTF-8 with commas between the columns: save "
-            "it again as CSV UTF-8"
+            f"{path} is empty, expected a line with the columns' names and rows below: write them"
+        )
+    columns, rows = lines[0][1], lines[1:]
+    unequal = [
+        f"line {line} has {len(cells)} columns, expected the {len(columns)} of the first line: put a text with "
+        f"{DELIMITERS[delimiter]} in quotes"
+        for line, cells in rows
+        if len(cells) != len(columns)
+    ]
+    if unequal:
+        refuse(path, unequal)
+    return TextTable(path=path, columns=columns, rows=tuple(rows))
+
+
+def refuse(path: str, faults: Sequence[str]) -> NoReturn:
+    """Raise one DataError for the faults of a table, each of which begins with its line: some, and how many more."""
+    more = f"; and {len(faults) - _TOLD:,} faults more" if len(faults) > _TOLD else ""
+    raise DataError(f"{path}, {'; '.join(faults[:_TOLD])}{more}")
+
+
+def _decode(path: str, data: bytes) -> str:
+    if data.startswith(_WORKBOOKS):
+        raise DataError(f"{path} can't be read as a table (it is a workbook), expected text: {_SAVE}")
+    try:
+        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path}, line {line} can't be read ({error.reason} at byte {error.start}), expected text in UTF-8: {_SAVE}"
+        ) from None
+    if "\0" in text:
+        raise DataError(
+            f"{path} can't be read as a table (it has zero bytes), expected text in UTF-8: {_SAVE}"
+        )
+    return text
+
+
+def _lines(path: str, text: str, delimiter: str) -> list[tuple[int, tuple[str, ...]]]:
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+    try:
+        # A cell in quotes may run over several lines: the row is said to stand on the last of them.
+        rows = [(reader.line_num, tuple(_BREAK.sub(" ", cell.strip()) for cell in row)) for row in reader]
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num} can't be read as a row ({error}), expected quotes around whole cells: "
+            "mend them, or save the table again"
         ) from None
     return [(line, row) for line, row in rows if any(row)]
 
 
-def _check_columns(path: str, columns: Sequence[str]) -> None:
-    missing = [column for column in _NEEDED if column not in columns]
-    if missing:
-        only_any = ANY in columns and not set(SUBTYPES) & set(columns)
-        why = f" ({ANY} alone is not enough: models name the subtypes)" if only_any else ""
-        raise DataError(
-            f"{path} has no column {', '.join(missing)}, expected {_COLUMNS}, with commas between them: add it{why}"
-        )
-    twice = [column for column in (*_NEEDED, PATIENT, ANY) if columns.count(column) > 1]
-    if twice:
-        raise DataError(f"{path} has the column {twice[0]} twice, expected it once: remove one of them")
+def _delimiter(text: str) -> str:
+    """What cuts the first lines alike and into most columns; the comma where nothing cuts them."""
+    lines = list(islice((line for line in StringIO(text) if line.strip()), _TRIED))
 
+    def fit(delimiter: str) -> tuple[bool, int]:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
+        except csv.Error:  # reading it will say so
+            widths = []
+        widths = widths or [0]
+        return 1 < min(widths) == max(widths), widths[0]
 
-def _exam(where: str, line: int, row: _Row) -> Exam:
-    for column in (STUDY, PATIENT):
-        if not row.get(column, "-"):
-            raise DataError(f"{where} has no {column}, expected its name in every row: fill it in")
-    first, second, third, fourth, fifth = (_flag(where, row, subtype) for subtype in SUBTYPES)
-    subtypes = (first, second, third, fourth, fifth)
-    if ANY in row:
-        _check_any(where, _flag(where, row, ANY), subtypes)
-    return Exam(line=line, subtypes=subtypes, patient=row.get(PATIENT, ""))
-
-
-def _flag(where: str, row: _Row, column: str) -> int:
-    value = row[column]
-    if value not in ("0", "1"):
-        said = repr(value) if value else "empty"
-        raise DataError(
-            f"{where}: {column} is {said}, expected 0 or 1: write what the report says, or leave the study out"
-        )
-    return int(value)
-
-
-def _check_any(where: str, said: int, subtypes: Subtypes) -> None:
-    if said and not any(subtypes):
-        raise DataError(
-            f"{where}: {ANY} is 1 and every subtype 0, so its bleed has no known subtype, expected at least one: fill "
-            "it in, or leave the study out"
-        )
-    if not said and any(subtypes):
-        found = ", ".join(name for name, value in zip(SUBTYPES, subtypes, strict=True) if value)
-        raise DataError(
-            f"{where}: {ANY} is 0 and {found} 1, expected {ANY} 1 or no subtype: mend one of them"
-        )
+    return max(DELIMITERS, key=fit)

@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_on_the_quarantine_list_with_its_reason(told):
 def test_train_and_evaluate_take_it_and_the_reference_lists_it(told):
     assert told["trained_on"] == ["arrays", "arrays"]
     assert "arrays, rsna, ctich, phantom, cq500, table, rsna-test or drawn" in told["page"]
-    assert "auto, arrays, rsna, ctich or phantom (those with a label a slice)" in told["page"]
+    assert "auto, arrays, rsna, ctich, phantom or table (those with a label a slice)" in told["page"]
 
 
 def test_with_labels_of_studies_it_can_be_evaluated_on_but_not_trained_on(copy, told):
@@ -111,6 +111,6 @@ def test_with_labels_of_studies_it_can_be_evaluated_on_but_not_trained_on(copy, 
     registry.write_text(registry.read_text().replace(record, record.replace('"slice"', '"study"')))
     assert python(copy, STUDY).splitlines() == [
         "arrays",
-        "source is 'arrays', expected auto, rsna, ctich or phantom (those with a label a slice): "
+        "source is 'arrays', expected auto, rsna, ctich, phantom or table (those with a label a slice): "
         "pass -P source=…",
     ]

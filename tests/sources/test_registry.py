@@ -28,12 +28,23 @@ def test_a_source_is_opened_by_name(tmp_path, name, kind):
     assert source.name == name
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", sorted(SOURCES.keys() - {"table"}))
 def test_the_table_says_what_the_sources_say_of_their_names_and_labels(tmp_path, name):
     (tmp_path / "anything").touch()
     source = open_source(name, tmp_path)
     assert (source.name, source.label_level) == (name, SOURCES[name].label_level)
     assert source.overlap
+
+
+def test_a_hospitals_own_table_says_what_its_labels_are_of_and_is_taken_as_a_file_too(tmp_path):
+    assert SOURCES["table"].label_level == "either"
+    header = "epidural,intraparenchymal,intraventricular,subarachnoid,subdural"
+    for name, level in (("file", "slice"), ("study", "study")):
+        table = tmp_path / f"{name}.csv"
+        table.write_text(f"{name},{header}\na,0,0,0,0,0\n")
+        assert open_source("table", table).label_level == level
+    with pytest.raises(DataError, match=r"rsna folder .* does not exist"):
+        open_source("rsna", table)
 
 
 def test_phantoms_and_a_hospitals_own_labels_come_with_a_caveat():
@@ -43,8 +54,8 @@ def test_phantoms_and_a_hospitals_own_labels_come_with_a_caveat():
 
 
 def test_only_labels_of_slices_can_be_trained_on():
-    assert {"rsna", "ctich", "phantom"} <= set(TRAINABLE)
-    assert not {"cq500", "table", "rsna-test", "drawn"} & set(TRAINABLE)
+    assert {"rsna", "ctich", "phantom", "table"} <= set(TRAINABLE)  # table: where a row is a slice
+    assert not {"cq500", "rsna-test", "drawn"} & set(TRAINABLE)
     assert "drawn" not in LABELLED  # drawn blood is trained on beside real heads, and scores nobody
 
 

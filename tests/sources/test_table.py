@@ -169,14 +169,14 @@ def test_a_study_and_a_row_are_each_others_alone(tmp_path):
     ("row", "said"),
     [
         ("B,0,0,0,0,2,1", "labels.csv, line 3: subdural is '2', expected 0 or 1"),
-        ("B,0,yes,0,0,0,1", "line 3: intraparenchymal is 'yes', expected 0 or 1"),
+        (
+            "B,0,maybe,0,0,0,1",
+            "line 3: intraparenchymal is 'maybe', expected 0 or 1 (false or true, no or yes)",
+        ),
         ("B,0,0,,0,0,0", "line 3: intraventricular is empty, expected 0 or 1"),
         ("B,0,0,0,0,1,", "line 3: any is empty, expected 0 or 1"),
         (",0,0,0,0,1,1", "line 3 has no study, expected its name in every row"),
-        ("A,0,0,0,0,1,1", "line 3 has study A, which stands on line 2 too, expected a row a study"),
         ("B,0,0,0,0,1", "line 3 has 6 columns, expected the 7 of the first line"),
-        ("B,0,0,0,0,1,0", "line 3: any is 0 and subdural 1, expected any 1 or no subtype"),
-        ("B,0,0,0,0,0,1", "line 3: any is 1 and every subtype 0, so its bleed has no known subtype"),
     ],
 )
 def test_a_row_that_cannot_be_meant_is_refused_with_its_line(tmp_path, row, said):
@@ -184,6 +184,59 @@ def test_a_row_that_cannot_be_meant_is_refused_with_its_line(tmp_path, row, said
     message = refusal(source)
     assert said in message
     assert str(tmp_path / "labels.csv") in message
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "detail"),
+    [
+        (
+            "B,0,0,0,0,1,0",
+            "any_contradicts",
+            "line 3 of labels.csv: any is 0 and subdural 1, expected any 1 or",
+        ),
+        (
+            "B,0,0,0,0,0,1",
+            "any_contradicts",
+            "line 3 of labels.csv: any is 1 and every subtype 0, so its bleed",
+        ),
+    ],
+)
+def test_an_exam_whose_row_contradicts_itself_is_listed_with_its_line(tmp_path, row, reason, detail):
+    source = write_table(tmp_path, "A,0,0,0,0,0,0", row, header=f"{HEADER},any")
+    write_scan(tmp_path, "A", "1.1")
+    write_scan(tmp_path, "B", "1.2")
+    assert {Path(file.path).parent.name for file in source.files()} == {"A"}
+    ((file, why, said),) = [(one.file, one.reason, one.detail) for one in source.rejected()]
+    assert (file, why) == ("B", reason)
+    assert said.startswith(detail)
+
+
+def test_an_exam_with_two_rows_is_listed_where_they_differ_and_counted_where_they_do_not(tmp_path):
+    source = write_table(tmp_path, "A,0,0,0,0,0", "B,0,0,0,0,1", "A,0,0,0,0,0", "B,1,0,0,0,1")
+    write_scan(tmp_path, "A", "1.1")
+    write_scan(tmp_path, "B", "1.2")
+    assert len(source.files()) == 20
+    assert (source.audit()["rows"], source.audit()["repeated_rows"]) == (4, 1)
+    assert [(one.file, one.reason, one.detail) for one in source.rejected()] == [
+        ("B", "contradicting_rows", "line 3 and line 5 of labels.csv label B differently: remove one")
+    ]
+
+
+def test_a_study_may_be_a_path_to_its_folder_as_windows_writes_it(tmp_path):
+    source = write_table(
+        tmp_path, r".\2024\A,0,0,0,0,1", f"{tmp_path}/2025/A/,1,0,0,0,0", r"2025\B,0,0,0,0,0"
+    )
+    write_scan(tmp_path, "2024/A/s", "1.1")
+    write_scan(tmp_path, "2025/A", "1.2")
+    assert labels_by_folder(source) == {"2024/A/s": {(0, 0, 0, 0, 1)}, "2025/A": {(1, 0, 0, 0, 0)}}
+    assert [(one.file, one.reason, one.detail) for one in source.rejected()] == [
+        (
+            "2025/B",
+            "no_file",
+            "line 4 of labels.csv: 2025/B is no folder and no StudyInstanceUID of the files: mend it, or leave the row "
+            "out",
+        )
+    ]
 
 
 def test_a_row_without_its_patient_is_refused(tmp_path):
@@ -194,13 +247,22 @@ def test_a_row_without_its_patient_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        (HEADER.replace("study,", "exam,"), "labels.csv has no column study, expected study, epidural, "),
-        (HEADER.replace(",epidural", ""), "labels.csv has no column epidural, expected study, "),
+        (
+            HEADER.replace("study,", "scan,"),
+            "labels.csv has no column file or study among 'scan', 'epidural', ",
+        ),
+        (
+            HEADER.replace(",epidural", ""),
+            "labels.csv has no column epidural among 'study', 'intraparenchymal', ",
+        ),
         ("study,any", "(any alone is not enough: models name the subtypes)"),
-        (HEADER.replace(",", ";"), "with commas between them"),
-        (f"{HEADER},epidural", "labels.csv has the column epidural twice"),
+        (
+            HEADER.replace(",", "|"),
+            "has no column file or study, epidural, intraparenchymal, intraventricular, ",
+        ),
+        (f"{HEADER},epidural", "labels.csv has 2 columns that may be epidural, epidural and epidural"),
         (HEADER, "labels.csv has no rows"),
-        ("", "labels.csv is empty, expected the columns study, "),
+        ("", "labels.csv is empty, expected a line with the columns' names and rows below"),
     ],
 )
 def test_columns_that_are_missing_are_named(tmp_path, header, said):
@@ -213,9 +275,10 @@ def test_what_is_no_table_is_refused(tmp_path):
         source
     )
     (tmp_path / "labels.csv").write_bytes(b"PK\x03\x04\xff\xfe\x00")
-    assert "labels.csv can't be read as a table ('utf-8' codec" in refusal(source)
+    assert "labels.csv can't be read as a table (it is a workbook), expected text: save" in refusal(source)
+    source = TableSource(str(tmp_path))
     (tmp_path / "labels.csv").write_bytes(b'study,"epi"dural\n')
-    assert "expected text in UTF-8 with commas between the columns: save it again" in refusal(source)
+    assert "labels.csv, line 1 can't be read as a row (',' expected after" in refusal(source)
     assert "absent does not exist" in refusal(TableSource(str(tmp_path / "absent")))
 
 

@@ -19,6 +19,7 @@ from ich_mlflow.parameters import (
     Either,
     Matching,
     OneOf,
+    OnlyWith,
     check_fields,
     check_value,
     expect,
@@ -29,7 +30,8 @@ from ich_mlflow.parameters import (
     parse_dimension,
     text_of,
 )
-from ich_mlflow.sources.registry import PHANTOM, TRAINABLE
+from ich_mlflow.sources.registry import OWN_TABLE, PHANTOM, TRAINABLE, open_source
+from ich_mlflow.sources.table_columns import EXAMPLE, parse_columns
 from ich_mlflow.stages.common.families import (
     RUN_ID,
     HyperparameterFlags,
@@ -82,6 +84,17 @@ def _auto_recipes() -> str:
     return "; ".join([f"{made}{first.recipe}", *(f"{one.recipe} with family={one.name}" for one in others)])
 
 
+def columns_parameter() -> Any:
+    """The parameter `columns` of a stage that takes source=table."""
+    return parameter(
+        AUTO,
+        f"with source={OWN_TABLE}, which of the table's columns is which, as {EXAMPLE}; auto: by their names and the "
+        "usual spellings",
+        Either((OneOf(AUTO), Matching(r"(?s).+=.+", f"name=column with commas between, as {EXAMPLE}"))),
+        only_with=OnlyWith("source", OneOf(OWN_TABLE), OWN_TABLE),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CohortParameters:
     """The phantom cohort that is made where source is phantom and no data folder is named."""
@@ -115,6 +128,7 @@ class StoredSetParameters(CohortParameters):
     out: str = parameter(
         AUTO, "folder of the stored set; auto: a folder under data/ named after source and options"
     )
+    columns: str = columns_parameter()
     validation_fraction: float = parameter(
         0.0,
         f"share of the patients that validate; 0: {_HELD_OUT[0]:g}, of a phantom cohort that is made here "
@@ -148,6 +162,7 @@ class StoredSetParameters(CohortParameters):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        parse_columns(self.columns)
         left = self.fractions[0]
         expect("test_fraction", self.test_fraction, left > 0, "less than 1 with validation_fraction")
         expect("folds", self.folds, not self.external or self.folds in (0, "0"), "0 with external=true")
@@ -190,7 +205,7 @@ class TrainingSetParameters(StoredSetParameters):
     data: str = parameter(
         AUTO,
         "a stored set made by preprocess, or several as a,b,c, of which the first validates and all are trained on; or "
-        "with source= the folder of the source's files",
+        "with source= the folder of the source's files (of source=table the table too)",
         reads=ANY_PATH,
         reads_several=True,
     )
@@ -219,11 +234,27 @@ class TrainingSetParameters(StoredSetParameters):
         return USUAL_FOLDS if self.folds == ALL else int(self.folds)
 
     def expect_ready(self) -> None:
-        """As StoredSetParameters, and for data that are no stored set."""
+        """As StoredSetParameters, for data that are no stored set, and for a table of exams without a family for it."""
         super().expect_ready()
+        if self.source == OWN_TABLE:
+            self._expect_labels_of_slices()
         if self.source == AUTO and self.data != AUTO:
             for path in paths_of(self.data):
                 expect_stored_set(path)
+
+    def _expect_labels_of_slices(self) -> None:
+        """Raise OptionError where the table is of exams and the family learns from slices. Reading the files would take
+        hours before that is seen."""
+        family = family_said(self)
+        exams = open_source(self.source, self.data, columns=self.columns).label_level == "study"
+        if exams and family is not None and not family.says_exams:
+            expect(
+                "data",
+                self.data,
+                False,
+                f"a table with a row a slice: family {family.name} can't learn from labels of exams (pass -P "
+                "family=exam_sequence, or a table with the column file)",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,6 +140,7 @@ def _stored_set(options: EvaluateOptions, trained_path: str | None) -> StoredSet
             PreprocessOptions(
                 source=source,
                 data=options.data,
+                columns=options.columns,
                 out=options.out,
                 workers=options.workers,
                 # what can't be read gets the prevalence in a submission, so nothing is lost by going on

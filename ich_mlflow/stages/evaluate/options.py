@@ -5,8 +5,16 @@ from dataclasses import dataclass
 from ich_mlflow.evaluation.operating_point import RULES
 from ich_mlflow.parameters import AUTO, Between, OneOf, check_fields, expect, parameter
 from ich_mlflow.sources.registry import LABELLED, SOURCES
+from ich_mlflow.sources.table_columns import parse_columns
 from ich_mlflow.stages.common.names import MODEL_NAMES
-from ich_mlflow.stages.common.options import ANY_PATH, AUTO_OR_RULE, MODEL_TEXT, RESAMPLES, expect_stored_set
+from ich_mlflow.stages.common.options import (
+    ANY_PATH,
+    AUTO_OR_RULE,
+    MODEL_TEXT,
+    RESAMPLES,
+    columns_parameter,
+    expect_stored_set,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +33,8 @@ class EvaluateOptions:
     )
     data: str = parameter(
         AUTO,
-        "a stored set (its test split is read), or with source= the folder of the source's files; auto: the set "
-        "that the model was trained on",
+        "a stored set (its test split is read), or with source= the folder of the source's files (of source=table "
+        "the table too); auto: the set that the model was trained on",
         reads=ANY_PATH,
     )
     source: str = parameter(
@@ -34,6 +42,7 @@ class EvaluateOptions:
         f"{', '.join(SOURCES)}: evaluate on all its patients; auto: data is a stored set",
         OneOf(AUTO, *SOURCES),
     )
+    columns: str = columns_parameter()
     out: str = parameter(
         AUTO, "with source=: folder of the stored set that is made; auto: a folder under data/"
     )
@@ -57,6 +66,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        parse_columns(self.columns)
         labelled = self.source in (AUTO, *LABELLED)
         expect("source", self.source, labelled, "rsna with submission=true: it has no labels")
         with_data = self.source == AUTO or self.data != AUTO

@@ -36,7 +36,8 @@ class PreprocessOptions(StoredSetParameters):
     data: str = parameter(
         AUTO,
         "folder of the source's files, or a URL (s3://, gs://, abfs://, hdfs://); auto: for phantom a cohort made "
-        "once under data/, else an error; with source=drawn a stored set of real heads",
+        "once under data/, else an error; with source=table the table or its folder, with source=drawn a stored set of "
+        "real heads",
         reads=ANY_PATH,
     )
     synthesis: str = parameter(

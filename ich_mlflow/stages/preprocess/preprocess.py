@@ -22,7 +22,7 @@ from ich_mlflow.figures.counts import split_counts_figure
 from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.sources.base import NO_FILE, NO_LABEL, Source
 from ich_mlflow.sources.folder import is_url
-from ich_mlflow.sources.registry import DRAWN, open_source
+from ich_mlflow.sources.registry import DRAWN, OWN_TABLE, open_source
 from ich_mlflow.stages.common.stored_sets import (
     DATA_FOLDER,
     counts_text,
@@ -99,6 +99,8 @@ def build_options(options: PreprocessOptions) -> BuildOptions:
 
 def _source_options(options: PreprocessOptions) -> dict[str, Any]:
     """What the source is made with beside its folder."""
+    if options.source == OWN_TABLE:
+        return {"columns": options.columns}
     if options.source != DRAWN:
         return {}
     return {
@@ -137,6 +139,8 @@ def stored_set_folder(options: PreprocessOptions) -> Path:
         del setting["external"]
     if options.phantom_edition == 1:
         del setting["phantom_edition"]
+    if options.columns == AUTO:
+        del setting["columns"]
     if options.source != DRAWN:
         setting = {name: value for name, value in setting.items() if name not in _OF_DRAWN}
     if options.data != AUTO and not is_url(options.data):

@@ -104,9 +104,17 @@ def test_the_networks_are_the_same_and_what_was_chosen_is_not(made, registered):
         is_same = (before.folder / path).read_bytes() == (after.folder / path).read_bytes()
         assert is_same == (path.name not in same), path
     old, new = before.specification, after.specification
-    unchanged = replace(new, slices=old.slices, exams=old.exams, recalibrated_on="")
+    unchanged = replace(
+        new, slices=old.slices, exams=old.exams, abstention=old.abstention, recalibrated_on=""
+    )
     assert unchanged.to_dict() == old.to_dict()
     assert all(one.method == PLATT for one in new.exams.calibrations)
+    # abstention of the local exams, which are enough for its promise
+    assert old.abstention is not None
+    assert new.abstention is not None
+    assert new.abstention.bleeding_patients > old.abstention.bleeding_patients
+    assert new.abstention.clear_below != old.abstention.clear_below
+    assert "Abstention: " in made.printed
     assert (
         new.recalibrated_on.startswith("130 patients of array") or "patients of array" in new.recalibrated_on
     )
