@@ -25,6 +25,7 @@ from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
 from ich_mlflow.models.family import Network, member_folders
 from ich_mlflow.models.feature_distance import FEATURES_FILE
 from ich_mlflow.models.slice_cnn.runtimes import KERAS_FILE, LITERT
+from ich_mlflow.monitoring.reference import REFERENCE_FILE
 from ich_mlflow.serving.classifier import SPECIFICATION_FILE, UNSEEN_FILE, Classifier, Specification
 from ich_mlflow.serving.integrity import INTEGRITY_FILE, sha256_of
 from ich_mlflow.serving.request import param_schema
@@ -36,6 +37,7 @@ from ich_mlflow.serving.response import (
     series_columns,
 )
 from ich_mlflow.serving.rows import DICOM, PIXELS, POSITION, SERIES, SPACING
+from ich_mlflow.system.whole import write_whole
 
 PACKAGE_FOLDER = Path(__file__).parents[1]
 #: What a serving machine installs: no TensorFlow among them.
@@ -58,13 +60,15 @@ def log_models(
     *,
     name: str,
     unseen: Sequence[np.ndarray] = (),
+    reference: str = "",
 ) -> tuple[str, str]:
     """Log the Keras model and the serving model on the active run; return their model URIs in that order.
 
     name: of the serving model in MLflow, as it would be registered; the Keras model's ends with `-keras`.
     networks: one, or the members of an ensemble, whose Keras models are not logged: '' is their URI. ancestry: what
     the model has learned from, its own training last; both say it. unseen: hashes of the patients that each member has
-    not learned from, though others have. Raises ModelError where what is served does not
+    not learned from, though others have. reference: the monitor's records of the exams that chose for it, '' without.
+    Raises ModelError where what is served does not
     agree with Keras to PARITY_TOLERANCE.
     """
     for one in networks:
@@ -76,18 +80,20 @@ def log_models(
         assemble(networks, specification, ancestry, Path(folder))
         if len(unseen):
             np.savez(Path(folder) / UNSEEN_FILE, *unseen)
+        if reference:
+            write_whole(Path(folder) / REFERENCE_FILE, reference)
         check_parity(networks, Path(folder))
         Classifier(Path(folder)).seal()
         return keras_uri, _log_serving(folder, specification, name)
 
 
 def log_again(
-    classifier: Classifier, specification: Specification, ancestry: Ancestry, *, name: str
+    classifier: Classifier, specification: Specification, ancestry: Ancestry, *, name: str, reference: str
 ) -> tuple[str, str]:
     """Log a model version's networks with another specification on the active run; return its URI and network_digest.
 
-    Every file is copied but serving.json, ancestry.npz and the note of what the files are. Raises ModelError where the
-    networks would not be the same, or say something else.
+    Every file is copied but serving.json, ancestry.npz, the monitor's reference and the note of what the files are.
+    Raises ModelError where the networks would not be the same, or say something else.
     """
     digest = network_digest(classifier.folder)
     with tempfile.TemporaryDirectory() as made:
@@ -95,6 +101,7 @@ def log_again(
         shutil.copytree(classifier.folder, folder, ignore=shutil.ignore_patterns(INTEGRITY_FILE))
         specification.write(folder / SPECIFICATION_FILE)
         ancestry.write(folder / ANCESTRY_FILE)
+        write_whole(folder / REFERENCE_FILE, reference)
         again = Classifier(folder)
         if (
             network_digest(folder) != digest
@@ -109,7 +116,7 @@ def log_again(
 
 def network_digest(folder: Path) -> str:
     """SHA-256 over a model version's networks, by names and contents: without what was chosen for them."""
-    about = (SPECIFICATION_FILE, ANCESTRY_FILE, UNSEEN_FILE, INTEGRITY_FILE)
+    about = (SPECIFICATION_FILE, ANCESTRY_FILE, UNSEEN_FILE, REFERENCE_FILE, INTEGRITY_FILE)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in about]
     listed = "".join(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
     return hashlib.sha256(listed.encode()).hexdigest()
@@ -194,6 +201,12 @@ def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
         ) from error
     except Exception as error:  # runtimes raise many kinds
         raise _unreadable(model_uri, _first_line(error)) from error
+
+
+def reference_text_of(model_uri: str) -> str:
+    """The monitor's records that travel in a model version; '' of one that has none. Raises ModelError."""
+    found = sorted(_files(model_uri).rglob(REFERENCE_FILE))
+    return found[0].read_text(encoding="utf-8") if found else ""
 
 
 def keras_file(model_uri: str) -> Path:

@@ -31,6 +31,7 @@ class FromValidation:
     """Parts of a Specification, and the validation slices and exams: calibrated, with the rule's thresholds.
 
     labels: of the network; the rest is of its findings. slice_predictions: None where only studies are labelled.
+    study_uids, distances [M]: of the exams; distances, how unlike each is training, None where that isn't said.
     """
 
     labels: tuple[str, ...]
@@ -43,7 +44,9 @@ class FromValidation:
     exam_null_model: NullModel
     slice_predictions: Predictions | None
     exam_predictions: Predictions
+    study_uids: np.ndarray
     abstention: Abstention | None = None
+    distances: np.ndarray | None = None
 
     def specification(
         self,
@@ -163,6 +166,8 @@ def from_validation(
             unit=EXAMS,
             scores=exams.scores,
         ),
+        study_uids=exams.study_uids,
+        distances=far,
         abstention=choose_abstention(
             exams.targets[:, place], exams.scores[:, place], exams.patients, alpha=alpha, distances=far
         )

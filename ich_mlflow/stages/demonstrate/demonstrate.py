@@ -19,6 +19,7 @@ from ich_mlflow.models.weights import (
     features_path,
     put_weights,
     read_weights,
+    reference_path,
     shipped_path,
     specification_name,
 )
@@ -36,9 +37,8 @@ def demonstrate(options: DemonstrateOptions) -> str:
     scheme, demonstration = class_scheme(options.num_classes), DEMONSTRATIONS[options.name]
     paths = [shipped_path(name) for name in demonstration.files]
     members = [read_weights(path) for path in paths]
-    packed = _read_specification(
-        paths[0].with_name(specification_name(BACKBONE, options.num_classes, options.name))
-    )
+    told_by = paths[0].with_name(specification_name(BACKBONE, options.num_classes, options.name))
+    packed, reference = _read_specification(told_by), reference_path(told_by)
     with start_run("demonstrate") as run:
         told = {"num_classes": options.num_classes, "weights": ", ".join(path.name for path in paths)}
         run.params(told, prefix="demonstrate")
@@ -55,7 +55,13 @@ def demonstrate(options: DemonstrateOptions) -> str:
         ]
         ancestry = members[0].ancestry or WITHOUT_PATIENTS["phantom"]
         name = f"{scheme.model_name}-{options.name}-demo"
-        keras_uri, serving_uri = log_models(networks, packed, ancestry, name=name)
+        keras_uri, serving_uri = log_models(
+            networks,
+            packed,
+            ancestry,
+            name=name,
+            reference=reference.read_text(encoding="utf-8") if reference.is_file() else "",
+        )
         run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
         version = register(
             serving_uri,

@@ -4,24 +4,27 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from ich_mlflow.errors import DriftFound
+from ich_mlflow.errors import DriftFound, ModelError
 from ich_mlflow.figures.drift import samples_beside, share_over_time
 from ich_mlflow.monitoring.drift import NUMBERS
 from ich_mlflow.monitoring.reader import of_model, of_site, once_each, read_logs
 from ich_mlflow.monitoring.record import FLAGGED, Record
+from ich_mlflow.monitoring.reference import records_of
 from ich_mlflow.monitoring.signals import compare, numerics, values_of
 from ich_mlflow.parameters import AUTO, typed
 from ich_mlflow.report.render import report_html
+from ich_mlflow.serving.packaging import reference_text_of
 from ich_mlflow.stages.common.run_models import serving_of_run
 from ich_mlflow.stages.monitor.found import Found, effect_text, frame_of, metrics_of, p_text
-from ich_mlflow.stages.monitor.options import MonitorOptions
+from ich_mlflow.stages.monitor.options import VERSION, MonitorOptions
 from ich_mlflow.stages.monitor.outcomes import Outcome, one_class_note, outcomes_of, read_labels
 from ich_mlflow.stages.monitor.page import PAGE_FILE, page_of
-from ich_mlflow.stages.monitor.windows import Windows, windows_of
+from ich_mlflow.stages.monitor.windows import Windows, beside_version, windows_of
 from ich_mlflow.tracking.registry import full_model_uri
 from ich_mlflow.tracking.run import NOTICE, Run, start_run
 
@@ -55,13 +58,11 @@ def _compare(run: Run, options: MonitorOptions) -> Found:
     path = Path(options.logs).expanduser()
     logs = of_site(read_logs(path), "" if options.site == AUTO else options.site)
     logs = once_each(of_model(logs, "" if options.model == AUTO else _name_of(options.model)))
-    windows = windows_of(
-        logs.records,
-        reference=options.reference,
-        since=options.since,
-        until=options.until,
-        exams=options.exams,
-    )
+    which: dict[str, Any] = {"since": options.since, "until": options.until, "exams": options.exams}
+    if options.reference == VERSION:
+        windows = beside_version(logs.records, _of_version(logs.records[0]), **which)
+    else:
+        windows = windows_of(logs.records, reference=options.reference, **which)
     outcomes, notes = _outcomes(options, path, logs.records, windows)
     return Found(
         run_id=run.run_id,
@@ -81,6 +82,23 @@ def _name_of(text: str) -> str:
     return f"{registered[1]}/{registered[2]}" if registered else uri
 
 
+def _of_version(record: Record) -> list[Record]:
+    """The reference of the version that answered. Raises ModelError where it can't be found, or carries none."""
+    name, version = record.model_name, record.model_version
+    uri = f"models:/{name}/{version}"
+    if not version.isdigit():
+        raise ModelError(
+            f"the logs are of {record.model}, which is not registered, expected a registered version, which carries a "
+            "reference: register it, or pass -P reference=auto"
+        )
+    text = reference_text_of(uri)
+    if not text:
+        raise ModelError(
+            f"{uri} carries no reference, as a version of before: train or recalibrate it, or pass -P reference=auto"
+        )
+    return records_of(text, model_name=name, model_version=version)
+
+
 def _outcomes(
     options: MonitorOptions, path: Path, records: Sequence[Record], windows: Windows
 ) -> tuple[dict[str, list[Outcome]], list[str]]:
@@ -88,6 +106,8 @@ def _outcomes(
         return {}, []
     labels = read_labels(Path(options.labels).expanduser(), path, records)
     parts = {"reference": windows.reference, "window": windows.window}
+    if windows.of_version:  # whose exams are not in the labels
+        del parts["reference"]
     note = one_class_note(labels)
     return {name: outcomes_of(part, labels) for name, part in parts.items()}, [
         *labels.notes,

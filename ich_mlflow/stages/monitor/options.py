@@ -6,6 +6,8 @@ from ich_mlflow.parameters import AUTO, Between, Either, Matching, OneOf, check_
 from ich_mlflow.stages.common.options import ANY_PATH, SLICE_MODEL
 from ich_mlflow.stages.monitor.times import REFERENCE_EXAMS, TIME, parse_time
 
+#: The reference that travels in the model version.
+VERSION = "version"
 _RANGE = rf"{TIME}\.\.{TIME}"
 _TIME_SAID = "a day as 2026-02-01, a time as 2026-02-01T08:00 (UTC), or so many days ago as 7d"
 _TIME = Either((OneOf(AUTO), Matching(rf"{TIME}|\d{{1,4}}d", _TIME_SAID)))
@@ -32,10 +34,11 @@ class MonitorOptions:
     reference: str = parameter(
         AUTO,
         f"what the window is compared with: the first so many exams as 300, or a time as 2026-01-01..2026-02-01; "
-        f"auto: the first {REFERENCE_EXAMS}, or half of fewer than twice that",
+        f"{VERSION}: the exams that the model version was validated on; auto: the first {REFERENCE_EXAMS}, or half of "
+        "fewer than twice that",
         Either(
             (
-                OneOf(AUTO),
+                OneOf(AUTO, VERSION),
                 Matching(rf"\d{{1,6}}|{_RANGE}", "a number of exams, or a time as 2026-01-01..2026-02-01"),
             )
         ),

@@ -8,7 +8,6 @@ from ich_mlflow.commands import next_command
 from ich_mlflow.evaluation.text import with_interval
 from ich_mlflow.report.contents import Picture, Report, Section, Table
 from ich_mlflow.stages.monitor.found import COLUMNS, Found, effect_text, p_text, rows_of
-from ich_mlflow.stages.monitor.windows import span
 from ich_mlflow.system.counting import counted
 from ich_mlflow.system.provenance import git_commit
 from ich_mlflow.tracking.run import NOTICE
@@ -19,11 +18,17 @@ _HEADLINES = 4
 LIMITS = (
     "Drift is a change of what the model sees or says, not of how right it is: only labels tell that (labels=).",
     "No drift means that none was seen in so many exams. docs/monitoring.md has how many exams a change takes.",
-    "The reference is what the model saw at first here, not what it was validated on.",
     "A window that is looked at again after more exams, or several windows of one reference, have a chance of a false "
     "alarm each.",
     "Exams of one patient count as if they were of several.",
     "Soft tissue HU is the middle of values from 0 to 80 in a few slices: contrast agent moves it as a scale would.",
+)
+
+
+_OF_FIRST = "The reference is what the model saw at first here, not what it was validated on."
+_OF_VERSION = (
+    "The reference is what the model said of the exams that chose its thresholds, at another place or of its training "
+    "set: a difference may be there from the first day."
 )
 
 
@@ -33,7 +38,7 @@ def page_of(found: Found, pictures: Mapping[str, bytes]) -> Report:
     return Report(
         title=f"Monitor: {found.model}",
         subtitle=f"{counted(len(windows.window), 'exam')}, {windows.said}, against {len(windows.reference):,} of the "
-        f"reference, {span(windows.reference)}",
+        f"reference, {windows.reference_said}",
         notice=f"{NOTICE} Nothing here may decide about a patient.",
         answer=[f"{found.answer[0].upper()}{found.answer[1:]}."],
         headline=[
@@ -63,7 +68,7 @@ def page_of(found: Found, pictures: Mapping[str, bytes]) -> Report:
         command=_command(found),
         made_by=f"ich_mlflow {__version__}, git commit {git_commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; monitor "
         f"run {found.run_id}.",
-        limits=LIMITS,
+        limits=(*LIMITS, _OF_VERSION if windows.of_version else _OF_FIRST),
     )
 
 
@@ -90,9 +95,9 @@ def _command(found: Found) -> str:
     told = {
         "logs": options.logs,
         "model": found.model,
-        "reference": str(len(found.windows.reference))
-        if ".." not in options.reference
-        else options.reference,
+        "reference": options.reference
+        if ".." in options.reference or found.windows.of_version
+        else str(len(found.windows.reference)),
         "since": f"{window[0].time:%Y-%m-%dT%H:%M}",
         "until": f"{window[-1].time + timedelta(minutes=1):%Y-%m-%dT%H:%M}",
         "alarms": options.alarms,

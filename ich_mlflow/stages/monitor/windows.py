@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ich_mlflow.errors import DataError
-from ich_mlflow.monitoring.record import Record
+from ich_mlflow.monitoring.record import EXAM, Record
+from ich_mlflow.monitoring.reference import as_far_as_known
 from ich_mlflow.monitoring.signals import MIN_EXAMS
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.monitor.times import REFERENCE_EXAMS, parse_time
@@ -13,11 +14,20 @@ from ich_mlflow.system.counting import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """reference and window, each in the order of times, without an exam in both; notes: what was left out."""
+    """reference and window, each in the order of times, without an exam in both; notes: what was left out.
+
+    of_version: whether the reference is what travels in the model version, and no exam of the logs.
+    """
 
     reference: tuple[Record, ...]
     window: tuple[Record, ...]
     notes: tuple[str, ...] = ()
+    of_version: bool = False
+
+    @property
+    def reference_said(self) -> str:
+        """From when to when the reference is, or what it is of."""
+        return "the version's own validation exams" if self.of_version else span(self.reference)
 
     @property
     def said(self) -> str:
@@ -49,6 +59,38 @@ def windows_of(records: Sequence[Record], *, reference: str, since: str, until: 
     before = begin is not None and begin < end
     note = f"the window begins after the reference's last exam, {end:%Y-%m-%d %H:%M}, not at since={since}"
     return Windows(reference=tuple(first), window=tuple(window), notes=(note,) if before else ())
+
+
+def beside_version(
+    records: Sequence[Record], reference: Sequence[Record], *, since: str, until: str, exams: int
+) -> Windows:
+    """All exams, or those that the options name, beside the reference of the version.
+
+    Raises DataError where either has too few, or the logs are of slices that were answered one by one.
+    """
+    if any(one.unit != EXAM for one in records):
+        raise DataError(
+            "the logs are of slices that were answered one by one, and the version's reference is of exams: expected "
+            "answers with aggregate=exam, or pass -P reference=auto"
+        )
+    begin, stop = (None if text == AUTO else parse_time(text) for text in (since, until))
+    window = [
+        one for one in records if (begin is None or one.time >= begin) and (stop is None or one.time < stop)
+    ]
+    window = window[-exams:] if exams else window
+    _expect_enough("window", window, len(records))
+    if len(reference) < MIN_EXAMS:
+        raise DataError(
+            f"the version's reference has {counted(len(reference), 'exam')}, expected {MIN_EXAMS} or more: pass -P "
+            "reference=auto"
+        )
+    known = as_far_as_known(window)
+    _expect_enough("window", known, len(records))
+    note = (
+        "the version's reference knows no manufacturer, kernel, transfer syntax, spacing or warnings: those are not "
+        "compared, and studies without a score are left out"
+    )
+    return Windows(reference=tuple(reference), window=known, notes=(note,), of_version=True)
 
 
 def _reference(records: Sequence[Record], reference: str) -> list[Record]:

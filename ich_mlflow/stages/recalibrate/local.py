@@ -59,7 +59,8 @@ class LocalExams:
 class Unit:
     """Slices, or exams: what the version chose for them; targets bool [N, F], scores [N, F], patients, folds [N].
 
-    distances [N]: of exams, how unlike each is what the version has learned from; None where it doesn't say.
+    study_uids [N], distances [N]: of exams, whose they are, and how unlike each is what the version has learned from;
+    None where it doesn't say.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Unit:
     patients: np.ndarray
     folds: np.ndarray
     distances: np.ndarray | None = None
+    study_uids: np.ndarray | None = None
 
 
 def local_exams(stored: StoredSet, specification: Specification, *, test_split: bool) -> LocalExams:
@@ -153,6 +155,7 @@ def units_of(
         patients=exams.patients,
         folds=np.array([fold_of[patient] for patient in exams.patients]),
         distances=read.distances_of(where.studies, where.series),
+        study_uids=exams.study_uids,
     )
     if label_level(local.stored) != OF_SLICES:
         return (of_exams,)

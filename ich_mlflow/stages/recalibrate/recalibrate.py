@@ -11,6 +11,7 @@ from ich_mlflow.commands import LOOK_AT_RUNS, next_command
 from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import ModelError
+from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.figures.reliability import reliability_figure
 from ich_mlflow.labels import scheme_of_labels
@@ -20,6 +21,7 @@ from ich_mlflow.report.render import report_html
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_again
 from ich_mlflow.stages.common.names import MODEL_NAMES
+from ich_mlflow.stages.common.reference import reference_of
 from ich_mlflow.stages.common.scoring import LoadedModel, champion_name, expect_unseen, load_model
 from ich_mlflow.stages.common.stored_sets import data_note, describe, learned_from
 from ich_mlflow.stages.recalibrate.abstention import abstaining
@@ -60,7 +62,9 @@ def recalibrate(options: RecalibrateOptions, *, nested: bool = False) -> str:
         found = _judge(run, options, model, local, not_known)
         changed = _specification(model.specification, found)
         ancestry = _ancestry(model.ancestry, local, run)
-        uri, digest = log_again(model.classifier, changed, ancestry, name=registered.name)
+        uri, digest = log_again(
+            model.classifier, changed, ancestry, name=registered.name, reference=_reference(found)
+        )
         run.tags({MODEL_URI_TAG: uri, "ich.network_digest": digest, "ich.answer": found.answers[-1]})
         _log_found(run, found, digest)
         version = register_beside(
@@ -167,6 +171,30 @@ def _specification(before: Specification, found: Recalibration) -> Specification
         decides_by=found.rule,
         abstention=found.abstaining.after,
         recalibrated_on=f"{found.local.num_patients} patients of {describe(found.local.stored)}",
+    )
+
+
+def _reference(found: Recalibration) -> str:
+    """What the new version says of the local exams: the monitor's reference that travels in it."""
+    local, one = found.local, found.units[EXAMS]
+    unit = one.unit
+    assert unit.study_uids is not None
+    exams = Predictions(
+        labels=local.labels,
+        targets=unit.targets,
+        probabilities=one.chosen.calibrated(unit.scores),
+        thresholds=one.chosen.thresholds(found.rule),
+        patients=unit.patients,
+        unit=EXAMS,
+        scores=unit.scores,
+    )
+    return reference_of(
+        local.stored,
+        unit.study_uids,
+        exams,
+        rule=found.rule,
+        abstention=found.abstaining.after,
+        distances=unit.distances,
     )
 
 

@@ -23,6 +23,7 @@ from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.common.names import registered_name
 from ich_mlflow.stages.common.options import ALL
+from ich_mlflow.stages.common.reference import reference_of
 from ich_mlflow.stages.common.results import log_confusion, log_metrics
 from ich_mlflow.stages.common.specification import FromValidation, from_validation
 from ich_mlflow.stages.common.stored_sets import OF_SLICES, data_note, describe, label_level, split_dataset
@@ -127,6 +128,14 @@ def log_trained(training: Training, stored: StoredSet, outcome: Outcome) -> Trai
         outcome.ancestry,
         name=registered_name(scheme.num_classes, stored.manifest["source"]),
         unseen=outcome.unseen,
+        reference=reference_of(
+            stored,
+            chosen.study_uids,
+            chosen.exam_predictions,
+            rule=options.operating_point,
+            abstention=chosen.abstention,
+            distances=chosen.distances,
+        ),
     )
     run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
     # After the models: MLflow asks the server for the history of each figure that the run has by then, for each model.

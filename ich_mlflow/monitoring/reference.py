@@ -1,0 +1,55 @@
+"""The reference that travels in a model version: what it said of the exams that it was validated on. Pure.
+
+They are records like the monitor's own, without identity and without what a stored set doesn't keep: manufacturer,
+kernel, transfer syntax, warnings, and slices that could not be used.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ich_mlflow.errors import ModelError
+from ich_mlflow.monitoring.record import FLAGGED, NOT_FLAGGED, REVIEW, Record
+
+#: Beside a version's networks, a line an exam.
+REFERENCE_FILE = "reference.jsonl"
+#: More exams tell little more, and lie in every copy of the version.
+MAX_EXAMS = 1000
+#: Stands for the site of records that are of a version.
+VALIDATION_SITE = "validation"
+
+
+def reference_text(records: Sequence[Record]) -> str:
+    """The records as the file has them, MAX_EXAMS at most, evenly taken; '' of none."""
+    every = max(1, -(-len(records) // MAX_EXAMS))
+    return "".join(f"{one.to_line()}\n" for one in records[::every])
+
+
+def records_of(text: str, *, model_name: str, model_version: str) -> list[Record]:
+    """The reverse, as said by that version. Raises ModelError for another format."""
+    try:
+        found = [Record.from_values(json.loads(line)) for line in text.splitlines()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{REFERENCE_FILE} of model {model_name}/{model_version} is not as this version of ich_mlflow writes it "
+            f"({error}): recalibrate it, or pass -P reference=auto"
+        ) from None
+    return [replace(one, model_name=model_name, model_version=model_version) for one in found]
+
+
+def as_far_as_known(window: Sequence[Record]) -> tuple[Record, ...]:
+    """The window without what the reference of a version knows nothing of, so that it can't be taken for a change.
+
+    A study that is for review by its files alone counts by what the model decided.
+    """
+    return tuple(
+        replace(one, status=_decided(one), unusable=0, manufacturer="", kernel="", syntax="", warnings=())
+        for one in window
+        if one.probabilities
+    )
+
+
+def _decided(one: Record) -> str:
+    if one.status != REVIEW:
+        return one.status
+    return FLAGGED if "any" in one.positive else NOT_FLAGGED
