@@ -184,13 +184,18 @@ def _row(name: str, unlike: np.ndarray, found: np.ndarray) -> None:
     print(f"| {name} | {unlike.sum()} of {len(unlike)}, {said} | {found.mean():.2f} |", flush=True)
 
 
-def _parts(count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(np.arange(count) % PARTS)
+def _parts(bleeds: np.ndarray, seed: int) -> np.ndarray:
+    """Exams with a bleed are dealt first, so that each part has as many: 19 others are needed for 5 %."""
+    order = np.random.default_rng(seed).permutation(len(bleeds))
+    order = order[np.argsort(~bleeds[order], kind="stable")]
+    part = np.empty(len(bleeds), int)
+    part[order] = np.arange(len(bleeds)) % PARTS
+    return part
 
 
 def _dealt(bleeds: np.ndarray, scores: np.ndarray, patients: np.ndarray, alpha: float, seed: int) -> Called:
     """Each exam called by what the others chose, threshold and rule both."""
-    part = _parts(len(bleeds), seed)
+    part = _parts(bleeds, seed)
     flagged, uncertain = np.zeros((2, len(bleeds)), bool)
     for number in range(PARTS):
         held, others = part == number, part != number
@@ -215,7 +220,7 @@ def _unlike(
     plain: np.ndarray, found: np.ndarray, bleeds: np.ndarray, scores: np.ndarray, patients: np.ndarray
 ) -> np.ndarray:
     """Of each exam whether it is farther than the limit that the other parts choose, as they are."""
-    part, unlike = _parts(len(plain), 0), np.zeros(len(plain), bool)
+    part, unlike = _parts(bleeds, 0), np.zeros(len(plain), bool)
     for number in range(PARTS):
         held, others = part == number, part != number
         rule = choose_abstention(

@@ -13,6 +13,8 @@ from benchmarks.drawn_exams import SITE, START, drawn
 from ich_mlflow.cli import launch
 from ich_mlflow.errors import DataError, DriftFound, OptionError
 from ich_mlflow.labels import ANY
+from ich_mlflow.monitoring.drift import NO_TEST
+from ich_mlflow.monitoring.reference import reference_text
 from ich_mlflow.stages.monitor.monitor import monitor, watch
 from ich_mlflow.stages.monitor.options import MonitorOptions
 from ich_mlflow.stages.monitor.times import parse_time
@@ -111,7 +113,7 @@ def test_so_many_days_ago():
         ({"since": "monday"}, "since is 'monday', expected auto, or a day as"),
         ({"since": "2026-13-01"}, "since is '2026-13-01', expected a day"),
         ({"reference": "2026-02-01..2026-01-01"}, "whose end is later"),
-        ({"reference": "many"}, "expected auto, or a number of exams"),
+        ({"reference": "many"}, "expected auto or version, or a number of exams"),
         ({"alarms": 0.0}, "alarms is 0.0, expected 0.002 to 0.5"),
         ({"model": "??"}, "model is"),
     ],
@@ -223,3 +225,61 @@ def test_a_drift_is_no_failure_of_the_run(drilled):
     assert caught.value.exit_code == 3
     (last,) = mlflow.search_runs(max_results=1, output_format="list")
     assert last.info.status == "FINISHED"
+
+
+def of_version(monkeypatch, text):
+    monkeypatch.setattr("ich_mlflow.stages.monitor.monitor.reference_text_of", lambda uri: text)
+
+
+def test_the_reference_of_the_version_is_compared_with_all_exams_in_what_it_knows(quiet, monkeypatch):
+    validated = [
+        replace(
+            one, study="", manufacturer="", kernel="", syntax="", spacing_mm=None, warnings=(), unusable=0
+        )
+        for one in drawn(300, np.random.default_rng(5))
+    ]
+    of_version(monkeypatch, reference_text(validated))
+    found = watch(MonitorOptions(logs=str(quiet), reference="version", alarms=0.002))
+    assert len(found.windows.reference) == 300
+    assert len(found.windows.window) > 380  # of 400, but for those without a score
+    tested = {one.name for one in found.signals if one.test != NO_TEST}
+    assert "probability any" in tested
+    assert not tested & {"kernel", "manufacturer", "transfer syntax", "warnings", "spacing mm", "review rate"}
+    assert not found.drifted
+    page = mlflow.artifacts.load_text(f"runs:/{found.run_id}/monitor.html")
+    assert "the version&#39;s own validation exams" in page
+    (words,) = check_printed_commands(page.replace("&#39;", "'"))
+    assert "reference=version" in words
+
+
+def test_a_change_from_what_was_validated_is_drift(quiet, monkeypatch):
+    darker = [
+        replace(one, soft_tissue_hu=one.soft_tissue_hu - 5) for one in drawn(300, np.random.default_rng(5))
+    ]
+    of_version(monkeypatch, reference_text(darker))
+    with pytest.raises(DriftFound, match="soft tissue HU"):
+        monitor(MonitorOptions(logs=str(quiet), reference="version"))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "carries no reference"),
+        ("{}\n", "is not as this version of ich_mlflow writes it"),
+        (reference_text(drawn(5, np.random.default_rng(0))), "reference has 5 exams, expected 20 or more"),
+    ],
+)
+def test_a_version_without_a_reference_that_can_be_used_is_one_line(quiet, monkeypatch, capsys, text, what):
+    of_version(monkeypatch, text)
+    assert launch("monitor", ["--logs", str(quiet), "--reference", "version"]) == 1
+    err = capsys.readouterr().err
+    assert what in err
+    assert err.count("\n") == 1
+
+
+def test_slices_that_were_answered_one_by_one_are_not_compared_with_exams(own_store, tmp_path, monkeypatch):
+    records = [replace(one, unit="slices") for one in drawn(60, np.random.default_rng(0))]
+    of_version(monkeypatch, reference_text(drawn(30, np.random.default_rng(1))))
+    folder = write_log(tmp_path / "slices", records)
+    with pytest.raises(DataError, match="expected answers with aggregate=exam"):
+        watch(MonitorOptions(logs=str(folder), reference="version"))
