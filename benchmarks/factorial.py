@@ -21,17 +21,19 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 
-from benchmarks.ladder import OTHER_SCANNERS, SETTING, fold_set
+from benchmarks.generalisation import false_alarms
+from benchmarks.ladder import OTHER_SCANNERS, SCHEME, SETTING, Ladder, Said, Step, cells, fold_set
 from ich_mlflow.dataset.mixture import HomeSet
 from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
@@ -40,6 +42,10 @@ from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-factorial"
 NUM_FOLDS = 5
+#: Of the patients, for the intervals.
+RESAMPLES = 1000
+#: A figure of how often each patient is drawn.
+Figure = Callable[[Mapping[str, int]], float]
 #: Of all settings: small and few, for two cores.
 COMMON: dict[str, Any] = {**SETTING, "image_size": "96", "epochs": "6", "mirror": True}
 #: The parts that are switched, as told on top of what is off: windows, rotations, other scanners, framing, lesion head.
@@ -181,6 +187,93 @@ def train_all(arguments: argparse.Namespace) -> None:
         list(pool.map(one, trainings(arguments)))
 
 
+def said_by(arguments: argparse.Namespace, num_slices: int, setting: Setting) -> np.ndarray | None:
+    """What the setting's five networks say of all slices [N, 5]; None where one is missing."""
+    outputs = np.zeros((num_slices, len(SCHEME.labels)), np.float32)
+    for fold in range(NUM_FOLDS):
+        path = outputs_file(arguments, setting, fold)
+        if not path.exists():
+            return None
+        with np.load(path) as file:
+            outputs[file["rows"]] = file["said"]
+    return outputs
+
+
+def figures_of(step: Step) -> dict[str, Figure]:
+    """The figures of one setting, each as a function of how often each patient is drawn."""
+    slices, exams = step.slices, step.exams
+    normal = ~exams.targets[:, -1]
+    return {
+        "slice any": partial(_auc, slices.targets[:, -1], slices.ranked_by[:, -1], slices.patients),
+        "exam any": partial(_auc, exams.targets[:, -1], exams.ranked_by[:, -1], exams.patients),
+        "specificity of exams": lambda draws: float(
+            np.average(~step.flagged[normal], weights=_weights(draws, exams.patients[normal]))
+        ),
+    }
+
+
+def _weights(draws: Mapping[str, int], patients: np.ndarray) -> np.ndarray:
+    return np.array([draws.get(one, 0) for one in patients])
+
+
+def _auc(targets: np.ndarray, scores: np.ndarray, patients: np.ndarray, draws: Mapping[str, int]) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(targets, scores, sample_weight=_weights(draws, patients)))
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Print the settings' figures, and of each part the mean difference that it makes."""
+    ladder = Ladder(StoredSet.open(Path(arguments.data)))
+    settings = [one for half in (0, 1) for one in design(half)]
+    steps: list[tuple[Setting, Step]] = []
+    outputs = []
+    for setting in settings:
+        said = said_by(arguments, len(ladder.fold), setting)
+        if said is not None:
+            outputs.append(said)
+            both = Said(straight=said, mirrored=said)
+            steps.append((setting, ladder.series_aware(setting.name, [both], smoothed=False)))
+    head = "slice any | slice macro | exam any | sensitivity of exams | specificity of exams | false alarms"
+    print(f"| setting | on | {head} |\n|---|---|---|---|---|---|---|---|")
+    for setting, step in steps:
+        on = ", ".join(part for part in PARTS if setting.on[part]) or "none"
+        print(f"| {setting.name} | {on} | {' | '.join(cells(step))} | {false_alarms(ladder, step)} |")
+    if len(outputs) > 1:
+        together = [Said(straight=one, mirrored=one) for one in outputs]
+        step = ladder.series_aware("mean", together, smoothed=False)
+        print(f"| mean of {len(outputs)} | | {' | '.join(cells(step))} | {false_alarms(ladder, step)} |")
+    _print_effects(steps)
+
+
+def _print_effects(steps: Sequence[tuple[Setting, Step]]) -> None:
+    names = ("slice any", "exam any", "specificity of exams")
+    print(f"\n| part | on | off | {' | '.join(names)} |\n|---|---|---|---|---|---|")
+    figures = [(setting, figures_of(step)) for setting, step in steps]
+    patients = np.unique(steps[0][1].exams.patients)
+    rng = np.random.default_rng(0)
+    resamples = [dict.fromkeys(patients, 1)]
+    for _ in range(RESAMPLES):
+        drawn, counts = np.unique(rng.choice(patients, len(patients)), return_counts=True)
+        resamples.append(dict(zip(drawn, counts.tolist(), strict=True)))
+    values = np.array(
+        [[[of[name](draws) for name in names] for _, of in figures] for draws in resamples]
+    )  # [1 + RESAMPLES, settings, figures]
+    for part in PARTS:
+        on = np.array([setting.on[part] for setting, _ in figures])
+        if on.all() or not on.any():
+            continue
+        effects = values[:, on].mean(axis=1) - values[:, ~on].mean(axis=1)
+        low, high = np.quantile(effects[1:], (0.025, 0.975), axis=0)
+        said = [
+            f"{mean:+.3f} ({one:+.3f} to {other:+.3f})"
+            for mean, one, other in zip(effects[0], low, high, strict=True)
+        ]
+        print(f"| {part} | {on.sum()} | {(~on).sum()} | {' | '.join(said)} |")
+    spread = values[0].std(axis=0, ddof=1)
+    print(f"| deviation of the settings | | | {' | '.join(f'{one:.3f}' for one in spread)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -192,8 +285,12 @@ def main() -> None:
     parser.add_argument("--half", type=int, default=0, choices=(0, 1), help="the first eight, or the second")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, one core each")
     parser.add_argument("--one", nargs=2, metavar=("SETTING", "FOLD"), help="only this network, here")
+    parser.add_argument("--report", action="store_true", help="the tables alone, of what is there")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.report:
+        report(arguments)
+        return
     mlflow.set_experiment(EXPERIMENT)
     if arguments.one:
         name, fold = arguments.one
@@ -201,6 +298,7 @@ def main() -> None:
         train_fold(setting, arguments, int(fold))
         return
     train_all(arguments)
+    report(arguments)
 
 
 if __name__ == "__main__":

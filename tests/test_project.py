@@ -13,7 +13,7 @@ from ich_mlflow.cli import STAGES, options_of
 from ich_mlflow.parameters import parameters_of, text_of
 from ich_mlflow.stages import reference
 from ich_mlflow.stages.common.stored_sets import DATA_FOLDER
-from ich_mlflow.stages.predict.predict import PHANTOM_STUDIES, PREDICTIONS_FOLDER
+from ich_mlflow.stages.predict.job import PHANTOM_STUDIES, PREDICTIONS_FOLDER
 from ich_mlflow_plugin.new_store import SUFFIX
 from tests.conftest import LONGEST
 
