@@ -29,13 +29,7 @@ from ich_mlflow.monitoring.reference import REFERENCE_FILE
 from ich_mlflow.serving.classifier import SPECIFICATION_FILE, UNSEEN_FILE, Classifier, Specification
 from ich_mlflow.serving.integrity import INTEGRITY_FILE, sha256_of
 from ich_mlflow.serving.request import param_schema
-from ich_mlflow.serving.response import (
-    STATUS_COLUMNS,
-    decision_columns,
-    probability_columns,
-    score_columns,
-    series_columns,
-)
+from ich_mlflow.serving.response import decision_columns, probability_columns, score_columns, series_columns
 from ich_mlflow.serving.rows import DICOM, PIXELS, POSITION, SERIES, SPACING
 from ich_mlflow.system.whole import write_whole
 
@@ -323,8 +317,6 @@ def _serving_signature(specification: Specification) -> ModelSignature:
         *(ColSpec(DataType.string, name) for name in ("operating_point", "model_name", "model_version")),
         *(ColSpec(Array(DataType.string), name) for name in ("warnings", "caveats")),
         ColSpec(DataType.string, "error"),
-        ColSpec(DataType.string, STATUS_COLUMNS[0], required=False),
-        ColSpec(Array(DataType.string), STATUS_COLUMNS[1], required=False),
     ]
     return ModelSignature(
         inputs=Schema(inputs), outputs=Schema(outputs), params=param_schema(specification.decides_by)
