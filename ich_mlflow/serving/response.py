@@ -19,7 +19,8 @@ from ich_mlflow.serving.rows import Fault, Row
 
 #: Of an exam: flagged where any bleed is decided positive, else uncertain where the model rather says nothing.
 FLAGGED, UNCERTAIN, NOT_FLAGGED = "flagged", "uncertain", "not flagged"
-#: With aggregate=exam alone, and so not in the signature, which spark_udf takes columns by: the status, and why an exam is uncertain or, if flagged, unlike what was learned from.
+#: With aggregate=exam alone, and so not in the signature, which spark_udf takes columns by: the status, and why an exam
+#: is uncertain or, if flagged, unlike what was learned from.
 STATUS_COLUMNS = ("status", "uncertain_because")
 NEVER_UNCERTAIN = (
     "no exam is uncertain: this version was packed without abstention; train or recalibrate it with one"

@@ -21,6 +21,8 @@ from ich_mlflow.sources.table_studies import list_studies
 #: The table that is taken of a folder with several.
 CSV = "labels.csv"
 _SUFFIXES = (".csv", ".tsv")
+#: Names of columns that a message tells.
+_TOLD = 12
 _LAYOUT = f"{CSV} and, anywhere below, DICOM files"
 
 
@@ -85,8 +87,16 @@ class TableSource(ListedSource):
         return read_label_table(folder.name(name), folder.read(name), parse_columns(self.columns), root=root)
 
     def _list(self, folder: Folder) -> Listing:
-        lists = list_files if self._table.level == "slice" else list_studies
-        return lists(folder, self._table)
+        table = self._table
+        if table.unused:
+            # such as a split of one's own, which would not be kept to
+            print(f"{table.name}: columns that are not used: {', '.join(table.unused[:_TOLD])}{_more(table)}")
+        lists = list_files if table.level == "slice" else list_studies
+        return lists(folder, table)
+
+
+def _more(table: LabelTable) -> str:
+    return f" and {len(table.unused) - _TOLD} more" if len(table.unused) > _TOLD else ""
 
 
 def _only_table(folder: Folder) -> str:

@@ -45,6 +45,7 @@ class LabelTable:
     rows      the first row of each name
     rejected  why rows can't be used, by name
     repeated  rows that say the same once more
+    unused    names of its columns that nothing is taken from
     """
 
     path: str
@@ -53,6 +54,7 @@ class LabelTable:
     rejected: dict[str, _Why] = field(default_factory=dict)
     repeated: int = 0
     num_rows: int = 0
+    unused: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,7 +112,10 @@ def read_label_table(path: str, data: bytes, columns: Mapping[str, str], *, root
             f"{path} has no rows, expected some below the line with the columns' names: write them"
         )
     key = FILE if FILE in places else STUDY
-    table = LabelTable(path=path, level="slice" if key == FILE else "study")
+    unused = tuple(
+        name for place, name in enumerate(text.columns) if name.strip() and place not in places.values()
+    )
+    table = LabelTable(path=path, level="slice" if key == FILE else "study", unused=unused)
     faults: list[str] = []
     for line, cells in text.rows:
         row = {name: cells[place] for name, place in places.items()}

@@ -320,3 +320,11 @@ def test_preprocess_makes_a_set_with_labels_of_studies_and_notes_what_is_left_ou
     write_table(root, *[row.replace(",p3,", ",p9,") for row in rows], "exam-9,p9,0,0,0,0,1", header=header)
     with pytest.raises(DataError, match="made with other source files or labels"):
         preprocess(options)
+
+
+def test_columns_that_are_not_used_are_named_once(tmp_path, capsys):
+    source = write_table(tmp_path, "1.2,1,0,0,0,0,train,50", header=f"{HEADER},split,age")
+    write_scan(tmp_path, "scan", "1.2")
+    source.files()
+    source.files()
+    assert capsys.readouterr().out.count("labels.csv: columns that are not used: split, age") == 1

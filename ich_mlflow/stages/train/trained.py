@@ -237,4 +237,5 @@ def _abstention_said(chosen: FromValidation) -> dict[str, Any]:
     """From which score on an exam is no longer clear, and from which distance on it is unlike."""
     if chosen.abstention is None:
         return {}
-    return {"clear_below": chosen.abstention.clear_below, "far_from": chosen.abstention.far_from}
+    limits = {"clear_below": chosen.abstention.clear_below, "far_from": chosen.abstention.far_from}
+    return {name: limit for name, limit in limits.items() if limit is not None}
