@@ -6,8 +6,8 @@
 
 Writes ich_mlflow_weights/efficientnet-b0-ctich-<fold>.npz, kernels in half precision, and beside them what a model of
 4 and of 5 classes is packed with: calibration, operating points, smoothing, aggregation and abstention, chosen on what
-each network says of the patients that it has not learned from, averaged with the mirror image; of each network the
-Gaussian of its features, and the monitor's reference. Prints what that scores, which
+each network says of the patients that it has not learned from, averaged with the mirror image; and of each network the
+Gaussian of its features. Prints what that scores, which
 flatters where it chose, and how far half precision moves what is said. --again: of the networks that are shipped, each
 asked of the patients of the fold that it left out; they stay as they are. --smoothing: not chosen here but said.
 """
@@ -34,18 +34,15 @@ from ich_mlflow.models.weights import (
     IMAGE_SIZE_NOTE,
     features_path,
     read_weights,
-    reference_path,
     shipped_path,
     specification_name,
     write_weights,
 )
 from ich_mlflow.serving.packaging import keras_file, load_classifier
-from ich_mlflow.stages.common.reference import reference_of
 from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.stages.demonstrate.demonstrate import demonstration_model
 from ich_mlflow.stages.demonstrate.models import BACKBONE, CT_ICH
 from ich_mlflow.stages.train.feature_distances import validation_distances, with_gaussians
-from ich_mlflow.system.whole import write_whole
 
 
 def write_network(run_id: str, fold: int, stored: StoredSet) -> float:
@@ -145,15 +142,6 @@ def main() -> None:
         )
         path = shipped_path(BACKBONE).with_name(specification_name(BACKBONE, num_classes, CT_ICH))
         specification.write(path)
-        reference = reference_of(
-            everyone,
-            chosen.study_uids,
-            chosen.exam_predictions,
-            rule=MAX_F1,
-            abstention=chosen.abstention,
-            distances=chosen.distances,
-        )
-        write_whole(reference_path(path), reference)
         assert chosen.slice_predictions is not None
         slices, exams = (one.metrics() for one in (chosen.slice_predictions, chosen.exam_predictions))
         print(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import robustness
+from benchmarks import abstention, factorial, robustness
 from ich_mlflow.errors import DataError
 from ich_mlflow.stages.common.scoring import load_model
 
@@ -103,3 +103,26 @@ def test_false_alarms_are_counted_on_patients_without_a_bleed_by_the_subtype_tha
     assert found.auc == pytest.approx((4.5 + 4 + 3 + 3) / 24)
     with pytest.raises(DataError, match="expected some of both"):
         false_alarms(outputs[:5], labels, subtypes[:5], patients[:5], sensitivity=0.75)
+
+
+def test_each_part_of_the_factorial_is_on_in_half_of_the_first_eight_and_even_in_every_other():
+    first = np.array([[2 * one.on[part] - 1 for part in factorial.PARTS] for one in factorial.design(0)])
+    assert (first.T @ first == 8 * np.eye(7)).all()
+    assert (first.sum(axis=0) == 0).all()
+    both = [*factorial.design(0), *factorial.design(1)]
+    assert len({tuple(one.on.values()) for one in both}) == 16
+    for one in both:
+        assert not one.on["lesion"] or one.on["drawn"] or one.on["phantoms"], one
+    rest = [part for part in factorial.PARTS if part != "lesion"]
+    second = np.array([[2 * one.on[part] - 1 for part in rest] for one in factorial.design(1)])
+    turned = np.array([[1 - 2 * one.on[part] for part in rest] for one in factorial.design(0)])
+    assert (second == turned).all()
+
+
+def test_parts_of_abstention_have_as_many_bleeds_each():
+    bleeds = np.arange(50) < 22
+    for seed in range(20):
+        parts = abstention._parts(bleeds, seed)
+        counts = np.bincount(parts[bleeds], minlength=abstention.PARTS)
+        assert counts.max() - counts.min() <= 1
+        assert 22 - counts.max() >= 19

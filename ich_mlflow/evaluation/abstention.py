@@ -4,7 +4,8 @@ An exam is called clear, that is not flagged and not uncertain, only where its s
 nearly all validation exams with a bleed. Conformal prediction promises, of an exam with a bleed that is exchangeable
 with those of validation, that it is called clear with probability alpha at most, however good or bad the network is.
 Likewise an exam is called unlike only where it is farther than nearly all of validation, so that one exchangeable with
-them is with probability alpha at most.
+them is with probability alpha at most. Where validation also chose the epoch, smoothing and aggregation its scores are
+a little better than others will be, so that the promise is approximate; it is exact of exams that chose nothing else.
 Sources: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Vovk, Machine Learning 92, 2013
 (the promise for each class by itself); Angelopoulos and Bates, arXiv 2107.07511, section 1 (the quantile of finitely
 many). Needs no scikit-learn.
@@ -28,7 +29,7 @@ class Abstention:
     """What validation chose.
 
     alpha            of exams with a bleed at most this share is called clear, of exams like those of validation at most
-                     this share is called unlike, each on average over validation cohorts
+                     this share is called unlike, each on average over validation cohorts; 0: no exam is ever uncertain
     clear_below      an exam is called clear only where its score of any bleed is below this; None where validation has
                      too few patients with a bleed for that promise, so that nothing is uncertain by its score
     bleeding_patients of validation, by whom that was chosen
@@ -53,12 +54,12 @@ class Abstention:
         if not is_flagged and self.clear_below is not None and not score < self.clear_below:
             found.append(
                 f"a bleed can't be excluded: the score of any bleed is {score:.3g}, and only below "
-                f"{self.clear_below:.3g} are at most {self.alpha:.0%} of exams with a bleed"
+                f"{self.clear_below:.3g} are at most {percent(self.alpha)} of exams with a bleed"
             )
         if self.far_from is not None and distance is not None and distance > self.far_from:
             found.append(
                 f"unlike what the model learned from: feature distance {distance:.2f}, of validation exams at least "
-                f"{1 - self.alpha:.0%} are within {self.far_from:.2f}"
+                f"{percent(1 - self.alpha)} are within {self.far_from:.2f}"
             )
         return tuple(found)
 
@@ -70,22 +71,26 @@ class Abstention:
     @property
     def lacks(self) -> tuple[str, ...]:
         """What it can't promise, in lines."""
-        return tuple(
-            text
-            for missing, text in (
-                (
-                    self.clear_below is None,
-                    f"no exam is uncertain by its score: that takes {least_patients(self.alpha)} validation patients "
-                    f"with a bleed, and there were {self.bleeding_patients}",
-                ),
-                (
-                    self.far_from is None,
-                    "no exam is uncertain for being unlike: that takes a slice CNN's feature distance and "
-                    f"{least_patients(self.alpha)} validation patients, and there were {self.patients}",
-                ),
+        if not self.alpha:
+            return ("no exam is uncertain: this version was made with abstention=0",)
+        least = least_patients(self.alpha)
+        found = []
+        if self.clear_below is None:
+            found.append(
+                f"no exam is uncertain by its score: {percent(self.alpha)} takes {least} validation patients with a "
+                f"bleed, and there were {self.bleeding_patients}"
             )
-            if missing
-        )
+        if self.far_from is None and self.patients:
+            found.append(
+                f"no exam is uncertain for being unlike training: {percent(self.alpha)} takes {least} validation "
+                f"patients, and there were {self.patients}"
+            )
+        elif self.far_from is None:
+            found.append(
+                "no exam is uncertain for being unlike training: this version has no feature distance, which a slice "
+                "CNN gets when it is trained on 40 slices or more"
+            )
+        return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -95,6 +100,11 @@ class Abstention:
     def from_dict(cls, values: Mapping[str, Any]) -> "Abstention":
         """The reverse of to_dict. Raises TypeError for other keys."""
         return cls(**values)
+
+
+def percent(share: float) -> str:
+    """`5 %`, `2.5 %`: not rounded, or less would be promised than is said."""
+    return f"{100 * share:.6g} %"
 
 
 def least_patients(alpha: float) -> int:
@@ -113,10 +123,12 @@ def choose_abstention(
     """The rules of exams [M]: targets bool and scores [M] of any bleed, patients [M], and their distances [M] if known.
 
     Patients count, not exams: of each the lowest score of an exam with a bleed, and the farthest exam. NaN in distances
-    is not known. Raises ValueError for an alpha that is not between 0 and 1.
+    is not known. With an alpha of 0 neither rule is chosen. Raises ValueError for an alpha that is not of 0 to 1.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}, expected above 0 and below 1")
+    if not 0 <= alpha < 1:
+        raise ValueError(f"alpha is {alpha}, expected 0 or more and below 1")
+    if not alpha:
+        return Abstention(alpha=0.0)
     targets = np.asarray(targets, bool)
     lowest = _of_each(np.asarray(scores, np.float64)[targets], patients[targets], np.minimum)
     farthest = np.empty(0)

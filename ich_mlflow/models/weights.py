@@ -46,11 +46,6 @@ def shipped_path(name: str) -> Path:
     return FOLDER / f"{name}.npz"
 
 
-def reference_path(specification: Path) -> Path:
-    """Where the monitor's reference of a demonstration model comes, beside what it is packed with."""
-    return specification.with_name(f"{specification.stem}-reference.jsonl")
-
-
 def features_path(name: str) -> Path:
     """Where the Gaussian of the features of such a network comes with the package, whether or not it does."""
     return FOLDER / f"{name}-features.npz"

@@ -42,6 +42,8 @@ _KINDS = (
     ("at one position", "order not known"),
     ("can't be", "slices that can't be used"),
 )
+#: Fields that logs of before don't have.
+_LATER = ("distance", "uncertain")
 OTHER_WARNING = "other"
 
 
@@ -79,6 +81,7 @@ class Record:
     step_mm, spacing_mm   from slice to slice, between rows; None where not known
     soft_tissue_hu        the middle of what is soft tissue by its HU; None where not known
     warnings              their kinds, each once
+    uncertain             whether the model rather says nothing of it, be it for review too
     distance              how unlike the exam is what the model has learned from; None where it doesn't say
     """
 
@@ -102,6 +105,7 @@ class Record:
     soft_tissue_hu: float | None = None
     warnings: tuple[str, ...] = ()
     distance: float | None = None
+    uncertain: bool = False
 
     @property
     def model(self) -> str:
@@ -120,9 +124,8 @@ class Record:
             raise ValueError("of another format")
         if values["status"] not in STATUSES:
             raise ValueError("no status")
-        # Logs that began before the model said a distance have none.
-        found = {one.name: values[one.name] for one in fields(cls) if one.name != "distance"}
-        found["distance"] = values.get("distance")
+        found = {one.name: values[one.name] for one in fields(cls) if one.name not in _LATER}
+        found |= {"distance": values.get("distance"), "uncertain": bool(values.get("uncertain"))}
         time = datetime.fromisoformat(found["time"])
         if time.tzinfo is None:
             raise ValueError("a time without its zone")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ich_mlflow.errors import ModelError
-from ich_mlflow.monitoring.record import FLAGGED, NOT_FLAGGED, REVIEW, Record
+from ich_mlflow.labels import ANY
+from ich_mlflow.monitoring.record import FLAGGED, NOT_FLAGGED, REVIEW, UNCERTAIN, Record
 
 #: Beside a version's networks, a line an exam.
 REFERENCE_FILE = "reference.jsonl"
@@ -20,9 +21,13 @@ VALIDATION_SITE = "validation"
 
 
 def reference_text(records: Sequence[Record]) -> str:
-    """The records as the file has them, MAX_EXAMS at most, evenly taken; '' of none."""
+    """The records as the file has them, MAX_EXAMS at most, evenly taken; '' of none.
+
+    In the order of their probabilities, not of the set: nobody can lay them beside its list of studies.
+    """
     every = max(1, -(-len(records) // MAX_EXAMS))
-    return "".join(f"{one.to_line()}\n" for one in records[::every])
+    kept = sorted(records[::every], key=lambda one: one.probabilities.get(ANY, 0.0))
+    return "".join(f"{one.to_line()}\n" for one in kept)
 
 
 def records_of(text: str, *, model_name: str, model_version: str) -> list[Record]:
@@ -49,7 +54,12 @@ def as_far_as_known(window: Sequence[Record]) -> tuple[Record, ...]:
     )
 
 
+def without_decisions(records: Sequence[Record]) -> tuple[Record, ...]:
+    """The records as if nothing was decided: of another operating point decisions can't be compared."""
+    return tuple(replace(one, status=NOT_FLAGGED, uncertain=False) for one in records)
+
+
 def _decided(one: Record) -> str:
     if one.status != REVIEW:
         return one.status
-    return FLAGGED if "any" in one.positive else NOT_FLAGGED
+    return FLAGGED if ANY in one.positive else UNCERTAIN if one.uncertain else NOT_FLAGGED

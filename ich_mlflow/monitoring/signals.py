@@ -7,7 +7,7 @@ from functools import partial
 from ich_mlflow.labels import ANY
 from ich_mlflow.monitoring import drift
 from ich_mlflow.monitoring.drift import Signal
-from ich_mlflow.monitoring.record import FLAGGED, REVIEW, UNCERTAIN, Record
+from ich_mlflow.monitoring.record import FLAGGED, REVIEW, Record
 
 #: Fewer exams, in reference or window, of which a signal is known are not tested.
 MIN_EXAMS = 20
@@ -41,7 +41,7 @@ def numerics(records: Sequence[Record]) -> list[Numeric]:
 
 SHARES: tuple[tuple[str, Callable[[Record], bool]], ...] = (
     ("flag rate", lambda one: one.status == FLAGGED),
-    ("uncertain rate", lambda one: one.status == UNCERTAIN),
+    ("uncertain rate", lambda one: one.uncertain),
     ("review rate", lambda one: one.status == REVIEW),
     ("unusable slices", lambda one: one.unusable > 0),
     ("warnings", lambda one: bool(one.warnings)),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ich_mlflow.evaluation.abstention import percent
 from ich_mlflow.intake.plan import Study
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, UNCERTAIN, StudyResult
@@ -106,9 +107,9 @@ def _of_abstention(specification: Specification, abstains: bool) -> tuple[str, .
     if not abstains or rule is None or rule.clear_below is None:
         return ()
     return (
-        f"Of exams with a bleed at most {rule.alpha:.0%} are neither flagged nor uncertain, on average, if they are "
-        f"like those of the {rule.bleeding_patients} validation patients with a bleed. On exams of another hospital "
-        "nothing is promised until recalibrate has seen some of them.",
+        f"Of exams with a bleed about {percent(rule.alpha)} at most are neither flagged nor uncertain, on average, if "
+        f"they are like those of the {rule.bleeding_patients} patients with a bleed by whom that was chosen. On exams "
+        "of another hospital nothing is promised, unless recalibrate has had enough of them.",
     )
 
 

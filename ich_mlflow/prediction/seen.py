@@ -44,6 +44,7 @@ def _record(one: StudyResult, version: ModelVersion, asked: Asked, site: Site, n
         step_mm=known(first.step_mm),
         spacing_mm=known(first.spacing_mm, 4),
         soft_tissue_hu=one.soft_tissue_hu,
+        uncertain=one.uncertain,
         distance=known(one.distance, 4) if one.distance is not None else None,
         warnings=kinds_of([*one.reasons, *(text for each in one.slices for text in each.warnings)]),
     )

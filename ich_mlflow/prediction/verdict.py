@@ -45,6 +45,7 @@ class StudyResult:
     reasons  why it is to be looked at, and other remarks
     slices   of the scored series, from the neck up
     soft_tissue_hu  of the first series, for the monitor; None where not known
+    uncertain whether the model rather says nothing of it, be it for review too
     distance how unlike the exam is what the model has learned from; None where the model doesn't say
     blood_ml millilitres of blood of each of VOLUMES, as a lesion map has it: of the series in which it has most; {}
              where it is not measured
@@ -58,6 +59,7 @@ class StudyResult:
     blood_ml: Mapping[str, float] = field(default_factory=dict)
     soft_tissue_hu: float | None = None
     distance: float | None = None
+    uncertain: bool = False
 
     @property
     def probability(self) -> float:
@@ -118,6 +120,7 @@ def judge(
         blood_ml=_blood_ml(study, scores),
         soft_tissue_hu=scores[study.series[0].key].soft_tissue_hu,
         distance=distance,
+        uncertain=bool(uncertain) and not said[f"decision_{ANY}"],
     )
 
 

@@ -199,8 +199,10 @@ def load_classifier(model_uri: str, *, runtime: str = LITERT) -> Classifier:
 
 def reference_text_of(model_uri: str) -> str:
     """The monitor's records that travel in a model version; '' of one that has none. Raises ModelError."""
-    found = sorted(_files(model_uri).rglob(REFERENCE_FILE))
-    return found[0].read_text(encoding="utf-8") if found else ""
+    # beside its own specification: one that builds on another version has that one's files too
+    found = sorted(_files(model_uri).rglob(SPECIFICATION_FILE))
+    path = found[0].with_name(REFERENCE_FILE) if found else None
+    return path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
 
 
 def keras_file(model_uri: str) -> Path:

@@ -22,6 +22,7 @@ FLAGGED, UNCERTAIN, NOT_FLAGGED = "flagged", "uncertain", "not flagged"
 #: With aggregate=exam alone, and so not in the signature, which spark_udf takes columns by: the status, and why an exam
 #: is uncertain or, if flagged, unlike what was learned from.
 STATUS_COLUMNS = ("status", "uncertain_because")
+_LOST = "rows of the request that could not be used: {}, so an exam may be incomplete"
 NEVER_UNCERTAIN = (
     "no exam is uncertain: this version was packed without abstention; train or recalibrate it with one"
 )
@@ -94,7 +95,8 @@ class Answerer:
         series = np.array([_series(rows[number], number) for number in good])
         caveats = (*self.caveats(asked, unit=EXAMS), *self.cannot_abstain(asked))
         lines = []
-        far = dict.fromkeys(keys.tolist())
+        lost = len(rows) - len(good)
+        far: dict[str, float | None] = dict.fromkeys(keys.tolist())
         if distance is not None and len(keys):
             far = dict(zip(far, distances_of_exams(distance, keys, series).tolist(), strict=True))
         for study, one in self.said_of_exams(outputs, keys, series, asked, of_series).items():
@@ -104,8 +106,11 @@ class Answerer:
                 for number in members
                 for text in (*rows[number].warnings, *self._missing(rows[number], rows))  # type: ignore
             )
-            line = self._line(one, asked, warnings=list(warnings), caveats=caveats)
             reasons = self.uncertain(one, far[study], asked)
+            if lost:  # whose they are is not known: any exam of the request may lack them
+                warnings[_LOST.format(lost)] = None
+                reasons = (*reasons, _LOST.format(lost)) if asked.abstain else ()
+            line = self._line(one, asked, warnings=list(warnings), caveats=caveats)
             lines.append({"rows": members, **line, **_status(one, reasons)})
         for number, row in enumerate(rows):
             if isinstance(row, Fault):

@@ -10,6 +10,7 @@ from ich_mlflow.evaluation.abstention import (
     distances_of_exams,
     least_patients,
     lower_limit,
+    percent,
     upper_limit,
 )
 
@@ -47,10 +48,24 @@ def test_of_a_patient_the_lowest_bleeding_exam_and_the_farthest_exam_count():
     assert found == Abstention(alpha=0.5, clear_below=0.4, bleeding_patients=2, far_from=3.0, patients=2)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1])
+@pytest.mark.parametrize("alpha", [1.0, -0.1])
 def test_alpha_must_be_a_share(alpha):
-    with pytest.raises(ValueError, match="expected above 0 and below 1"):
+    with pytest.raises(ValueError, match="expected 0 or more and below 1"):
         choose_abstention(np.ones(3, bool), np.ones(3), patients(3), alpha=alpha)
+
+
+def test_alpha_zero_is_never_uncertain_and_says_so():
+    rule = choose_abstention(np.ones(99, bool), np.ones(99), patients(99), alpha=0.0, distances=np.ones(99))
+    assert rule == Abstention(alpha=0.0)
+    assert rule.reasons(0.9, 99.0, is_flagged=False) == ()
+    assert rule.lacks == ("no exam is uncertain: this version was made with abstention=0",)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.05, "5 %"), (0.025, "2.5 %"), (0.005, "0.5 %"), (0.95, "95 %")]
+)
+def test_shares_are_not_rounded(share, text):
+    assert percent(share) == text
 
 
 def test_reasons_of_one_exam():
@@ -70,9 +85,10 @@ def test_what_is_lacking_is_said():
     assert not rule.can
     assert rule.reasons(0.9, 9.0, is_flagged=False) == ()
     by_score, by_distance = rule.lacks
-    assert "takes 19 validation patients" in by_score
-    assert "there were 7" in by_score
+    assert "5 % takes 19 validation patients with a bleed, and there were 7" in by_score
     assert "there were 3" in by_distance
+    (_, without) = Abstention(alpha=0.05, bleeding_patients=7).lacks
+    assert "has no feature distance" in without
 
 
 def test_it_survives_json():

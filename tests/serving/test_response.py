@@ -161,7 +161,8 @@ def test_slices_of_a_study_are_one_exam_decided_as_exams_are():
     assert [line["rows"] for line in lines] == [[0, 3], [1], [4], [2]]
     assert [line["score_intraparenchymal"] for line in lines] == [0.8, 0.9, 0.3, None]
     assert [line["decision_intraparenchymal"] for line in lines] == [False, True, False, None]
-    assert lines[0]["warnings"] == ["row 0: w"]
+    assert lines[0]["warnings"][0] == "row 0: w"
+    assert lines[0]["warnings"][1:] == lines[1]["warnings"]  # one row is lost, and nobody knows whose
     assert lines[3]["error"] == "row 2: bad"
 
 
@@ -280,6 +281,21 @@ def test_a_version_that_cannot_abstain_says_so_beside_every_exam():
     (line,) = _exams(_answerer(abstention=few), 0.4)
     assert line["status"] == "not flagged"
     assert sum("there were" in text for text in line["caveats"]) == 2
+
+
+def test_an_exam_of_a_request_with_rows_that_cannot_be_used_is_uncertain_unless_it_is_flagged():
+    rule = Abstention(alpha=0.05, clear_below=0.3, bleeding_patients=30)
+    answerer = _answerer(abstention=rule)
+    rows = [_row("a"), Fault("row 1: cut short"), _row("b")]
+    outputs = np.array([[0.1, 0, 0, 0], [0.9, 0, 0, 0]])
+    asked = Asked(operating_point="max_f1", aggregate="exam", on_error="skip")
+    clear, flagged, broken = answerer.exams(rows, outputs, asked)
+    assert (clear["status"], flagged["status"], broken["status"]) == ("uncertain", "flagged", None)
+    assert "an exam may be incomplete" in clear["uncertain_because"][0]
+    assert "could not be used: 1" in clear["warnings"][-1]
+    declined = answerer.exams(rows, outputs, replace(asked, abstain=False))[0]
+    assert (declined["status"], declined["uncertain_because"]) == ("not flagged", [])
+    assert "could not be used: 1" in declined["warnings"][-1]
 
 
 def test_a_row_that_cannot_be_read_has_no_status():

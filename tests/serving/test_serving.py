@@ -1,6 +1,7 @@
 import base64
 import importlib
 import os
+from dataclasses import replace
 
 import keras
 import mlflow
@@ -10,9 +11,11 @@ import pytest
 
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import SUBTYPES
+from ich_mlflow.models.feature_distance import fit_gaussian
 from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.slice_cnn.saliency import saliency_maps
 from ich_mlflow.serving import packaging as package
+from ich_mlflow.serving.classifier import Classifier
 from ich_mlflow.serving.packaging import load_classifier
 from tests.factories import write_dicom
 
@@ -57,6 +60,22 @@ def test_a_twin_that_differs_from_keras_is_not_logged(trained, ct_like, tmp_path
     model.get_layer("probabilities").set_weights([kernel, bias + 0.1])
     with pytest.raises(ModelError, match="differs from Keras"):
         package.check_parity(networks, tmp_path)
+
+
+def test_a_version_says_how_unlike_a_slice_is_as_the_gaussian_beside_its_network_does(
+    trained, ct_like, tmp_path
+):
+    logged = load_classifier(trained.serving_uri)
+    network = network_of(keras.models.load_model(_keras_file(trained)), ct_like[..., None])
+    pooled = network.pooled(ct_like[..., None])
+    features = np.random.default_rng(0).normal(pooled.mean(axis=0), 0.1, (60, pooled.shape[1]))
+    network = replace(network, features=fit_gaussian(features))
+    package.assemble([network], logged.specification, logged.ancestry, tmp_path)
+    order = np.array([2, 0, 3, 1])
+    read = Classifier(tmp_path).predict_series(ct_like[order], order.astype(float))
+    # LiteRT rounds otherwise, and the file has the components in half precision
+    assert read.distance == pytest.approx(network.features.distance(pooled)[order], rel=2e-2)
+    assert logged.predict_series(ct_like, np.arange(4.0)).distance is None
 
 
 def test_a_dicom_gets_named_probabilities_and_decisions(trained, dicom):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ def network_of(model: keras.Model, sample_hu: np.ndarray) -> Network:
             for one, keras_one in zip(found, expected, strict=True)
         )
 
+    @cache
+    def extended() -> keras.Model:
+        return with_feature_maps(model)
+
     def pooled(hu: np.ndarray) -> np.ndarray:
-        _, features, *_ = with_feature_maps(model)(hu.astype(np.float32), training=False)
+        _, features, *_ = extended()(hu.astype(np.float32), training=False)
         return np.asarray(features).mean(axis=(1, 2))
 
     return Network(

@@ -62,6 +62,7 @@ def reference_of(
                 model_version="",
                 unit=EXAM,
                 status=FLAGGED if decided[one, place] else UNCERTAIN if uncertain[one] else NOT_FLAGGED,
+                uncertain=bool(uncertain[one]),
                 operating_point=rule,
                 probabilities={
                     label: round(float(exams.probabilities[one, column]), 5)

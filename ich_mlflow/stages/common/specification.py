@@ -170,9 +170,7 @@ def from_validation(
         distances=far,
         abstention=choose_abstention(
             exams.targets[:, place], exams.scores[:, place], exams.patients, alpha=alpha, distances=far
-        )
-        if alpha
-        else None,
+        ),
     )
 
 

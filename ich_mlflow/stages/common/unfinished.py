@@ -11,7 +11,7 @@ from typing import Any
 from ich_mlflow.errors import DataError
 from ich_mlflow.models.ancestry import ANCESTRY_FILE, Ancestry
 from ich_mlflow.models.recipes import FORMER_NAMES
-from ich_mlflow.parameters import typed
+from ich_mlflow.parameters import parameters_of, typed
 from ich_mlflow.stages.pretrain.options import PretrainOptions
 from ich_mlflow.stages.train.options import TrainOptions
 from ich_mlflow.stages.tune.options import TuneOptions
@@ -120,7 +120,9 @@ def to_resume(options: Options, locks: ExitStack) -> Unfinished | None:
             unfinished = _read(note)
             if unfinished is None:  # damaged
                 continue
-            differs = differences(unfinished.notes.get("options", {}), wanted)
+            # an option that came after it began was as its default is
+            unsaid = {name: one.default for name, one in parameters_of(options).items() if name in wanted}
+            differs = differences({**unsaid, **unfinished.notes.get("options", {})}, wanted)
             reason = f"differs in {differs}" if differs else why_not_resumable(unfinished.run_id)
             if reason is None:
                 locks.push(attempt.pop_all())

@@ -19,7 +19,6 @@ from ich_mlflow.models.weights import (
     features_path,
     put_weights,
     read_weights,
-    reference_path,
     shipped_path,
     specification_name,
 )
@@ -38,7 +37,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
     paths = [shipped_path(name) for name in demonstration.files]
     members = [read_weights(path) for path in paths]
     told_by = paths[0].with_name(specification_name(BACKBONE, options.num_classes, options.name))
-    packed, reference = _read_specification(told_by), reference_path(told_by)
+    packed = _read_specification(told_by)
     with start_run("demonstrate") as run:
         told = {"num_classes": options.num_classes, "weights": ", ".join(path.name for path in paths)}
         run.params(told, prefix="demonstrate")
@@ -55,13 +54,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
         ]
         ancestry = members[0].ancestry or WITHOUT_PATIENTS["phantom"]
         name = f"{scheme.model_name}-{options.name}-demo"
-        keras_uri, serving_uri = log_models(
-            networks,
-            packed,
-            ancestry,
-            name=name,
-            reference=reference.read_text(encoding="utf-8") if reference.is_file() else "",
-        )
+        keras_uri, serving_uri = log_models(networks, packed, ancestry, name=name)
         run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
         version = register(
             serving_uri,

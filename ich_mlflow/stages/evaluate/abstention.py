@@ -1,6 +1,6 @@
 """What abstaining costs and keeps on the test exams: logged, and in words beside its promise."""
 
-from ich_mlflow.evaluation.abstention import Abstention, Called, called
+from ich_mlflow.evaluation.abstention import Abstention, Called, called, percent
 from ich_mlflow.evaluation.proportion import clopper_pearson
 from ich_mlflow.evaluation.text import with_interval
 from ich_mlflow.labels import ANY
@@ -66,7 +66,10 @@ def _said(rule: Abstention, exams: Called) -> list[str]:
     found = []
     for (hits, total), text in (
         (exams.missed, f"of patients with a bleed are called clear; {_promised(rule)}."),
-        (exams.among_clear, "of exams called clear have a bleed, which depends on how frequent bleeds are."),
+        (
+            exams.among_clear,
+            "of exams called clear have a bleed, as if each were another patient's. It depends on how many bleed.",
+        ),
     ):
         if total:
             interval = clopper_pearson(hits / total, total)
@@ -80,8 +83,8 @@ def _promised(rule: Abstention) -> str:
     if rule.clear_below is None:
         return "nothing was promised"
     return (
-        f"promised were at most {rule.alpha:.0%}, on average over validation cohorts, of patients like the "
-        f"{rule.bleeding_patients} of validation with a bleed"
+        f"promised were about {percent(rule.alpha)} at most, on average over validation cohorts, of patients like the "
+        f"{rule.bleeding_patients} with a bleed by whom that was chosen"
     )
 
 
@@ -97,7 +100,7 @@ def abstention_section(scored: Scored) -> Section:
         paragraphs=[
             "An exam that is not flagged is uncertain where a bleed can't be excluded by its score, or where it is "
             "unlike what the model has learned from. docs/evaluation.md has both rules, and what they promise.",
-            *(f"{text.capitalize()}." for text in rule.lacks),
+            *(f"{text[0].upper()}{text[1:]}." for text in rule.lacks),
         ],
         tables=[abstention_table(rule, exams)],
     )

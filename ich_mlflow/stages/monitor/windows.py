@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ich_mlflow.errors import DataError
 from ich_mlflow.monitoring.record import EXAM, Record
-from ich_mlflow.monitoring.reference import as_far_as_known
+from ich_mlflow.monitoring.reference import as_far_as_known, without_decisions
 from ich_mlflow.monitoring.signals import MIN_EXAMS
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.stages.monitor.times import REFERENCE_EXAMS, parse_time
@@ -86,11 +86,19 @@ def beside_version(
         )
     known = as_far_as_known(window)
     _expect_enough("window", known, len(records))
+    points = {one.operating_point for one in (*reference, *known)}
+    others: tuple[str, ...] = ()
+    if len(points) > 1:
+        reference, known = without_decisions(reference), without_decisions(known)
+        others = (
+            f"decisions are by several operating points ({', '.join(sorted(points))}): flag rate and uncertain rate "
+            "are not compared",
+        )
     note = (
         "the version's reference knows no manufacturer, kernel, transfer syntax, spacing or warnings: those are not "
         "compared, and studies without a score are left out"
     )
-    return Windows(reference=tuple(reference), window=known, notes=(note,), of_version=True)
+    return Windows(reference=tuple(reference), window=known, notes=(note, *others), of_version=True)
 
 
 def _reference(records: Sequence[Record], reference: str) -> list[Record]:

@@ -1,7 +1,7 @@
 """What a prediction goes by: its input, model, settings and folder."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ def input_of(options: PredictOptions) -> Path:
 def job_of(options: PredictOptions, path: Path, model: LoadedModel) -> Job:
     """All that the prediction of that input by that model goes by."""
     specification = model.specification
+    if options.engine == "spark" and specification.abstention is not None:
+        # executors send labels alone: no distance, which cannot_abstain then says
+        specification = replace(
+            specification, abstention=replace(specification.abstention, far_from=None, patients=0)
+        )
     version = ModelVersion.of(model.uri, specification)
     decides_by = specification.decides_by if options.operating_point == AUTO else options.operating_point
     told = {
@@ -73,6 +78,8 @@ def job_of(options: PredictOptions, path: Path, model: LoadedModel) -> Job:
         "pictures": options.pictures,
         "dicom": text_of(options.dicom),
         "abstain": text_of(options.abstain),
+        # what the two find is the same but for the feature distance
+        **({"engine": options.engine} if specification != model.specification else {}),
     }
     ours = Path(os.path.expanduser(PREDICTIONS_FOLDER if options.out == AUTO else options.out)).absolute()
     noted = [] if options.monitor == AUTO else [Path(os.path.expanduser(options.monitor)).absolute()]

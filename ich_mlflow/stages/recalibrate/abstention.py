@@ -12,12 +12,15 @@ from ich_mlflow.evaluation.abstention import (
     called,
     choose_abstention,
     least_patients,
+    percent,
 )
 from ich_mlflow.evaluation.proportion import clopper_pearson
 from ich_mlflow.evaluation.text import with_interval
 from ich_mlflow.labels import ANY
 from ich_mlflow.report.contents import Section, Table
 from ich_mlflow.stages.recalibrate.local import Unit
+
+_TITLE = "Abstention"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,14 @@ def abstaining(
     place = list(labels).index(ANY)
     bleeds, scores = unit.targets[:, place], unit.scores[:, place]
     distances = unit.distances
+    alpha = DEFAULT_ALPHA if before is None else before.alpha
 
     def rule_of(which: np.ndarray) -> Abstention:
         local = choose_abstention(
             bleeds[which],
             scores[which],
             unit.patients[which],
-            alpha=DEFAULT_ALPHA if before is None else before.alpha,
+            alpha=alpha,
             distances=None if distances is None else distances[which],
         )
         return local_or_own(before, local)
@@ -70,12 +74,13 @@ def abstaining(
         )
 
     everyone = np.ones(len(bleeds), bool)
-    folds = [unit.folds == fold for fold in np.unique(unit.folds)]
+    # One patient at a time, and no fold: with 20 who have a bleed a fold of two would leave too few for the promise.
+    held_out = [unit.patients == one for one in np.unique(unit.patients)]
     return Abstaining(
         before=before,
         after=rule_of(everyone),
         called_before=None if before is None else calls(before, was, everyone),
-        called_after=_together([calls(rule_of(~held), now, held) for held in folds]),
+        called_after=_together([calls(rule_of(~held), now, held) for held in held_out]),
     )
 
 
@@ -109,15 +114,19 @@ def abstention_section(found: Abstaining) -> Section:
             said = "" if interval is None else with_interval(hits / total, interval.low, interval.high)
             cells.append(f"{hits} of {total} {said}".strip())
         rows.append([when, f"{int(exams.uncertain.sum())} of {len(exams.uncertain)}", *cells])
+    if not found.after.alpha:
+        return Section(
+            anchor="abstention", title=_TITLE, paragraphs=[f"{found.after.lacks[0].capitalize()}."]
+        )
     least = least_patients(found.after.alpha)
     return Section(
         anchor="abstention",
-        title="Abstention",
+        title=_TITLE,
         paragraphs=[
-            f"At most {found.after.alpha:.0%} of patients with a bleed are to be called clear. That takes {least} "
+            f"At most {percent(found.after.alpha)} of patients with a bleed are to be called clear. That takes {least} "
             f"local patients with a bleed; with fewer, and for the feature distance with fewer than {least} patients, "
             "the version's own rule stays, whose promise is of the patients that it was chosen on.",
-            *(f"{text.capitalize()}." for text in found.after.lacks),
+            *(f"{text[0].upper()}{text[1:]}." for text in found.after.lacks),
         ],
         tables=[
             Table(

@@ -252,6 +252,14 @@ def test_the_reference_of_the_version_is_compared_with_all_exams_in_what_it_know
     assert "reference=version" in words
 
 
+def test_decisions_by_another_operating_point_are_not_compared(quiet, monkeypatch):
+    others = [replace(one, operating_point="sensitivity_95") for one in drawn(60, np.random.default_rng(5))]
+    of_version(monkeypatch, reference_text(others))
+    found = watch(MonitorOptions(logs=str(quiet), reference="version"))
+    assert any("several operating points" in text for text in found.notes)
+    assert "flag rate" not in {one.name for one in found.signals if one.test != NO_TEST}
+
+
 def test_a_change_from_what_was_validated_is_drift(quiet, monkeypatch):
     darker = [
         replace(one, soft_tissue_hu=one.soft_tissue_hu - 5) for one in drawn(300, np.random.default_rng(5))
