@@ -266,6 +266,8 @@ def _print_effects(steps: Sequence[tuple[Setting, Step]]) -> None:
     values = np.array(
         [[[of[name](draws) for name in names] for _, of in figures] for draws in resamples]
     )  # [1 + RESAMPLES, settings, figures]
+    for (setting, _), row in zip(figures, values[0], strict=True):
+        print(f"| setting {setting.name} | | | {' | '.join(f'{one:.4f}' for one in row)} |")
     signs = np.array([[1.0, *(float(setting.on[part]) for part in PARTS)] for setting, _ in figures])
     if np.linalg.matrix_rank(signs) < signs.shape[1]:
         print(f"\n{len(steps)} settings are there: the parts can't be told apart before eight are")
