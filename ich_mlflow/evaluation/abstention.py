@@ -92,6 +92,11 @@ class Abstention:
             )
         return tuple(found)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The same as whole sentences."""
+        return tuple(f"{text[0].upper()}{text[1:]}." for text in self.lacks)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return asdict(self)

@@ -18,6 +18,7 @@ from ich_mlflow.dicom.facts import NO_FACTS, HeaderFacts
 FORMAT = 1
 #: What was answered as an exam, and the slices of one that were answered one by one: the highest of them is noted.
 EXAM, SLICES = "exam", "slices"
+#: In the order of the worklist: what can't be excluded, and what nobody has looked at, before what was found empty.
 FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED = "flagged", "uncertain", "review", "not flagged"
 STATUSES = (FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED)
 #: Characters of the hash of a study: 80 bits.

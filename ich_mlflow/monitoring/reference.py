@@ -14,20 +14,18 @@ from ich_mlflow.monitoring.record import FLAGGED, NOT_FLAGGED, REVIEW, UNCERTAIN
 
 #: Beside a version's networks, a line an exam.
 REFERENCE_FILE = "reference.jsonl"
-#: More exams tell little more, and lie in every copy of the version.
-MAX_EXAMS = 1000
 #: Stands for the site of records that are of a version.
 VALIDATION_SITE = "validation"
 
 
 def reference_text(records: Sequence[Record]) -> str:
-    """The records as the file has them, MAX_EXAMS at most, evenly taken; '' of none.
+    """The records as the file has them; '' of none.
 
     In the order of their probabilities, not of the set: nobody can lay them beside its list of studies.
     """
-    every = max(1, -(-len(records) // MAX_EXAMS))
-    kept = sorted(records[::every], key=lambda one: one.probabilities.get(ANY, 0.0))
-    return "".join(f"{one.to_line()}\n" for one in kept)
+    return "".join(
+        f"{one.to_line()}\n" for one in sorted(records, key=lambda one: one.probabilities.get(ANY, 0.0))
+    )
 
 
 def records_of(text: str, *, model_name: str, model_version: str) -> list[Record]:

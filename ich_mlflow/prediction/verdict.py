@@ -12,16 +12,13 @@ from ich_mlflow.intake.plan import PlannedSeries, Study
 from ich_mlflow.labels import ANY
 from ich_mlflow.models.lesion_maps import VOLUMES
 from ich_mlflow.models.series import NO_PROBABILITY
+from ich_mlflow.monitoring.record import FLAGGED, NOT_FLAGGED, REVIEW, STATUSES, UNCERTAIN
 from ich_mlflow.prediction.score import SeriesScore
 from ich_mlflow.system.counting import counted
 
 if TYPE_CHECKING:  # worker processes need no MLflow, which takes seconds to import
     from ich_mlflow.serving.request import Asked
     from ich_mlflow.serving.response import Answerer
-
-#: In the order of the worklist: what can't be excluded, and what nobody has looked at, before what was found empty.
-FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED = "flagged", "uncertain", "review", "not flagged"
-STATUSES = (FLAGGED, UNCERTAIN, REVIEW, NOT_FLAGGED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,11 @@ from ich_mlflow.evaluation.chosen import Chosen
 from ich_mlflow.evaluation.counts import EXAMS, SLICES
 from ich_mlflow.labels import ANY, scheme_of_labels
 from ich_mlflow.models.registry import FAMILIES
+from ich_mlflow.monitoring.record import FLAGGED, NOT_FLAGGED, UNCERTAIN
 from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.request import Asked
 from ich_mlflow.serving.rows import Fault, Row
 
-#: Of an exam: flagged where any bleed is decided positive, else uncertain where the model rather says nothing.
-FLAGGED, UNCERTAIN, NOT_FLAGGED = "flagged", "uncertain", "not flagged"
 #: With aggregate=exam alone, and so not in the signature, which spark_udf takes columns by: the status, and why an exam
 #: is uncertain or, if flagged, unlike what was learned from.
 STATUS_COLUMNS = ("status", "uncertain_because")

@@ -21,7 +21,10 @@ from ich_mlflow.monitoring.record import (
     soft_tissue,
     thumbnail,
 )
-from ich_mlflow.monitoring.reference import MAX_EXAMS, VALIDATION_SITE, reference_text
+from ich_mlflow.monitoring.reference import VALIDATION_SITE, reference_text
+
+#: More exams tell little more, and lie in every copy of the version.
+MAX_EXAMS = 1000
 
 
 def reference_of(
@@ -35,6 +38,7 @@ def reference_of(
 ) -> str:
     """The text of the reference's file: exams [M] of the stored set by their study, with decisions by that rule.
 
+    Of more than MAX_EXAMS some are taken, evenly.
     distances [M]: feature distances, where they are known. Nothing of it says whose they are.
     """
     place = exams.labels.index(ANY)

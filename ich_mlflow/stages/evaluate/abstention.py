@@ -100,7 +100,7 @@ def abstention_section(scored: Scored) -> Section:
         paragraphs=[
             "An exam that is not flagged is uncertain where a bleed can't be excluded by its score, or where it is "
             "unlike what the model has learned from. docs/evaluation.md has both rules, and what they promise.",
-            *(f"{text[0].upper()}{text[1:]}." for text in rule.lacks),
+            *rule.sentences,
         ],
         tables=[abstention_table(rule, exams)],
     )

@@ -115,9 +115,7 @@ def abstention_section(found: Abstaining) -> Section:
             cells.append(f"{hits} of {total} {said}".strip())
         rows.append([when, f"{int(exams.uncertain.sum())} of {len(exams.uncertain)}", *cells])
     if not found.after.alpha:
-        return Section(
-            anchor="abstention", title=_TITLE, paragraphs=[f"{found.after.lacks[0].capitalize()}."]
-        )
+        return Section(anchor="abstention", title=_TITLE, paragraphs=found.after.sentences)
     least = least_patients(found.after.alpha)
     return Section(
         anchor="abstention",
@@ -126,7 +124,7 @@ def abstention_section(found: Abstaining) -> Section:
             f"At most {percent(found.after.alpha)} of patients with a bleed are to be called clear. That takes {least} "
             f"local patients with a bleed; with fewer, and for the feature distance with fewer than {least} patients, "
             "the version's own rule stays, whose promise is of the patients that it was chosen on.",
-            *(f"{text[0].upper()}{text[1:]}." for text in found.after.lacks),
+            *found.after.sentences,
         ],
         tables=[
             Table(

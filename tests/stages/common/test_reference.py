@@ -42,3 +42,13 @@ def test_a_record_an_exam_without_whose_it_is(stored_set):
     for name in ("patient_id", "study_uid", "series_uid", "sop_uid"):
         if name in table:
             assert not any(str(value) in text for value in table[name].unique() if len(str(value)) > 4)
+
+
+def test_of_many_exams_some_travel_evenly_taken(stored_set, monkeypatch):
+    monkeypatch.setattr("ich_mlflow.stages.common.reference.MAX_EXAMS", 2)
+    rows = stored_set.rows("validation")
+    outputs = np.random.default_rng(0).random((len(rows), 5))
+    found = from_validation(stored_set, outputs, class_scheme(5), calibration="none", rule="max_f1")
+    text = reference_of(stored_set, found.study_uids, found.exam_predictions, rule="max_f1")
+    count = len(found.study_uids)
+    assert text.count("\n") == -(-count // -(-count // 2)) <= 2
