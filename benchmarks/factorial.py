@@ -53,7 +53,7 @@ Figure = Callable[[Mapping[str, int]], float]
 #: Of all settings: small and few, for two cores.
 COMMON: dict[str, Any] = {**SETTING, "image_size": "96", "epochs": "6", "mirror": True}
 #: The parts that are switched, as told on top of what is off: windows, rotations, other scanners, framing, lesion head.
-OFF: dict[str, str] = {"windows": "brain", "rotation_degrees": "10"}
+OFF: dict[str, str] = {"windows": "brain", "rotation_degrees": "10", "framing": "image"}
 ON: dict[str, dict[str, str]] = {
     "windows": {"windows": "brain,subdural,bone"},
     "rotations": {"rotation_degrees": "25"},

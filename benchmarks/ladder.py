@@ -40,12 +40,11 @@ from ich_mlflow.stages.common.specification import Columns, columns
 from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-ladder"
-#: What the recipe has of other scanners; the published networks were trained without, and without its framing.
+#: What the recipe has of other scanners; the published networks were trained without.
 OTHER_SCANNERS = ("hu_gain", "hu_offset", "kernel_change", "blur_pixels", "noise_hu")
-#: Small enough for two cores, three windows, wide rotations.
+#: Small enough for two cores, three windows, wide rotations, the square around the head.
 SETTING: dict[str, Any] = dict(
     recipe="small-cohort", weights="phantom", missing_labels="allow", series_smoothing="none", resume=True,
-    framing="image",
     **dict.fromkeys(OTHER_SCANNERS, "0"),
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ import keras
 import mlflow
 import numpy as np
 
-from benchmarks.ladder import SCHEME, SETTING, fold_file, fold_set, said_by
+from benchmarks.ladder import SCHEME, fold_file, fold_set, said_by
 from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.evaluation.calibration_fit import AUTO
@@ -31,6 +31,7 @@ from ich_mlflow.models.logits import mean_of_logits
 from ich_mlflow.models.slice_cnn.classifier import backbone_of
 from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.weights import (
+    FRAMING_NOTE,
     IMAGE_SIZE_NOTE,
     features_path,
     read_weights,
@@ -49,10 +50,12 @@ def write_network(run_id: str, fold: int, stored: StoredSet) -> float:
     """Write the network of a fold; return how far half precision moves what it says of a few slices."""
     uri = f"runs:/{run_id}/serving"
     model = keras.models.load_model(keras_file(uri), compile=False)
+    used = mlflow.get_run(run_id).data.params
     about = {
         "backbone": BACKBONE,
-        IMAGE_SIZE_NOTE: int(SETTING["image_size"]),
-        "windows": SETTING["windows"],
+        IMAGE_SIZE_NOTE: int(used["hp.image_size"]),
+        FRAMING_NOTE: used["hp.framing"],
+        "windows": used["hp.windows"],
         "labels": SCHEME.labels,
         "made_by": "benchmarks/ladder.py, benchmarks/real_demonstration.py",
         "left_out_fold": fold,

@@ -126,8 +126,9 @@ def put_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], *, partl
     return given
 
 
-#: In `about` of the weights: pixels a side that the demonstration models see.
+#: In `about` of the weights: pixels a side that the demonstration models see, and their framing; without one `image`.
 IMAGE_SIZE_NOTE = "demonstration_image_size"
+FRAMING_NOTE = "framing"
 
 
 def specification_name(backbone: str, num_classes: int, learned_from: str = "phantom") -> str:

@@ -209,11 +209,10 @@ class Hyperparameters(_Augmentations):
 
 #: Models 1 to 3 are the reference models, `reference` their common setting to vary. `demo` fits the built-in
 #: phantom cohort and two cores: a small image, and few steps from weights that start ahead. `small-cohort` is for tens
-#: to hundreds of patients of one's own: by it, but for framing and other scanners, the demonstration model of CT-ICH
-#: was trained; framing is what gained most on heads not seen (docs/results.md). Other scanners differ by no more than
-#: two may that pass their tests (water within 4 HU of 0, IEC 61223-3-5); of gain, offset, blur and noise by no more
-#: than pretraining has shown (training/pretraining_batches.py). None has a lesion head: whether it makes labels better
-#: is not settled.
+#: to hundreds of patients of one's own: by it, but for other scanners, the demonstration model of CT-ICH was trained.
+#: Framing is what gained most on heads not seen (docs/results.md). Other scanners differ by no more than two may that
+#: pass their tests (water within 4 HU of 0, IEC 61223-3-5); of gain, offset, blur and noise by no more than pretraining
+#: has shown (training/pretraining_batches.py). None has a lesion head: whether it makes labels better is not settled.
 RECIPES: dict[str, Hyperparameters] = {
     "model-1": Hyperparameters(),
     "model-2": Hyperparameters(sampling="class_balanced"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ich_mlflow.commands import serve_command
+from ich_mlflow.ct.frame import IMAGE
 from ich_mlflow.ct.window import parse_windows
 from ich_mlflow.errors import ModelError
 from ich_mlflow.labels import class_scheme
@@ -13,6 +14,7 @@ from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import backbone_of, build_classifier
 from ich_mlflow.models.slice_cnn.packing import network_of
 from ich_mlflow.models.weights import (
+    FRAMING_NOTE,
     IMAGE_SIZE_NOTE,
     WITHOUT_PATIENTS,
     ShippedWeights,
@@ -78,6 +80,7 @@ def demonstration_model(weights: ShippedWeights, labels: tuple[str, ...]):  # ty
     model = build_classifier(
         num_labels=len(labels),
         image_size=image_size,
+        framing=str(about.get(FRAMING_NOTE, IMAGE)),
         windows=parse_windows(str(about.get("windows", "brain"))),
         backbone=backbone,
     )

@@ -37,6 +37,22 @@ def test_a_shift_moves_right_and_down_and_what_comes_in_from_outside_is_air():
     assert (shifted[0, :, 8:] == 0).all()
 
 
+def test_whole_hu_reach_from_padding_to_metal_and_are_interpolated_to_the_next_whole_one():
+    # half a pixel to the right: between padding (-1024) and metal (32767) lies 15871.5, between -5 and 0 lies -2.5
+    hu = np.zeros((1, 32, 32, 1), np.int16)
+    hu[0, 0, :4, 0], hu[0, 1, :4, 0] = (-1024, 32767, -5, 0), (7, 7, 7, 7)
+    draws = np.array([[0.5, 0.5, 1.0, 0.5, 0.9]])
+    moved = augment_slices(hu, draws, Hyperparameters(rotation_degrees=0, shift=0.5 / 32, zoom=0))[0, :, :, 0]
+    assert moved[0, 1] in (15871, 15872)
+    assert moved[0, 3] in (-3, -2)
+    assert (moved[1, 1:4] == 7).all()
+
+
+def test_floats_keep_their_fractions():
+    water = np.full((1, 32, 32, 1), 0.25, np.float32)
+    assert (augment_slices(water, DRAWS[:1], STILL) == 0.25).all()
+
+
 def test_the_same_draws_give_the_same_pixels_whatever_the_batch(hu):
     both = augment_slices(hu, DRAWS, Hyperparameters())
     alone = augment_slices(hu[1:], DRAWS[1:], Hyperparameters())
