@@ -64,11 +64,15 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a model card says of one evaluation of a model version. more: tables after all else."""
+    """What a model card says of one evaluation of a model version. answer: sentences to read first.
+
+    more: tables after all else.
+    """
 
     name: str
     notice: str
     summary: str
+    answer: Sequence[str]
     details: Sequence[tuple[str, str]]
     data: Sequence[str]
     metrics: Table

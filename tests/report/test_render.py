@@ -67,6 +67,7 @@ def test_the_card_has_its_parts_in_order_and_tables_of_markdown():
             name="ich-5class",
             notice="Research software, not a medical device.",
             summary="Takes a slice.",
+            answer=["It is good."],
             details=[("recipe", "demo")],
             data=["phantoms"],
             metrics=TABLE,
@@ -79,6 +80,7 @@ def test_the_card_has_its_parts_in_order_and_tables_of_markdown():
     parts = [line for line in card.splitlines() if line.startswith("#")]
     assert parts == [
         "# ich-5class",
+        "## In short",
         "## Intended use",
         "## Model",
         "## Data",

@@ -17,6 +17,7 @@ from ich_mlflow.stages.common.names import registered_name
 from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import describe
 from ich_mlflow.stages.evaluate.abstention import abstention_table, called_of
+from ich_mlflow.stages.evaluate.answer import answers
 from ich_mlflow.stages.evaluate.blood import blood_table_of
 from ich_mlflow.stages.evaluate.two_parts import two_parts_table
 from ich_mlflow.tracking.run import NOTICE
@@ -50,6 +51,7 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             f"Takes a slice of non-contrast head CT and gives a probability and a decision for "
             f"{', '.join(specification.findings)}."
         ),
+        answer=answers(evaluated.slices, evaluated.exams, rule=evaluated.rule),
         details=[
             *_network_rows(specification, model),
             ("recipe", specification.recipe),

@@ -22,6 +22,7 @@ from ich_mlflow.stages.common.scoring import say_not_known
 from ich_mlflow.stages.common.stored_sets import counts_frame, describe
 from ich_mlflow.stages.evaluate import tables
 from ich_mlflow.stages.evaluate.abstention import abstention_section
+from ich_mlflow.stages.evaluate.answer import answers
 from ich_mlflow.stages.evaluate.blood import blood_section
 from ich_mlflow.stages.evaluate.model_card import card_of, is_own_data, limits_of, model_name
 from ich_mlflow.stages.evaluate.two_parts import two_parts_section
@@ -44,6 +45,7 @@ def log_report(run: Run, evaluated: Evaluated) -> None:
         title=f"Evaluation of {model_name(evaluated)}",
         subtitle=f"on the test split of {describe(evaluated.scored.stored)}; {evaluated.model_uri}",
         notice=f"{NOTICE} Nothing here may decide about a patient.",
+        answer=answers(evaluated.slices, evaluated.exams, rule=evaluated.rule),
         headline=_headline(evaluated),
         sections=_sections(run, evaluated, model),
         command=_command(evaluated),
