@@ -25,18 +25,18 @@ from ich_mlflow.system.quiet import native_stderr_muted
 Options = TypeVar("Options")
 #: The entry points of MLproject: each is a folder of ich_mlflow/stages.
 STAGES: dict[str, str] = {
-    "preprocess": "labelled slices to a stored set",
-    "train": "a stored set to a model, tracked",
-    "tune": "a search for a better setting",
-    "evaluate": "a model on patients it has not seen: report and card",
-    "compare": "several models on one test split: which is better, and how sure that is",
-    "recalibrate": "a registered version's calibration and thresholds anew, on your own labelled exams",
-    "promote": "a model to champion, if it passes every gate",
-    "predict": "your own DICOM to a worklist",
-    "monitor": "what a deployed model saw: has it changed?",
-    "pretrain": "the weights that come with the package: hours",
-    "demonstrate": "a small model to try, at once and without data",
-    "main": "preprocess, train, evaluate and promote in one",
+    "preprocess": "turn labelled slices into a stored set",
+    "train": "train a model on a stored set and track it in MLflow",
+    "tune": "search for better hyperparameters",
+    "evaluate": "score a model on patients it has not seen: report and model card",
+    "compare": "compare several models on one test split: which is better, and how sure that is",
+    "recalibrate": "choose a version's calibration and thresholds anew on your own labelled exams",
+    "promote": "make a model the champion, if it passes every gate",
+    "predict": "score your own DICOM files and write a worklist",
+    "monitor": "tell whether what a deployed model sees has changed",
+    "pretrain": "make the weights that come with the package (takes hours)",
+    "demonstrate": "register a small model to try at once, without data",
+    "main": "run preprocess, train, evaluate and promote in one",
 }
 #: Loaded by its name, since --help and a mistake in the options need no MLflow.
 _STORE, _VIEWS = "ich_mlflow.tracking.store", "ich_mlflow.tracking.views"
@@ -175,7 +175,7 @@ def _go_to_caller() -> None:
         os.chdir(folder)
     except OSError as error:
         raise DataError(
-            f"{folder}, where the command was typed, can't be entered ({error.strerror})"
+            f"{folder}, where the command was typed, can't be entered ({error.strerror}): type it in another folder"
         ) from None
 
 

@@ -97,8 +97,8 @@ def _run_without_conda(loader: Any) -> None:
             chosen = choose_env_manager(project_uri, asked)
             if chosen != asked:
                 print(
-                    f"ich_mlflow: no conda on this machine, so the run uses the environment of {sys.prefix} "
-                    "(say --env-manager uv to build one from conda.yaml)",
+                    f"ich_mlflow: no conda on this machine, so the run uses the environment of {sys.prefix} (pass "
+                    "--env-manager uv to build one from conda.yaml)",
                     file=sys.stderr,
                 )
                 # Where mlflow was called by its path and the environment is not activated, `python` and

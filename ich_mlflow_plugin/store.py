@@ -142,7 +142,7 @@ def _expect_writable(folder: Path, said: str) -> None:
         why = f"{there} belongs to another user"
     if why:
         raise StoreTrouble(
-            f"{said}, since {why}: see to its rights, move what is in its place, or set another store by "
+            f"{said}, since {why}: check its permissions, move what is in its place, or set another store by "
             "MLFLOW_TRACKING_URI=sqlite:///<file>"
         )
 

@@ -72,8 +72,8 @@ _KNOWN = (
     ),
     _Known(
         r"\b403\b|permission_denied|permission denied for|forbidden|invalid host header",
-        "this user may not do that: ask who runs the server for the right (to edit the experiment and the registered "
-        "models), or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of one who may",
+        "this user may not do that: ask the server's administrator for permission (to edit the experiment and "
+        "the registered models), or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of one who may",
     ),
     _Known(
         r"too many 5\d\d|error code 5\d\d",
@@ -105,7 +105,7 @@ _KNOWN = (
     _Known(r"database is locked", "another program writes there: wait for it, and type the same again"),
     _Known(
         r"unable to open database|readonly database|attempt to write a readonly",
-        "the file of the store can't be opened or written: see to its rights and its folder's, or set "
+        "the file of the store can't be opened or written: check its permissions and its folder's, or set "
         "MLFLOW_TRACKING_URI=sqlite:///<another file>",
     ),
     _Known(
@@ -114,7 +114,7 @@ _KNOWN = (
     ),
     _Known(
         r"permission denied|not a directory|is a directory|read-only file system|file exists|operation not permitted",
-        "a folder of artifacts can't be written: see to its rights and that no file is in its place",
+        "a folder of artifacts can't be written: check its permissions, and that no file is in its place",
     ),
     _Known(
         r"no such file|no such artifact",

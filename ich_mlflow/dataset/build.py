@@ -66,7 +66,8 @@ class BuildOptions:
             )
         if self.training_only and (self.folds or self.external):
             raise OptionError(
-                f"folds is {self.folds} and external {self.external}, expected neither of data that is only trained on"
+                f"folds is {self.folds} and external is {self.external}, expected neither for data that is only "
+                "trained on: leave out both"
             )
 
     @property

@@ -50,8 +50,8 @@ def _run_in_processes(
             yield from (future.result() for future in finished)
     except BrokenProcessPool:
         raise DataError(
-            "a reading process ended before its work was done; most often it is killed for want of memory: pass "
-            "fewer workers, -P workers=1. The same command goes on from here"
+            "a reading process ended before its work was done; most often it is killed because memory runs out: "
+            "pass fewer workers, -P workers=1. The same command goes on from here"
         ) from None
     except IchError as error:
         # The cause is the worker's traceback, which says nothing that the message doesn't.

@@ -59,8 +59,8 @@ def _follow(tasks: Sequence[ShardTask], folder: Path, job: "_Job") -> Iterator[i
     job.join()
     if waiting:
         raise DataError(
-            f"Spark wrote {len(waiting)} shards where {folder} does not show them: choose an output folder "
-            "that the driver and every executor see under the same path"
+            f"Spark wrote {len(waiting)} shards that {folder} does not show here: choose an output folder that "
+            "the driver and every executor see under the same path"
         )
 
 

@@ -198,7 +198,7 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
     known = header.text(dataset, "SOPClassUID") in ("", CT_IMAGE, *ENHANCED) or is_captured_ct(dataset)
     if not known or not _integer(dataset, "Rows"):
         raise SliceError(
-            "goes by CT and is no CT image, as dose sheets, reports and screenshots are",
+            "has the Modality CT but is no CT image, like a dose sheet, a report or a screenshot",
             reason="no_image",
             tag="SOPClassUID",
         )

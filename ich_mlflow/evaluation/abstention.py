@@ -53,13 +53,13 @@ class Abstention:
         found = []
         if not is_flagged and self.clear_below is not None and not score < self.clear_below:
             found.append(
-                f"a bleed can't be excluded: the score of any bleed is {score:.3g}, and only below "
-                f"{self.clear_below:.3g} are at most {percent(self.alpha)} of exams with a bleed"
+                f"a bleed can't be excluded: the score of any bleed is {score:.3g}, and an exam is clear only "
+                f"below {self.clear_below:.3g}, where at most {percent(self.alpha)} of exams with a bleed are"
             )
         if self.far_from is not None and distance is not None and distance > self.far_from:
             found.append(
-                f"unlike what the model learned from: feature distance {distance:.2f}, of validation exams at least "
-                f"{percent(1 - self.alpha)} are within {self.far_from:.2f}"
+                f"unlike what the model learned from: feature distance {distance:.2f}, while at least "
+                f"{percent(1 - self.alpha)} of validation exams are within {self.far_from:.2f}"
             )
         return tuple(found)
 
@@ -77,13 +77,13 @@ class Abstention:
         found = []
         if self.clear_below is None:
             found.append(
-                f"no exam is uncertain by its score: {percent(self.alpha)} takes {least} validation patients with a "
-                f"bleed, and there were {self.bleeding_patients}"
+                f"no exam is uncertain by its score: to promise {percent(self.alpha)} takes {least} validation "
+                f"patients with a bleed, and there were {self.bleeding_patients}"
             )
         if self.far_from is None and self.patients:
             found.append(
-                f"no exam is uncertain for being unlike training: {percent(self.alpha)} takes {least} validation "
-                f"patients, and there were {self.patients}"
+                f"no exam is uncertain for being unlike training: to promise {percent(self.alpha)} takes {least} "
+                f"validation patients, and there were {self.patients}"
             )
         elif self.far_from is None:
             found.append(

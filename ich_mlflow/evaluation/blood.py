@@ -109,7 +109,7 @@ def _where(shown: np.ndarray, values: np.ndarray) -> np.ndarray:
 DICE = BloodMetric(
     name="dice",
     title="Dice",
-    meaning="overlap of found and real blood in an exam that has some, 0 to 1",
+    meaning="overlap of found and real blood in an exam with such blood, 0 to 1",
     of=lambda exams: exams.dice,
     digits=2,
     is_share=True,
@@ -119,25 +119,25 @@ BLOOD_METRICS = (
     BloodMetric(
         name="ml",
         title="mL by masks",
-        meaning="how much blood there is, in exams that have some",
+        meaning="how much blood the masks show, in exams with such blood",
         of=lambda exams: _where(exams.shows, exams.blood_ml),
     ),
     BloodMetric(
         name="ml_error",
         title="error, mL",
-        meaning="by how much it is missed in either direction, in exams that have some",
+        meaning="mean error of the millilitres, whether too many or too few, in exams with such blood",
         of=lambda exams: _where(exams.shows, np.abs(exams.found_ml - exams.blood_ml)),
     ),
     BloodMetric(
         name="ml_bias",
         title="bias, mL",
-        meaning="found less there, in exams that have some: above 0 too much is found",
+        meaning="mean of found minus real millilitres, in exams with such blood: above 0 too much is found",
         of=lambda exams: _where(exams.shows, exams.found_ml - exams.blood_ml),
     ),
     BloodMetric(
         name="ml_where_none",
         title="found where none is, mL",
-        meaning="how much is found in exams that have none of it",
+        meaning="how much is found in exams without such blood",
         of=lambda exams: _where(~exams.shows, exams.found_ml),
     ),
 )

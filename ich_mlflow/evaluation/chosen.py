@@ -43,7 +43,7 @@ class Chosen:
         """
         said = []
         for method, meaning in (
-            (SHRUNK, "drawn towards the prevalence of validation, which had too few of either kind"),
+            (SHRUNK, "shrunk towards the prevalence of validation, which had too few positives or negatives"),
             (NONE, "not calibrated: they are the network's own"),
         ):
             labels = [one.label for one in self.calibrations if one.method == method]
@@ -52,8 +52,8 @@ class Chosen:
         few = [_few(point) for point in self.operating_points[rule] if point.is_from_few]
         if few:
             said.append(
-                f"decisions on {unit} go by thresholds from fewer than {FEW_PATIENTS} patients of a kind: "
-                + "; ".join(few)
+                f"decisions on {unit} go by thresholds from fewer than {FEW_PATIENTS} patients with or without "
+                "the label: " + "; ".join(few)
             )
         return tuple(said)
 
@@ -81,7 +81,7 @@ def _few(point: OperatingPoint) -> str:
     """`any 6 with, 8 without, sensitivity 0.83 (0.36 to 1.00)`."""
     counts = f"{point.label} {point.positive_patients} with, {point.negative_patients} without"
     if math.isnan(point.sensitivity):
-        return f"{counts}, so one half of what the network says"
+        return f"{counts}, so the threshold is one half of what the network says"
     return (
         f"{counts}, sensitivity {point.sensitivity:.2f} ({point.sensitivity_low:.2f} to "
         f"{point.sensitivity_high:.2f})"

@@ -21,7 +21,7 @@ AUC_PREFIX = "val/auc/"
 _LOSSES = (
     ("loss", "train", "#8C8C8C", "o", "--"),
     ("val_loss", "validation, recalibrated", "#000000", "s", "-"),
-    ("val_loss_uncalibrated", "validation, as it comes", "#000000", "v", ":"),
+    ("val_loss_uncalibrated", "validation, not recalibrated", "#000000", "v", ":"),
 )
 
 

@@ -36,26 +36,30 @@ class TrainingHyperparameters:
     """
 
     num_classes: int = parameter(5, schemes_text(), OneOf(*SCHEMES), group=NETWORK)
-    epochs: int = parameter(10, "most epochs", Between(1, 1000), group=STEPS)
+    epochs: int = parameter(10, "largest number of epochs", Between(1, 1000), group=STEPS)
     patience: int = parameter(
-        3, "epochs without a better monitor before training stops", Between(1, unit="epochs"), group=STEPS
+        3,
+        "epochs without improvement of the monitored metric (monitor=) before training stops",
+        Between(1, unit="epochs"),
+        group=STEPS,
     )
     monitor: str = parameter(
         "val_loss",
-        "what early stopping goes by: val_loss (cross-entropy after recalibration), or val_auc (mean over labels)",
+        "metric that early stopping goes by: val_loss (cross-entropy after recalibration), or val_auc (mean over "
+        "labels)",
         OneOf(*MONITORS),
         group=STEPS,
     )
     kept_epoch: str = parameter(
         "best",
-        "whose weights are kept: best (by monitor, stopping early), or last (every epoch is run, validation chooses "
-        "nothing)",
+        "epoch whose weights are kept: best (by monitor=, with early stopping), or last (all epochs are run, and "
+        "validation does not choose among them)",
         OneOf("best", "last"),
         group=STEPS,
     )
     learning_rate: float = parameter(
         1e-4,
-        "of Adam",
+        "learning rate of Adam",
         Between(0, 1, without=(0,)),
         search=Range(1e-5, 3e-3, log=True),
         log=True,
@@ -63,17 +67,18 @@ class TrainingHyperparameters:
     )
     schedule: str = parameter(
         "constant",
-        "of the learning rate: constant, or cosine (to a hundredth of it over all epochs)",
+        "course of the learning rate: constant, or cosine (falls to a hundredth over all epochs)",
         OneOf("constant", "cosine"),
         group=STEPS,
     )
     clip_norm: float = parameter(
-        0.0, "largest norm of all gradients together; 0: they are not clipped", Between(0), group=STEPS
+        0.0, "largest norm of all gradients together; 0: no clipping", Between(0), group=STEPS
     )
     # Source: Loshchilov and Hutter, ICLR 2019 (AdamW).
     weight_decay: float = parameter(
         0.0,
-        "share of each kernel taken off a step, times the learning rate; biases and normalisations keep theirs",
+        "share of each kernel that a step takes off, multiplied by the learning rate; biases and normalisation "
+        "layers do not decay",
         Between(0, 1, without=(1,)),
         search=Range(1e-6, 1e-1, log=True),
         log=True,
@@ -81,13 +86,14 @@ class TrainingHyperparameters:
     )
     ema: float = parameter(
         0.0,
-        "momentum of the moving average of weights that is validated and kept, as 0.999; 0: the weights themselves",
+        "momentum of the moving average of weights that is validated and kept, for example 0.999; 0: no average, "
+        "the weights themselves",
         Between(0, 1, without=(1,)),
         group=STEPS,
     )
     loss: str = parameter(
         "bce",
-        f"{losses_text()}; val_loss is recalibrated cross-entropy whatever the loss",
+        f"loss that is minimised: {losses_text()}; val_loss is the recalibrated cross-entropy with every loss",
         OneOf(*LOSSES),
         search=Choice(tuple(name for name, one in LOSSES.items() if one.searched)),
         group=TAUGHT,
@@ -95,14 +101,14 @@ class TrainingHyperparameters:
     # Below 1 its slope is not finite where a probability is exactly right. Default: Lin et al., ICCV 2017.
     focal_gamma: float = parameter(
         2.0,
-        "with loss=focal, how much less what is right already counts",
+        "with loss=focal, exponent by which slices that are already right count less; higher: still less",
         Between(1, 10),
         only_with=OnlyWith("loss", OneOf("focal"), example="focal"),
         search=Range(1.0, 5.0),
         group=TAUGHT,
     )
     label_smoothing: float = parameter(
-        0.0, "share by which targets are drawn to one half", Between(0, 1, without=(1,)), group=TAUGHT
+        0.0, "share by which targets are moved towards one half", Between(0, 1, without=(1,)), group=TAUGHT
     )
 
     frozen_epochs: ClassVar[int] = 0

@@ -77,10 +77,12 @@ def _weighted(data: LossData, *, positives: list[float], labels: list[float]) ->
 #: focal: Lin et al., ICCV 2017. log_loss_rsna: RSNA 2019's metric, `any` weighs 2, each subtype 1.
 LOSSES: dict[str, Loss] = {
     "bce": Loss(make=_bce),
-    "weighted_bce": Loss(make=_weighted_bce, text="positives of a label weigh as its negatives"),
+    "weighted_bce": Loss(
+        make=_weighted_bce, text="all positives of a label together weigh as much as its negatives"
+    ),
     "focal": Loss(make=_focal),
     "log_loss_rsna": Loss(
-        make=_log_loss_rsna, text="any weighs 2; 6 classes", searched=False, needs_any=True
+        make=_log_loss_rsna, text="any has the weight 2; needs 6 classes", searched=False, needs_any=True
     ),
 }
 #: Of any bleed, and of each subtype given a bleed: a head brings it with it (slice_cnn/heads.py), nobody asks for it.

@@ -20,7 +20,8 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             name=EXAM_SEQUENCE,
-            text="a small network over the slices of a series, on what a slice_cnn says of each (slice_model=)",
+            text="a small network over the slices of a series, which reads what a slice_cnn gives for each slice "
+            "(slice_model=)",
             open=SequenceReader,
             recipe="exam-sequence",
             options=("slice_model",),

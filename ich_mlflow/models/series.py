@@ -98,7 +98,7 @@ def expect_probabilities(said: np.ndarray | None) -> None:
     # NaN fails both comparisons.
     if not (np.min(said) >= -_ROUNDING and np.max(said) <= 1 + _ROUNDING):
         raise OutputError(
-            f"{NO_PROBABILITY}, so nothing can be said: the model's files may be damaged, load it again"
+            f"{NO_PROBABILITY}, so there is no result: the model's files may be damaged, load it again"
         )
 
 

@@ -52,8 +52,8 @@ class Workers:
                 yield future.result()
         except BrokenProcessPool:
             raise DataError(
-                "a worker process died, perhaps for want of memory: the same command goes on from here; workers=1 "
-                "needs least"
+                "a worker process died, perhaps because memory ran out: the same command goes on from here; -P "
+                "workers=1 needs the least memory"
             ) from None
 
 

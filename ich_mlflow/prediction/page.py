@@ -23,8 +23,8 @@ _LIMITS = (
     "A probability is what the network says, calibrated on the data it was validated on. On data of another hospital "
     "it may be off.",
     "Not flagged does not mean no bleed: every model misses some, and small ones most of all.",
-    "A series is judged by its headers and by how much air a body has inside. An abdomen without a word in its "
-    "headers is not told from a head.",
+    "What a series shows is judged by its headers and by how much air the body has inside. An abdomen whose "
+    "headers don't name it can be taken for a head.",
 )
 _OF_HEAT_MAPS = (
     "A heat map shows where the network found what speaks for a label, scaled to its own maximum: not how much, and "
@@ -35,9 +35,10 @@ _OF_LESION_MAPS = (
     "person has drawn.",
 )
 _NOTE = (
-    "Flagged studies first, by the probability of any bleed, which has a threshold of its own. Findings are the "
-    "subtypes at theirs, which can be reached where any bleed's is not. Those that could not be scored, or whose "
-    "result is not to be relied on, come before those that were not flagged: nobody knows what is in them."
+    "Flagged studies come first, in the order of their probability of any bleed, which has its own "
+    "threshold. Findings are the subtypes that reach their own thresholds; one can do so where any bleed "
+    "does not reach its. Studies that could not be scored, or whose result is not to be relied on, come "
+    "before those that were not flagged: nobody knows what is in them."
 )
 
 
@@ -107,9 +108,9 @@ def _of_abstention(specification: Specification, abstains: bool) -> tuple[str, .
     if not abstains or rule is None or rule.clear_below is None:
         return ()
     return (
-        f"Of exams with a bleed about {percent(rule.alpha)} at most are neither flagged nor uncertain, on average, if "
-        f"they are like those of the {rule.bleeding_patients} patients with a bleed by whom that was chosen. On exams "
-        "of another hospital nothing is promised, unless recalibrate has had enough of them.",
+        f"Of exams with a bleed about {percent(rule.alpha)} at most are neither flagged nor uncertain, on "
+        f"average, if they are like those of the {rule.bleeding_patients} patients with a bleed on whom that rule "
+        "was chosen. On exams of another hospital nothing is promised, unless recalibrate has had enough of them.",
     )
 
 
@@ -123,15 +124,15 @@ def of_blood(specification: Specification) -> str:
     """What is to be known of the millilitres of a model with a lesion map."""
     chosen = specification.blood_threshold
     by = (
-        "one half, since masks were wanting to choose it by"
+        "one half, since validation had no masks to choose it by"
         if chosen is None
         else f"{chosen:.2f}, chosen on masks of {counted(specification.blood_patients, 'validation patient')}"
     )
     return (
         "Millilitres are an estimate of a research model: the pixels whose share of blood on its map reaches "
-        f"{by}, times their area and the distance of slices. By how much they are off, evaluate says where there are "
-        "masks. Where the size of pixels or the places of slices are not known, nothing is measured. Nobody may decide "
-        "by them."
+        f"{by}, times their area and the distance of slices. Where there are masks, evaluate reports their error. "
+        "Where the size of pixels or the positions of slices are not known, nothing is measured. Nobody may "
+        "decide by them."
     )
 
 

@@ -90,7 +90,7 @@ CLAIM_ITEMS: tuple[ClaimItem, ...] = (
         "Model",
         (22, "the model in detail", "report.html, Model; the .keras file of the version; docs/training.md"),
         (23, "software", "report.html, Model (versions); requirements.txt of the version"),
-        (24, "initial parameters", "report.html, Model (start of the weights)"),
+        (24, "initial parameters", "report.html, Model (initial weights)"),
     ),
     *_items(
         "Training",

@@ -72,13 +72,13 @@ def expect_said(noted: Mapping[str, float], said: Mapping[str, float]) -> None:
         return
     if set(noted) != set(said):
         raise ModelError(
-            f"this model version says {', '.join(said)}, and was logged with {', '.join(noted)}: {_MEND}"
+            f"this model version has the labels {', '.join(said)}, and was logged with {', '.join(noted)}: {_MEND}"
         )
     label = max(noted, key=lambda one: abs(noted[one] - said[one]))
     if not abs(noted[label] - said[label]) <= TOLERANCE:
         raise ModelError(
-            f"this model version says {said[label]:.4f} of a known slice for {label}, and said {noted[label]:.4f} when "
-            f"it was logged: {_MEND}"
+            f"this model version gives {said[label]:.4f} for {label} on a known slice, and gave "
+            f"{noted[label]:.4f} when it was logged: {_MEND}"
         )
 
 

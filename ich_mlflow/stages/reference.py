@@ -18,8 +18,8 @@ from ich_mlflow.system.whole import write_whole
 PAGE = Path("docs/reference/parameters.md")
 _HEAD = """# Parameters
 
-Made by `make reference` from the code; don't edit it. Say one with `mlflow run . -e <stage> -P name=value`, or
-`--name value` of a stage's own command. `auto` means: not said.
+Made by `make reference` from the code; don't edit it. Pass one with `mlflow run . -e <stage> -P name=value`, or
+with `--name value` of a stage's own command. `auto` means that no value is given: the text says what is taken then.
 
 Every stage takes the parameters of its table. Train, tune and main also take all hyperparameters; one that the family
 of the model does not have is refused.

@@ -116,5 +116,6 @@ def _experiment(client: MlflowClient) -> str:
         except MlflowException:  # another process was first
             continue
     raise PromotionError(
-        f"experiment {EXPERIMENT} can't be made: was it deleted? mlflow gc takes it away for good"
+        f"experiment {EXPERIMENT} can't be made: was it deleted? Restore it by mlflow experiments restore, or "
+        "remove it for good by mlflow gc"
     )

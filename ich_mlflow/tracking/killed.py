@@ -40,7 +40,7 @@ def end_killed_runs() -> int:
 
 def _ended(client: MlflowClient, run: MlflowRun) -> bool:
     try:
-        client.set_tag(run.info.run_id, "ich.error", "killed: its process is gone, and ended nothing")
+        client.set_tag(run.info.run_id, "ich.error", "killed: its process is gone and did not end the run")
         client.set_terminated(run.info.run_id, "KILLED")
         client.delete_tag(run.info.run_id, PROCESS_TAG)
     except MlflowException:  # another user's, or deleted in this moment

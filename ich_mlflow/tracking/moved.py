@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     except IchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{count:,} places of {store} are in {now} now; as it was, it is kept as {store}{BACKUP}")
+    print(f"{count:,} places of {store} point to {now} now; the store as it was is kept as {store}{BACKUP}")
     return 0
 
 

@@ -129,8 +129,8 @@ def move_champion(model_name: str, intent: Intent, held: Held) -> None:
     champion = alias_version(model_name, CHAMPION)
     if (champion or _NONE) != intent.before:
         raise PromotionError(
-            f"the {CHAMPION} of {model_name} became {_shown(champion)} by another hand while {_shown(intent.before)} "
-            "was being replaced: look at it in the UI, then run the same again"
+            f"the {CHAMPION} of {model_name} was set to {_shown(champion)} by someone else while "
+            f"{_shown(intent.before)} was being replaced: look at it in the UI, then run the same again"
         )
     client = MlflowClient()
     client.set_registered_model_tag(model_name, _INTENT_TAG, json.dumps(asdict(intent)))

@@ -65,8 +65,8 @@ class TrainingState:
         except OSError as error:
             raise TrainingError(
                 f"checkpoint {path} can't be written ({error.strerror}), expected room for "
-                f"{sum(value.nbytes for value in arrays.values()) / 2**20:.0f} MiB beside the one before: make room "
-                "and go on with -P resume=true"
+                f"{sum(value.nbytes for value in arrays.values()) / 2**20:.0f} MiB beside the previous "
+                "checkpoint: make room and go on with -P resume=true"
             ) from None
 
     @classmethod

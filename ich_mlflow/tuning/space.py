@@ -62,7 +62,7 @@ class Space:
         for name in idle:
             if name in said:
                 raise OptionError(
-                    f"{name} is {said[name]}, but nothing in this search lets it count: leave it out, or let "
+                    f"{name} is {said[name]}, but it has no effect in this search: leave it out, or let "
                     f"{space._only_with[name].name} vary"
                 )
         return cls(

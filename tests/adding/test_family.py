@@ -174,7 +174,7 @@ def test_it_is_evaluated_without_heat_maps_and_report_and_card_call_it_what_it_i
     assert "Where the network looked" not in evaluated["report"]
     assert "backbone" not in evaluated["report"]
     assert "- family: hu_bands, one layer on the shares of a slice's pixels" in evaluated["card"]
-    assert "- start of the weights: none\n" in evaluated["card"]
+    assert "- initial weights: none\n" in evaluated["card"]
     assert "backbone" not in evaluated["card"]
 
 

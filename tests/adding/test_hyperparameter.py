@@ -70,7 +70,7 @@ def test_the_hyperparameter_of_the_page_has_its_effect_in_the_optimiser(told):
 
 
 def test_it_is_a_flag_of_train_and_a_row_of_the_reference(told):
-    text = "largest value of each gradient; 0: they are not clipped"
+    text = "largest value of each gradient; 0: no clipping"
     assert told["help"] == f"CLIP_VALUE {text} (default: the recipe's, 0 in reference)"
     assert f"| `clip_value` | 0 | 0 or more; with clip_norm=0 | {text} |  |" in told["page"]
 

@@ -217,5 +217,5 @@ def test_options_out_of_range_are_refused(changed, message):
 
 
 def test_a_set_that_is_only_trained_on_takes_no_folds():
-    with pytest.raises(OptionError, match="folds is 5 and external False"):
+    with pytest.raises(OptionError, match="folds is 5 and external is False"):
         BuildOptions(seed=0, folds=5, training_only=True)

@@ -85,7 +85,7 @@ def test_what_is_lacking_is_said():
     assert not rule.can
     assert rule.reasons(0.9, 9.0, is_flagged=False) == ()
     by_score, by_distance = rule.lacks
-    assert "5 % takes 19 validation patients with a bleed, and there were 7" in by_score
+    assert "to promise 5 % takes 19 validation patients with a bleed, and there were 7" in by_score
     assert "there were 3" in by_distance
     (_, without) = Abstention(alpha=0.05, bleeding_patients=7).lacks
     assert "has no feature distance" in without

@@ -91,9 +91,10 @@ def test_what_validation_was_too_small_for_is_said_beside_every_number():
     chosen = choose(targets, scores, np.arange(8), ("any",))
     # at .25 all three are found and one of five is not: an exact interval of 3 of 3 is .29 to 1
     assert chosen.caveats("sensitivity_95", unit="exams") == (
-        "probabilities of exams (any) are drawn towards the prevalence of validation, which had too few of either kind",
-        "decisions on exams go by thresholds from fewer than 10 patients of a kind: any 3 with, 5 without, "
-        "sensitivity 1.00 (0.29 to 1.00)",
+        "probabilities of exams (any) are shrunk towards the prevalence of validation, which had too few positives or "
+        "negatives",
+        "decisions on exams go by thresholds from fewer than 10 patients with or without the label: any 3 with, 5 "
+        "without, sensitivity 1.00 (0.29 to 1.00)",
     )
 
 

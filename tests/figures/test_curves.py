@@ -27,7 +27,7 @@ def test_loss_is_left_and_auc_right():
     assert legend_of(loss) == [
         "train",
         "validation, recalibrated",
-        "validation, as it comes",
+        "validation, not recalibrated",
         "best epoch (3)",
     ]
     assert loss.get_ylim() == pytest.approx((0, 1.08 * 0.9))

@@ -18,7 +18,7 @@ URI = "postgresql://me:secret@db:5432/runs"
         ("API request failed with error code 401 != 200", "it does not know who asks"),
         ("(sqlite3.OperationalError) database is locked", "another program writes there"),
         ("(sqlite3.OperationalError) database or disk is full", "a disk is full"),
-        ("attempt to write a readonly database", "see to its rights"),
+        ("attempt to write a readonly database", "check its permissions"),
         (
             "HTTPConnectionPool(host='x'): Read timed out. (read timeout=120)",
             "(no answer in time): nothing answers",

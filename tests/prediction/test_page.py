@@ -64,7 +64,7 @@ def test_a_model_without_a_map_says_nothing_of_it():
     ("chosen", "patients", "said"),
     [
         (0.35, 12, "reaches 0.35, chosen on masks of 12 validation patients,"),
-        (None, 0, "reaches one half, since masks were wanting to choose it by,"),
+        (None, 0, "reaches one half, since validation had no masks to choose it by,"),
     ],
 )
 def test_the_words_say_where_the_threshold_comes_from(chosen, patients, said):

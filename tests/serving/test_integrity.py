@@ -59,18 +59,18 @@ def test_labels_that_stand_for_each_other_are_noticed_though_every_digest_fits(v
     values = dict(zip(noted["said_of_known_slice"], (0.1, 0.3, 0.5, 0.7, 0.9), strict=True))
     noted["said_of_known_slice"] = values
     (version / INTEGRITY_FILE).write_text(json.dumps(noted))
-    with pytest.raises(ModelError, match="of a known slice for"):
+    with pytest.raises(ModelError, match="on a known slice, and gave"):
         Classifier(version)
 
 
 def test_what_is_said_of_the_known_slice_may_differ_by_rounding_alone():
     expect_said({}, {"any": 0.9})
     expect_said({"any": 0.9}, {"any": 0.9 + 4e-3})
-    with pytest.raises(ModelError, match=r"says 0\.8900 of a known slice for any, and said 0\.9000"):
+    with pytest.raises(ModelError, match=r"gives 0\.8900 for any on a known slice, and gave 0\.9000"):
         expect_said({"any": 0.9}, {"any": 0.89})
     with pytest.raises(ModelError, match="known slice"):
         expect_said({"any": 0.9}, {"any": float("nan")})
-    with pytest.raises(ModelError, match="says any, and was logged with subdural"):
+    with pytest.raises(ModelError, match="has the labels any, and was logged with subdural"):
         expect_said({"subdural": 0.9}, {"any": 0.9})
 
 

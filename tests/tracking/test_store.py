@@ -191,7 +191,7 @@ def answering():
     ("status", "what"),
     [
         (401, "it does not know who asks: set MLFLOW_TRACKING_USERNAME"),
-        (403, "this user may not do that: ask who runs the server"),
+        (403, "this user may not do that: ask the server's administrator"),
         (200, "what answers there is no MLflow server"),
     ],
 )

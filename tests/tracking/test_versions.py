@@ -102,7 +102,7 @@ def test_an_alias_that_was_moved_by_hand_in_the_middle_is_seen(client):
     with registry_lock(NAME, who="me") as held:
         client.set_registered_model_alias(NAME, "champion", "3")
         with pytest.raises(
-            PromotionError, match="became version 3 by another hand while version 1 was being replaced"
+            PromotionError, match="was set to version 3 by someone else while version 1 was being replaced"
         ):
             move_champion(NAME, intent(), held)
     assert champions() == ("3", None)

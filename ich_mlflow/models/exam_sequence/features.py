@@ -103,11 +103,15 @@ def _expect(place: Path, about: About) -> None:
     try:
         known = About(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
-        raise ModelError(f"{path} can't be read, expected what features are of: remove {place}") from None
+        raise ModelError(
+            f"{path} can't be read, expected it to name the stored set and the model of the stored "
+            f"features: remove {place}"
+        ) from None
     if known != about:
         raise ModelError(
-            f"the features in {place} are of set {known.data_digest[:12]} and model {known.model_digest[:12]}, "
-            f"expected {about.data_digest[:12]} and {about.model_digest[:12]}: remove the folder"
+            f"the features in {place} are of stored set {known.data_digest[:12]} and model "
+            f"{known.model_digest[:12]}, expected {about.data_digest[:12]} and {about.model_digest[:12]}: remove "
+            "the folder"
         )
 
 

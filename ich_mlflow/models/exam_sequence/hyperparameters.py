@@ -31,14 +31,14 @@ class Hyperparameters(TrainingHyperparameters):
 
     kind: str = parameter(
         "conv",
-        f"what joins the slices of a series: {kinds_text()}",
+        f"layers that combine the slices of a series: {kinds_text()}",
         OneOf(*KINDS),
         search=Choice(tuple(KINDS)),
         group=SERIES,
     )
     width: int = parameter(
         32,
-        "units that a slice is projected to",
+        "number of units that each slice is projected to",
         Between(4, 256),
         search=Choice((16, 32, 64)),
         log=True,
@@ -46,15 +46,15 @@ class Hyperparameters(TrainingHyperparameters):
     )
     depth: int = parameter(
         2,
-        "layers that join slices",
+        "number of layers that combine slices",
         Between(1, 4),
         only_with=OnlyWith("kind", OneOf(*_DEEP), example="conv"),
         group=SERIES,
     )
     inputs: str = parameter(
         OUTPUTS,
-        "what is seen of a slice: outputs (the slice network's logits of it and of its mirror image), or features "
-        "(its 128 features, too)",
+        "what is read of each slice: outputs (the slice network's logits of it and of its mirror image), or "
+        "features (its 128 features, too)",
         OneOf(OUTPUTS, FEATURES),
         group=SERIES,
     )

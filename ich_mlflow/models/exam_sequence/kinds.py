@@ -93,7 +93,7 @@ KINDS: dict[str, Kind] = {
     "conv": Kind(
         run=_run_conv,
         shapes=_conv_shapes,
-        text="depth residual convolutions over three slices each",
+        text="residual convolutions, depth= of them, over three slices each",
     ),
     "gru": Kind(
         run=_run_gru,
@@ -104,8 +104,8 @@ KINDS: dict[str, Kind] = {
     "attention": Kind(
         run=_run_attention,
         shapes=_attention_shapes,
-        text=f"depth layers in which each slice attends to all, by what they show and how many slices (to {FARTHEST}) "
-        "they are apart",
+        text="depth= layers in which each slice attends to all slices, by what they show and how many slices "
+        f"they are apart, up to {FARTHEST}",
     ),
 }
 

@@ -37,7 +37,7 @@ def prepare(task: Task) -> Prepared:
     """
     if task.replicas > 1:
         raise DataError(
-            f"family exam_sequence takes one device, here are {task.replicas}: pass fewer by CUDA_VISIBLE_DEVICES"
+            f"family exam_sequence trains on one GPU, found {task.replicas}: name one in CUDA_VISIBLE_DEVICES"
         )
     hyperparameters: Hyperparameters = task.hyperparameters
     slices = task.slice_model()
@@ -83,7 +83,7 @@ def _expect_slices(slices: Any, scheme: ClassScheme) -> None:
         )
     if specification.labels != scheme.labels:
         raise ModelError(
-            f"slice_model says {', '.join(specification.labels)}, expected {', '.join(scheme.labels)}: pass "
+            f"slice_model predicts {', '.join(specification.labels)}, expected {', '.join(scheme.labels)}: pass "
             f"-P num_classes={len(specification.labels)}, or another slice_model"
         )
 
@@ -96,9 +96,9 @@ def _say_if_learned_from(slices: Any, patients: np.ndarray) -> None:
     known = np.setdiff1d(known, np.concatenate(slices.unseen())) if slices.unseen() else known
     if len(known):
         print(
-            f"note: the slices' networks have learned from {len(known):,} of the {len(ids):,} patients that this "
-            "trains on, and are surer of them than of others: of an ensemble of folds (folds=all) each patient is read "
-            "by a network that has not seen it"
+            f"note: the slice model has learned from {len(known):,} of the {len(ids):,} patients that this "
+            "training learns from, and is more certain on them than on others; with an ensemble as slice model "
+            "(folds=all) each patient is read by a network that has not learned from it"
         )
 
 

@@ -68,7 +68,8 @@ HEADS: dict[str, Head] = {
             "one sigmoid of any bleed (detection) and one of each subtype given a bleed, which slices with a bleed "
             "alone teach; a subtype's probability is the product"
         ),
-        text="any by a detector, times each subtype given a bleed; 6 classes, brings its own loss",
+        text="the probability of any bleed, times that of each subtype given a bleed; needs 6 classes and has "
+        "its own loss",
         loss=FACTORISED,
         needs_any=True,
     ),

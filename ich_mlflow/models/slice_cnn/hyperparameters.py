@@ -80,13 +80,14 @@ class Hyperparameters(_Augmentations):
     )
     windows: str = parameter(
         "brain",
-        "brain, or three as brain,subdural,bone or 40/80,80/200,600/2800 (center/width in HU)",
+        "windows of the network's input: brain alone, or three by name as brain,subdural,bone or by center/width "
+        "in HU as 40/80,80/200,600/2800",
         search=Choice(("brain", "brain,subdural,bone")),
         group=SEEN,
     )
     context: int = parameter(
         0,
-        "1: the slices before and after in the series are channels too",
+        "1: the slices before and after in the series are channels too; 0: the slice alone",
         OneOf(0, 1),
         search=Choice((0, 1)),
         group=SEEN,
@@ -96,20 +97,20 @@ class Hyperparameters(_Augmentations):
     monitor: str = shared("monitor")
     kept_epoch: str = shared("kept_epoch")
     batch_size: int = parameter(
-        32, "slices a step, of all GPUs together", Between(1, 4096), log=True, group=STEPS
+        32, "slices in one training step, over all GPUs together", Between(1, 4096), log=True, group=STEPS
     )
     learning_rate: float = shared("learning_rate")
     schedule: str = shared("schedule")
     frozen_epochs: int = parameter(
         0,
-        "epochs before the others in which the backbone is frozen and the head alone learns",
+        "number of epochs before all others in which the backbone is frozen and only the head learns",
         Between(0, 1000),
         formerly="warmup_epochs",
         group=STEPS,
     )
     frozen_learning_rate: float = parameter(
         1e-3,
-        "of Adam in the frozen epochs",
+        "learning rate of Adam in the frozen epochs",
         Between(0, 1, without=(0,)),
         only_with=_FROZEN,
         log=True,
@@ -118,7 +119,8 @@ class Hyperparameters(_Augmentations):
     )
     frozen_augment: bool = parameter(
         False,
-        "true augments in the frozen epochs; false computes the backbone's features once, much faster",
+        "true augments in the frozen epochs; false computes the backbone's features only once, which is much "
+        "faster",
         only_with=_FROZEN,
         formerly="warmup_augment",
         group=STEPS,
@@ -134,7 +136,8 @@ class Hyperparameters(_Augmentations):
     label_smoothing: float = shared("label_smoothing", only_with=_ANY_LOSS)
     lesion_weight: float = parameter(
         0.0,
-        "of a second loss, of where the blood is: a lesion head learns from slices with stored masks; 0: no such head",
+        "weight of a second loss, by which a lesion head learns from stored masks where the blood is; 0: no "
+        "lesion head",
         Between(0),
         log=True,
         group=TAUGHT,
@@ -153,7 +156,7 @@ class Hyperparameters(_Augmentations):
     # statistics.
     batch_norm_momentum: float = parameter(
         0.99,
-        "of the backbone's moving statistics (ConvNeXt has none)",
+        "momentum of the moving statistics in the backbone's batch normalisation (ConvNeXt has none)",
         Between(0, 1, without=(1,)),
         group=NETWORK,
     )
@@ -167,14 +170,15 @@ class Hyperparameters(_Augmentations):
     )
     sampling: str = parameter(
         "natural",
-        "natural: each training slice once an epoch; class_balanced: every subtype in the share sampling_rate",
+        "how an epoch's slices are chosen: natural (each training slice once), class_balanced (each subtype on "
+        "the share sampling_rate= of them)",
         OneOf("natural", "class_balanced"),
         search=Choice(("natural", "class_balanced")),
         group=TAUGHT,
     )
     sampling_rate: float = parameter(
         0.0,
-        "with class_balanced, share of an epoch's slices that show each subtype; 0: 1 / (subtypes + 1)",
+        "with sampling=class_balanced, share of an epoch's slices that show each subtype; 0: 1 / (subtypes + 1)",
         Between(0, 1, without=(1,)),
         only_with=OnlyWith("sampling", OneOf("class_balanced"), example="class_balanced"),
         search=Range(0.05, 0.3),

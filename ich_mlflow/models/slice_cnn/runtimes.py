@@ -44,8 +44,8 @@ def open_network(folder: Path, runtime: str) -> Network:
             from ich_mlflow.models.slice_cnn.keras_runtime import KerasNetwork
         except ImportError as error:
             raise ModelError(
-                f"runtime=keras needs keras and tensorflow, which are not here ({error}): install them, or use "
-                f"runtime={LITERT}"
+                f"runtime=keras needs keras and tensorflow, which can't be imported ({error}): install them, or "
+                f"use runtime={LITERT}"
             ) from None
         return KerasNetwork(folder / KERAS_FILE)
     raise ModelError(f"runtime is {runtime!r}, expected one of {', '.join(RUNTIMES)}")

@@ -90,9 +90,9 @@ def _loss(task: Task, shown: np.ndarray) -> Any:
 def _expect_masks(pool: Pool, task: Task) -> None:
     if not pool.blood_known(np.arange(len(pool))).any():
         raise DataError(
-            f"lesion_weight is {task.hyperparameters.lesion_weight:g}, and of no training slice of {task.stored.path} "
-            "it is known where the blood is: pass -P lesion_weight=0, or a set that preprocess made of masks, too (of "
-            "phantoms, or CT-ICH with its masks; a set of before has to be made again)"
+            f"lesion_weight is {task.hyperparameters.lesion_weight:g}, but no training slice of "
+            f"{task.stored.path} has a mask of its blood: pass -P lesion_weight=0, or a set that preprocess made "
+            "with masks (phantoms, or CT-ICH with its masks; a set from an earlier version has to be made again)"
         )
 
 

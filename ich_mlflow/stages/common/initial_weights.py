@@ -74,11 +74,11 @@ def say_start(initial: InitialWeights) -> None:
 def say_past(ancestry: Ancestry) -> None:
     """Print which patients come with weights of that past, and what of it is not known."""
     if any(one.seen for one in ancestry.ancestors):
-        print(f"weights: they have learned from {ancestry.said}; those can't be test patients")
+        print(f"weights: they have learned from {ancestry.said}; those patients can't be used for testing")
     for name in ancestry.unknown:
         print(
-            f"note: it is not known what {name} learned from, so patients that it shares with a test split can't be "
-            "told: evaluate says so, and promote takes the model with -P same_data=false alone"
+            f"note: it is not known what {name} learned from, so patients that it shares with a test split can't "
+            "be found: evaluate says so, and promote takes the model only with -P same_data=false"
         )
 
 

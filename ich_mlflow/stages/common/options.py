@@ -88,8 +88,8 @@ def columns_parameter() -> Any:
     """The parameter `columns` of a stage that takes source=table."""
     return parameter(
         AUTO,
-        f"with source={OWN_TABLE}, which of the table's columns is which, as {EXAMPLE}; auto: by their names and the "
-        "usual spellings",
+        f"with source={OWN_TABLE}, what the table's columns are called, as {EXAMPLE}; auto: they are recognised "
+        "by their usual names and spellings",
         Either((OneOf(AUTO), Matching(r"(?s).+=.+", f"name=column with commas between, as {EXAMPLE}"))),
         only_with=OnlyWith("source", OneOf(OWN_TABLE), OWN_TABLE),
     )
@@ -107,7 +107,7 @@ class CohortParameters:
         "share of phantom exams that show each subtype; 0 for prevalences like those of RSNA 2019",
         Between(0, 1),
     )
-    seed: int = parameter(0, "of the split, of the phantom cohort, and of what is trained", SEED)
+    seed: int = parameter(0, "random seed of the split, the phantom cohort and the training", SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class StoredSetParameters(CohortParameters):
     )
     phantom_edition: int = parameter(
         1,
-        "of the phantom cohort: 1 as phantoms were in 0.1, 2 nearer to real head CT (slices averaged through their "
+        "edition of the phantoms: 1 as in release 0.1, 2 nearer to real head CT (slices averaged through their "
         "thickness, young full brains, turned heads, faint and mixed blood, calcium, fractures)",
         OneOf(1, 2),
     )
@@ -131,34 +131,36 @@ class StoredSetParameters(CohortParameters):
     columns: str = columns_parameter()
     validation_fraction: float = parameter(
         0.0,
-        f"share of the patients that validate; 0: {_HELD_OUT[0]:g}, of a phantom cohort that is made here "
-        f"{_HELD_OUT_OF_PHANTOMS[0]:g}",
+        f"share of the patients in the validation split; 0: {_HELD_OUT[0]:g}, or {_HELD_OUT_OF_PHANTOMS[0]:g} for "
+        "a phantom cohort that is made here",
         SHARE,
     )
     test_fraction: float = parameter(
         0.0,
-        f"share of the patients that test; 0: {_HELD_OUT[1]:g}, of a phantom cohort that is made here "
-        f"{_HELD_OUT_OF_PHANTOMS[1]:g}",
+        f"share of the patients in the test split; 0: {_HELD_OUT[1]:g}, or {_HELD_OUT_OF_PHANTOMS[1]:g} for a "
+        "phantom cohort that is made here",
         SHARE,
     )
     folds: int = parameter(
         0,
-        "folds of the patients outside test, for cross-validation (train -P fold=); 0: none",
+        "number of folds of the patients outside the test split, for cross-validation (train -P fold=); 0: none",
         Either((OneOf(0), Between(2, 100))),
     )
     external: bool = parameter(
         False, "true puts every patient into the test split: data to evaluate a model on, none to train on"
     )
-    compress: bool = parameter(False, "true stores a third of the size, losslessly, and reads more slowly")
+    compress: bool = parameter(
+        False, "true compresses the stored set losslessly to about a third of its size; reading it is slower"
+    )
     quarantine_limit: float = parameter(
         0.01, "share of the slices that may be unusable before the run fails", Between(0, 1)
     )
-    strict: bool = parameter(False, "true refuses the first file that can't be used")
+    strict: bool = parameter(False, "true stops with an error at the first file that can't be used")
     engine: str = parameter(
         "local", "local: processes of this machine; spark: executors of a cluster", OneOf(*ENGINES)
     )
     spark_master: str = parameter("local[*]", "with engine=spark: the master's URL, as spark://host:7077")
-    workers: int = parameter(0, "processes of the local engine; 0: one a core", Between(0))
+    workers: int = parameter(0, "number of processes of the local engine; 0: one for each core", Between(0))
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -199,20 +201,21 @@ class TrainingSetParameters(StoredSetParameters):
 
     source: str = parameter(
         AUTO,
-        f"{', '.join(TRAINABLE)}; auto: phantom where data is auto too, else data is a stored set",
+        f"what data= holds: {', '.join(TRAINABLE)}; auto: phantom where data is auto too, else a stored set",
         OneOf(AUTO, *TRAINABLE, of=" (those with a label a slice)"),
     )
     data: str = parameter(
         AUTO,
-        "a stored set made by preprocess, or several as a,b,c, of which the first validates and all are trained on; or "
-        "with source= the folder of the source's files (of source=table the table too)",
+        "a stored set made by preprocess, or several as a,b,c: all are trained on, the first is validated on; or "
+        "with source= the folder of the source's files (with source=table also the table itself)",
         reads=ANY_PATH,
         reads_several=True,
     )
     folds: str = parameter(  # type: ignore[assignment]
         "0",
-        "folds of the patients outside test of a set that is made here (fold=); all: train a network for each fold, of "
-        f"a set without folds for each of {USUAL_FOLDS}, and serve their mean as one model",
+        "number of folds of the patients outside the test split, for a set that is made here (see fold=); all: "
+        f"train a network for each fold ({USUAL_FOLDS} folds where the set has none) and serve their mean as one "
+        "model",
         Either((OneOf("0", ALL), Matching(r"[2-9]|[1-9]\d|100", "2 to 100"))),
     )
 
@@ -263,12 +266,13 @@ class TrainingParameters(HyperparameterFlags):
 
     fold: str = parameter(
         AUTO,
-        "number of the fold that validates, of a set with folds; auto: the set's own split",
+        "number of the fold that is validated on, for a set with folds; auto: the set's own split",
         Either((OneOf(AUTO), Matching(r"\d{1,3}", "a fold's number, 0 or more"))),
     )
     shares: str = parameter(
         AUTO,
-        "of each of several sets in data=, in an epoch: numbers as 0.5,0.3,0.2, whose sum need not be 1; auto: equal",
+        "with several sets in data=, the share of each in an epoch: numbers as 0.5,0.3,0.2, whose sum need not "
+        "be 1; auto: equal shares",
         Either((OneOf(AUTO), Matching(_SHARES, "numbers above 0, separated by commas"))),
     )
     family: str = parameter(
@@ -278,8 +282,8 @@ class TrainingParameters(HyperparameterFlags):
     )
     recipe: str = parameter(
         AUTO,
-        f"{', '.join(RECIPES)} (reference: the three models' common setting, free to vary), a recipe's .json file, or "
-        f"the id of a tune or train run; auto: {_auto_recipes()}",
+        f"named setting of hyperparameters: {', '.join(RECIPES)} (reference: the three models' common setting, "
+        f"free to vary), a recipe's .json file, or the id of a tune or train run; auto: {_auto_recipes()}",
         _RECIPE,
         reads=r"(?s).+\.json",
     )
@@ -292,54 +296,61 @@ class TrainingParameters(HyperparameterFlags):
     )
     slice_model: str = parameter(
         AUTO,
-        "with family=exam_sequence, the model version whose slices' outputs are read; auto: the champion",
+        "with family=exam_sequence, the slice_cnn model whose outputs for each slice are read; auto: the champion",
         Either((OneOf(AUTO), SLICE_MODEL)),
     )
     epidural_only: str = parameter(
         "drop",
-        "with 4 classes, training slices whose only bleed is epidural: drop, or keep as negatives",
+        "with 4 classes, what is done with training slices whose only bleed is epidural: drop, or keep as "
+        "negatives",
         OneOf("drop", "keep"),
     )
     missing_labels: str = parameter(
         "refuse",
-        "where no patient of the validation split has a label: refuse, or allow (it is not estimable there)",
+        "what is done where no patient of the validation split is positive for a label: refuse, or allow (the "
+        "label is not estimable there)",
         OneOf("refuse", "allow"),
     )
     checkpoints: str = parameter(
-        "checkpoints", "folder of the unfinished trainings' checkpoints, one an epoch"
+        "checkpoints", "folder for the checkpoints of unfinished trainings, written after each epoch"
     )
     precision: str = parameter(
         "float32",
-        "what a GPU computes in: float32, mixed_float16 or mixed_bfloat16; weights stay float32",
+        "number format in which a GPU computes: float32, mixed_float16 or mixed_bfloat16; weights stay float32",
         OneOf("float32", "mixed_float16", "mixed_bfloat16"),
     )
-    jit: bool = parameter(False, "true compiles the training step by XLA")
+    jit: bool = parameter(False, "true compiles the training step with XLA")
     deterministic: bool = parameter(
-        False, "true: the same seed on the same machine ends in the same bits; slower"
+        False, "true: the same seed on the same machine gives bit-identical weights; training is slower"
     )
     series_smoothing: str = parameter(
         AUTO,
-        f"how far what is said of a slice is averaged along its series: {OneOf(*SMOOTHINGS)}; auto: as ranks any "
-        "bleed best on validation",
+        "distance along the series over which a slice's scores are averaged with its neighbours': "
+        f"{OneOf(*SMOOTHINGS)}; auto: the one that ranks any bleed best on validation",
         OneOf(AUTO, *SMOOTHINGS),
     )
     mirror: bool = parameter(
-        False, "true: the model looks at the mirror image of a slice too and says the mean, in twice the time"
+        False,
+        "true: the model scores each slice and its mirror image and gives the mean, which takes twice the "
+        "time",
     )
     calibration: str = parameter(
         AUTO,
-        f"of probabilities on the validation split: {OneOf(*METHODS)}; auto: as much as its slices allow",
+        f"method that calibrates probabilities on the validation split: {OneOf(*METHODS)}; auto: the most "
+        "flexible that the number of positive and negative slices allows",
         OneOf(AUTO, *METHODS),
     )
     operating_point: str = parameter(
         MAX_F1,
-        f"what the model decides by, chosen on validation: {', '.join(RULES)} (it carries all of them)",
+        f"rule for the thresholds that the model decides by, chosen on validation: {', '.join(RULES)} (the model "
+        "keeps the thresholds of every rule)",
         OneOf(*RULES),
     )
     abstention: float = parameter(
         DEFAULT_ALPHA,
-        "share of exams with a bleed that may be called clear, 0 to 0.5: those that score as high as nearly all others "
-        "with a bleed are uncertain, as are exams unlike training; 0: no exam is ever uncertain",
+        "share of exams with a bleed that may be called clear, 0 to 0.5: an exam that is not flagged is "
+        "uncertain where its score is not low enough for that share, or where it is unlike the training data; 0: "
+        "no exam is ever uncertain",
         Between(0, 0.5),
     )
 

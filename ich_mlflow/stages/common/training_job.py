@@ -243,8 +243,8 @@ class Job:
         began_with = self.unfinished.notes.get("start", {}).get("name", name)
         if began_with != name:
             raise ModelError(
-                f"run {self.run.run_id} began with weights {began_with}, now it would be: {said}; expected the "
-                "same: leave out -P resume=true to begin anew"
+                f"run {self.run.run_id} began with weights {began_with}, but would go on with others ({said}); "
+                "expected the same: leave out -P resume=true to begin anew"
             )
         self.unfinished.keep_ancestry(ancestry)
         self.unfinished.note(start={"name": name, "said": said})

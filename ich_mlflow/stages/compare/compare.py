@@ -108,7 +108,8 @@ def _compare(
 ) -> Comparison:
     print(f"comparing {len(models)} models on the test split of {stored.path} ({describe(stored)})")
     print(
-        f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes a model"
+        f"intervals come from {options.resamples:,} resamples of the patients: with many slices this takes "
+        "minutes for each model"
     )
     assessments: dict[str, dict[str, Assessment]] = {}
     for number, one in enumerate(models, 1):

@@ -33,10 +33,14 @@ class CompareOptions:
         reads=ANY_PATH,
     )
     operating_point: str = parameter(
-        AUTO, f"what decisions go by: {', '.join(RULES)}; auto: what each model decides by", AUTO_OR_RULE
+        AUTO,
+        f"rule for the thresholds that decisions go by: {', '.join(RULES)}; auto: each model's own",
+        AUTO_OR_RULE,
     )
     resamples: int = parameter(
-        2000, "resamples of the patients that the intervals come from, 100 to 100000", RESAMPLES
+        2000,
+        "number of resamples of the patients from which intervals are computed, 100 to 100000",
+        RESAMPLES,
     )
 
     def __post_init__(self) -> None:

@@ -169,14 +169,14 @@ def _data_section(found: Comparison) -> Section:
     stored, unknown = found.stored, any(one.not_known for one in found.contenders)
     source, overlap = (
         stored.manifest["source"],
-        stored.manifest.get("overlap", "what it overlaps is not recorded"),
+        stored.manifest.get("overlap", "whether it overlaps other data sets is not recorded"),
     )
     return Section(
         anchor="data",
         title="Data",
         paragraphs=[
             f"Source {source}: {overlap}. Stored set {stored.path.name}, digest {stored.digest}.",
-            "Whether a test patient was learned from could not be checked for all models."
+            "Whether a model has learned from a test patient could not be checked for all of them."
             if unknown
             else "That no test patient was trained or validated on, by any of the models or by what their weights come "
             "from, was checked.",
@@ -207,7 +207,9 @@ def _limits(found: Comparison) -> Sequence[str]:
         "The more models are compared on the same patients, the more the best of them owes to chance: one that is "
         "chosen here has to be measured on other patients.",
         *(
-            [f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples."]
+            [
+                f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are only examples."
+            ]
             if few
             else []
         ),

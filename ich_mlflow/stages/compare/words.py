@@ -43,7 +43,7 @@ def _how_sure(found: Lead) -> str:
         return "There are too few patients for an interval, so which of the two is better is open."
     if found.is_sure:
         return "The interval, 95 % and paired by patient, excludes zero."
-    return "The interval, 95 % and paired by patient, holds zero, so which of the two is better is open."
+    return "The interval, 95 % and paired by patient, includes zero, so which of the two is better is open."
 
 
 def not_corrected(num_models: int, baseline: str) -> str:
@@ -52,8 +52,8 @@ def not_corrected(num_models: int, baseline: str) -> str:
         return "Intervals are not corrected for the number of labels and metrics."
     return (
         f"{num_models - 1} models are compared with {baseline}. Intervals are not corrected for that, nor for the "
-        "number of labels and metrics: of differences between equal models one in twenty excludes zero by chance. "
-        f"That the highest of {num_models} was picked after looking flatters it too."
+        "number of labels and metrics: of differences between equal models one in twenty excludes zero by "
+        f"chance. That the highest of {num_models} was picked after looking makes it look better than it is, too."
     )
 
 

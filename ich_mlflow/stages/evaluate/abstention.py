@@ -51,7 +51,7 @@ def abstention_table(rule: Abstention, exams: Called) -> Table:
             ("flagged", exams.flagged),
             ("uncertain", exams.uncertain),
             ("not flagged, so clear", exams.clear),
-            ("unlike what was learned from, flagged or not", exams.unlike),
+            ("unlike what the model learned from, flagged or not", exams.unlike),
         )
     ]
     return Table(
@@ -68,7 +68,8 @@ def _said(rule: Abstention, exams: Called) -> list[str]:
         (exams.missed, f"of patients with a bleed are called clear; {_promised(rule)}."),
         (
             exams.among_clear,
-            "of exams called clear have a bleed, as if each were another patient's. It depends on how many bleed.",
+            "of exams called clear have a bleed (the interval takes each exam as another patient's). This share "
+            "depends on the prevalence of bleeds.",
         ),
     ):
         if total:
@@ -83,8 +84,8 @@ def _promised(rule: Abstention) -> str:
     if rule.clear_below is None:
         return "nothing was promised"
     return (
-        f"promised were about {percent(rule.alpha)} at most, on average over validation cohorts, of patients like the "
-        f"{rule.bleeding_patients} with a bleed by whom that was chosen"
+        f"the promise was about {percent(rule.alpha)} at most, on average over validation cohorts, for patients "
+        f"like the {rule.bleeding_patients} with a bleed on whom the rule was chosen"
     )
 
 

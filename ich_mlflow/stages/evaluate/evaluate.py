@@ -94,7 +94,10 @@ def _evaluate(
     if not_known:
         print(f"note: {say_not_known(not_known)}")
     print(f"evaluating {model.uri} on the test split of {stored.path} ({describe(stored)})")
-    print(f"intervals come from {options.resamples:,} resamples of the patients: of many slices, minutes")
+    print(
+        f"intervals come from {options.resamples:,} resamples of the patients: with many slices this takes "
+        "minutes"
+    )
     rule = _rule(options, model)
     scored = score(model.classifier, stored, rule=rule)
     slices, exams = _assess(run, scored, options.resamples)

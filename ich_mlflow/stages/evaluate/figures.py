@@ -189,7 +189,7 @@ def _log_forest(run: Run, assessment: Assessment, *, note: str) -> None:
             frame,
             metric_name="AUC",
             null_model_name=NULL_MODEL_NAMES[null],
-            title=f"AUC by label ({unit}), and what doesn't look at the image",
+            title=f"AUC by label ({unit}), beside a null model that doesn't look at the image",
             note=note,
         ),
         f"figures/{PREFIX}_{unit}_auc.png",

@@ -55,7 +55,7 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
         details=[
             *_network_rows(specification, model),
             ("recipe", specification.recipe),
-            ("start of the weights", specification.weights),
+            ("initial weights", specification.weights),
             ("trained on", specification.trained_on),
             ("has learned from", evaluated.ancestry.said),
             ("training run", evaluated.trained_run),
@@ -85,9 +85,9 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             title=f"Operating points: {specification.decides_by}",
             columns=["of", "label", "calibration", "threshold", "patients", "sensitivity", "specificity"],
             rows=points,
-            note=f"Chosen on validation, on so many patients with / without (few: fewer than {FEW_PATIENTS}, a guess). "
-            "Exact 95 % intervals, as if each patient counted once. Probabilities by `shrunk` are drawn towards the "
-            "prevalence. Other rules: serving.json.",
+            note=f"Chosen on validation; patients: with / without the label (few: fewer than {FEW_PATIENTS}, so "
+            "that the threshold is a guess). Exact 95 % intervals, as if each patient counted once. "
+            "Probabilities by `shrunk` are shrunk towards the prevalence. Other rules: serving.json.",
         ),
         subgroups=_subgroup_lines(evaluated),
         caveats=limits,
@@ -105,7 +105,7 @@ def _network_rows(specification: Specification, model: dict[str, str]) -> list[t
     family = specification.family
     if family != SLICE_CNN:
         return [("family", f"{family}, {FAMILIES[family].text}")]
-    several = [("networks", f"the mean of {specification.members}, one a fold")]
+    several = [("networks", f"the mean of {specification.members}, one for each fold")]
     return [
         *(several if specification.members > 1 else []),
         ("backbone", model.get("hp.backbone", "not recorded")),
@@ -159,8 +159,8 @@ def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
     ]
     if few:
         found.append(
-            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are examples: their "
-            "intervals are wide, and true only if other patients are like these."
+            f"Fewer than {FEW_PATIENTS} positive patients: {', '.join(few)}. Such figures are only examples: "
+            "their intervals are wide, and true only if other patients are like these."
         )
     found += [*_not_estimable(evaluated), *_unrepresented(evaluated)]
     if is_own_data(evaluated):
@@ -171,7 +171,7 @@ def limits_of(evaluated: Evaluated, model: dict[str, str]) -> list[str]:
     found += [
         "Intervals show how much chance in the choice of test patients matters, not what another training would give.",
         "No adjustment is made for the number of labels, metrics and subgroups that are looked at.",
-        "Sensitivity and specificity on validation flatter, since thresholds were chosen there.",
+        "Sensitivity and specificity on validation are too favourable, since thresholds were chosen there.",
         "Exams hold every series of a study in the set; labels say nothing of age, size or danger of a bleed.",
     ]
     return found
@@ -186,7 +186,8 @@ def _not_estimable(evaluated: Evaluated) -> list[str]:
         unknown = [one.label for one in assessment.metrics.per_label if not one.is_estimable]
         if unknown:
             found.append(
-                f"Not estimable, for want of positive or negative {assessment.predictions.unit}: {', '.join(unknown)}."
+                f"Not estimable, for lack of positive or negative {assessment.predictions.unit}: "
+                f"{', '.join(unknown)}."
             )
     return found
 

@@ -26,38 +26,46 @@ class EvaluateOptions:
 
     model: str = parameter(
         AUTO,
-        f"{MODEL_TEXT}; auto: the champion of {', '.join(MODEL_NAMES)}, the first that there is",
+        f"{MODEL_TEXT}; auto: the first champion that there is of {', '.join(MODEL_NAMES)}",
     )
     baseline: str = parameter(
-        AUTO, "another model, as model: the difference is reported with its interval; auto: none"
+        AUTO,
+        "another model to compare with, named as in model=; differences are reported with intervals; auto: "
+        "none",
     )
     data: str = parameter(
         AUTO,
-        "a stored set (its test split is read), or with source= the folder of the source's files (of source=table "
-        "the table too); auto: the set that the model was trained on",
+        "a stored set (its test split is read), or with source= the folder of the source's files (with "
+        "source=table also the table itself); auto: the set that the model was trained on",
         reads=ANY_PATH,
     )
     source: str = parameter(
         AUTO,
-        f"{', '.join(SOURCES)}: evaluate on all its patients; auto: data is a stored set",
+        f"what data= holds: {', '.join(SOURCES)} (all its patients are evaluated on); auto: a stored set",
         OneOf(AUTO, *SOURCES),
     )
     columns: str = columns_parameter()
     out: str = parameter(
         AUTO, "with source=: folder of the stored set that is made; auto: a folder under data/"
     )
-    workers: int = parameter(0, "with source=: processes that read its files; 0: one a core", Between(0))
+    workers: int = parameter(
+        0, "with source=: number of processes that read its files; 0: one for each core", Between(0)
+    )
     quarantine_limit: float = parameter(
         0.01, "with source=: share of the slices that may be unusable", Between(0, 1)
     )
     operating_point: str = parameter(
-        AUTO, f"what decisions go by: {', '.join(RULES)}; auto: what the model decides by", AUTO_OR_RULE
+        AUTO,
+        f"rule for the thresholds that decisions go by: {', '.join(RULES)}; auto: the model's own",
+        AUTO_OR_RULE,
     )
     resamples: int = parameter(
-        2000, "resamples of the patients that the intervals come from, 100 to 100000", RESAMPLES
+        2000,
+        "number of resamples of the patients from which intervals are computed, 100 to 100000",
+        RESAMPLES,
     )
     heat_maps: int = parameter(
-        12, "slices to show where the network looked, 0 to 16; 0: none", Between(0, 16)
+        12, "number of slices on which to show where the network looked, 0 to 16; 0: none", Between(0, 16)
     )
     submission: bool = parameter(
         False,

@@ -35,6 +35,7 @@ _FIRST = (
     "hp.recipe", "hp.family", "hp.backbone", "hp.image_size", "hp.windows", "hp.context", "hp.head", "hp.loss",
     "hp.sampling", "hp.epochs", "hp.learning_rate", "hp.seed", "weights.start", "data.epidural_only_dropped",
 )  # fmt: skip
+_NAMED = {"weights.start": "initial weights", "data.epidural_only_dropped": "epidural-only slices left out"}
 
 
 def log_report(run: Run, evaluated: Evaluated) -> None:
@@ -153,19 +154,20 @@ def _data_section(evaluated: Evaluated) -> Section:
     manifest, table = stored.manifest, stored.table
     level = manifest.get("label_level", "slice")
     paragraphs = [
-        f"Source {manifest['source']}: {manifest.get('overlap', 'what it overlaps is not recorded')}. "
-        f"Labels are of each {level}. Stored set {stored.path.name}, digest {stored.digest}.",
-        "Patients never cross splits; that was asserted when the set was made. The test split was read by "
-        "this evaluation "
-        "only, thresholds, calibration and early stopping saw the validation split.",
+        f"Source {manifest['source']}: "
+        f"{manifest.get('overlap', 'whether it overlaps other data sets is not recorded')}. Labels are of each "
+        f"{level}. Stored set {stored.path.name}, digest {stored.digest}.",
+        "Patients never cross splits; that was asserted when the set was made. Thresholds, calibration and early "
+        "stopping went by the validation split; the test split was read only to evaluate.",
         "That no test patient was trained or validated on, by the model or by what its weights come from, was checked."
         if evaluated.unseen_checked
-        else f"Whether a test patient was learned from could not be checked: {say_not_known(evaluated.not_known)}.",
+        else "Whether the model has learned from a test patient could not be checked: "
+        f"{say_not_known(evaluated.not_known)}.",
         f"The model has learned from {evaluated.ancestry.said}.",
     ]
     paragraphs.append(
-        f"This is {evaluated.look.said}. The more are compared on the same patients, the more the best of them owes to "
-        "chance."
+        f"This is {evaluated.look.said}. The more models are compared on the same patients, the more the best of "
+        "them owes to chance."
     )
     if not is_own_data(evaluated):
         paragraphs.append(
@@ -191,7 +193,7 @@ def _model_section(run: Run, evaluated: Evaluated, model: dict[str, str]) -> Sec
         ["labels of the network", ", ".join(specification.labels)],
         ["trained on", specification.trained_on],
     ]
-    rows += [[name.split(".")[1], model[name]] for name in _FIRST if name in model]
+    rows += [[_NAMED.get(name, name.split(".")[1]), model[name]] for name in _FIRST if name in model]
     others = [
         [name, value]
         for name, value in sorted(model.items())
@@ -222,8 +224,9 @@ def _what_it_is(specification: Specification, model: dict[str, str]) -> str:
     several = ""
     if specification.members > 1:
         several = (
-            f"The mean of {specification.members} networks, one a fold of the patients outside test; everything was "
-            "chosen on what each says of the fold that it has not learned from. Of each: "
+            f"The model is the mean of {specification.members} networks, one for each fold of the patients "
+            "outside the test split; calibration and thresholds were chosen on what each network says of the "
+            "fold that it has not learned from. In each of them: "
         )
     return (
         f"{several}Hounsfield units are resampled and windowed inside the network: a backbone, global average pooling, "
@@ -242,10 +245,10 @@ def _validation_section(evaluated: Evaluated) -> Section:
         anchor="validation",
         title="Chosen on validation",
         paragraphs=[
-            f"Calibration of slices: {_methods(specification.slices)}. Slices become an exam by "
-            f"{specification.aggregation} of what the network says, series by series, which is then calibrated: "
-            f"{_methods(specification.exams)}. The model decides by {specification.decides_by}; decisions here go by "
-            f"{evaluated.rule}.",
+            f"Calibration of slices: {_methods(specification.slices)}. The score of an exam is put together from "
+            f"its slices' scores by {specification.aggregation}, series by series; calibration of exams: "
+            f"{_methods(specification.exams)}. The model decides by {specification.decides_by}; decisions here go "
+            f"by {evaluated.rule}.",
             *(f"Mind: {caveat}." for caveat in caveats_of(evaluated)),
         ],
         tables=found,
@@ -266,11 +269,10 @@ def _results_section(run: Run, evaluated: Evaluated, assessment: Assessment) -> 
         anchor=f"results-{unit}",
         title=f"Results: {unit}",
         paragraphs=[
-            f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are of "
-            "95 %, by Student's t and "
-            f"{evaluated.num_resamples:,} resamples of the patients. Beside each figure, or in the last "
-            "rows, stands what a predictor scores that "
-            "doesn't look at the image: how often the label was in training"
+            f"{len(assessment.predictions.targets):,} {unit} of {num_patients:,} patients. Intervals are of 95 %, "
+            f"by Student's t and {evaluated.num_resamples:,} resamples of the patients. Beside each figure, or in "
+            "the last rows, stands what a null model scores, which doesn't look at the image and gives only how "
+            "often the label was in training"
             + (", and how often at that height of the head." if unit == SLICES else ".")
         ],
         tables=[

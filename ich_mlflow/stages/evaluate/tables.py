@@ -137,7 +137,8 @@ def difference_table(table: pd.DataFrame, *, unit: str) -> Table:
         title=f"Model minus baseline, {unit}",
         columns=["metric", "model", "baseline", "difference (95 % interval, paired)"],
         rows=rows,
-        note="Both were resampled by the same draws of patients. An interval that holds 0 leaves open which is better.",
+        note="Both were resampled by the same draws of patients. An interval that includes 0 leaves open which "
+        "is better.",
     )
 
 

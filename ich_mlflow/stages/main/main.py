@@ -34,7 +34,7 @@ def main(options: MainOptions) -> None:
         run.describe(
             f"**Data**: {trained.stored_path}",
             f"**Model**: `{trained.serving_uri}`, registered as `{name}`",
-            "**Found**: the description of the evaluate run below has it, and its report.html",
+            "**Results**: the description of the evaluate run below has them, and its report.html",
         )
     source = str(evaluated.scored.stored.manifest["source"])
     print(

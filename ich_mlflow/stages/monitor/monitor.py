@@ -94,8 +94,8 @@ def _of_version(record: Record) -> list[Record]:
     text = reference_text_of(uri)
     if not text:
         raise ModelError(
-            f"{uri} carries no reference, as a demonstration model or a version of before: train or recalibrate it, or "
-            "pass -P reference=auto"
+            f"{uri} carries no reference, as is so for demonstration models and versions from earlier releases: "
+            "train or recalibrate it, or pass -P reference=auto"
         )
     return records_of(text, model_name=name, model_version=version)
 

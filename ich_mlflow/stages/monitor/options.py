@@ -33,9 +33,9 @@ class MonitorOptions:
     )
     reference: str = parameter(
         AUTO,
-        f"what the window is compared with: the first so many exams as 300, or a time as 2026-01-01..2026-02-01; "
-        f"{VERSION}: the exams that the model version was validated on; auto: the first {REFERENCE_EXAMS}, or half of "
-        "fewer than twice that",
+        "what the window is compared with: the first so many exams as 300, or a time as 2026-01-01..2026-02-01; "
+        f"{VERSION}: the exams that the model version was validated on; auto: the first {REFERENCE_EXAMS}, or "
+        "half of all where there are fewer than twice that",
         Either(
             (
                 OneOf(AUTO, VERSION),
@@ -44,19 +44,20 @@ class MonitorOptions:
         ),
     )
     since: str = parameter(AUTO, f"where the window begins: {_TIME_SAID}; auto: after the reference", _TIME)
-    until: str = parameter(AUTO, "where it ends, that moment left out; auto: now", _TIME)
-    exams: int = parameter(0, "the last so many exams alone; 0: all of the window", Between(0))
+    until: str = parameter(AUTO, "where the window ends, that moment excluded; auto: now", _TIME)
+    exams: int = parameter(0, "compare only the last so many exams of the window; 0: all of it", Between(0))
     labels: str = parameter(
         AUTO,
-        "a CSV of what was known later: study (the logs' hash) or study_uid, and any (0 or 1); auto: none",
+        "a CSV of labels that became known later, with the columns study (the logs' hash) or study_uid, and any "
+        "(0 or 1); auto: none",
         reads=r"(?s).+\.csv",
     )
     site: str = parameter(
-        AUTO, "whose exams are compared, where logs are of several sites; auto: the only one"
+        AUTO, "site whose exams are compared, where the logs are of several sites; auto: the only one"
     )
     alarms: float = parameter(
         0.01,
-        "the chance that a window without a change is called drift, for all signals together",
+        "probability that a window without a change is called drift, over all signals together",
         Between(0.002, 0.5),
     )
 

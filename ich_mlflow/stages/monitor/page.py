@@ -18,18 +18,20 @@ _HEADLINES = 4
 LIMITS = (
     "Drift is a change of what the model sees or says, not of how right it is: only labels tell that (labels=).",
     "No drift means that none was seen in so many exams. docs/monitoring.md has how many exams a change takes.",
-    "A window that is looked at again after more exams, or several windows of one reference, have a chance of a false "
-    "alarm each.",
+    "Each look at a window has its own chance of a false alarm, also a second look after more exams, or "
+    "another window against the same reference.",
     "Exams of one patient count as if they were of several.",
-    "Soft tissue HU is the middle of values from 0 to 80 in a few slices: contrast agent moves it as a scale would.",
+    "Soft tissue HU is the median of the values from 0 to 80 in a few slices: contrast agent moves it as a "
+    "change of the scanner's scale would.",
 )
 
 
 _OF_FIRST = "The reference is what the model saw at first here, not what it was validated on."
 _OF_VERSION = (
-    "The reference is what the model said of the exams that chose its thresholds, at another place or of its training "
-    "set: a difference may be there from the first day. Of a version with a network a fold each of those exams was "
-    "said by one network, and exams here by the mean of all, which varies less."
+    "The reference is what the model said of the exams on which its thresholds were chosen, which are from "
+    "another place or from its training set: a difference may be there from the first day. In a version with "
+    "a network for each fold, each of those exams was scored by one network, and exams here by the mean of "
+    "all, which varies less."
 )
 
 
@@ -51,10 +53,10 @@ def page_of(found: Found, pictures: Mapping[str, bytes]) -> Report:
                 anchor="signals",
                 title="Signals",
                 paragraphs=[
-                    "Of numbers the effect is how often an exam of the window has a larger one than an exam of the "
-                    "reference: 0.5 without a change. Of shares and names it is the difference in points. Intervals "
-                    "are of 95 % and not corrected; p values are, by Holm, for how many signals there are. Drift is a "
-                    f"corrected p below {options.alarms:g}."
+                    "For numbers the effect is how often an exam of the window has a larger value than an exam "
+                    "of the reference: 0.5 without a change. For shares and names it is the difference in "
+                    "percentage points. Intervals are of 95 % and not corrected; p values are corrected by "
+                    f"Holm's method for the number of signals. Drift is a corrected p below {options.alarms:g}."
                 ],
                 tables=[Table(title="Every signal", columns=COLUMNS, rows=rows_of(found.signals))],
                 pictures=[Picture(title=title, png=png) for title, png in pictures.items()],
@@ -63,7 +65,8 @@ def page_of(found: Found, pictures: Mapping[str, bytes]) -> Report:
             Section(
                 anchor="logs",
                 title="Logs",
-                paragraphs=[*(f"{text}." for text in found.notes)] or ["Nothing amiss."],
+                paragraphs=[*(f"{text}." for text in found.notes)]
+                or ["The logs were read without problems."],
             ),
         ],
         command=_command(found),
@@ -82,11 +85,12 @@ def _labelled(found: Found) -> Section:
     ]
     return Section(
         anchor="labelled",
-        title="Where labels came",
+        title="Labelled exams",
         paragraphs=[
-            "Of any bleed, of the labelled exams alone. If flagged exams are labelled sooner, sensitivity is too high."
+            "These figures are of any bleed and only of the labelled exams. If flagged exams are labelled "
+            "sooner, sensitivity is too high."
         ],
-        tables=[Table(title="How right the model was", columns=["", *parts], rows=rows)],
+        tables=[Table(title="Performance on labelled exams", columns=["", *parts], rows=rows)],
     )
 
 

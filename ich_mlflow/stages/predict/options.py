@@ -23,26 +23,30 @@ class PredictOptions:
         reads=ANY_PATH,
     )
     follow_links: bool = parameter(
-        False, "true follows links of the input folder that lead to files outside it, which are left out else"
+        False, "true follows links that lead out of the input folder; false leaves their files out"
     )
     model: str = parameter(
         AUTO,
-        f"{MODEL_TEXT}; auto: the champion of {', '.join(MODEL_NAMES)}, the first that there is",
+        f"{MODEL_TEXT}; auto: the first champion that there is of {', '.join(MODEL_NAMES)}",
     )
     out: str = parameter(
         AUTO, "folder of the results; auto: one under predictions/, named after input and options"
     )
     series: str = parameter(
         "one",
-        "of each study, one: the best non-contrast head CT, or all: every one, other reconstructions included",
+        "series to score of each study: one (the best non-contrast head CT), or all (every non-contrast head CT, "
+        "other reconstructions included)",
         OneOf("one", "all"),
     )
     operating_point: str = parameter(
-        AUTO, f"what decisions go by: {', '.join(RULES)}; auto: what the model decides by", AUTO_OR_RULE
+        AUTO,
+        f"rule for the thresholds that decisions go by: {', '.join(RULES)}; auto: the model's own",
+        AUTO_OR_RULE,
     )
     abstain: bool = parameter(
         True,
-        "false: no study is uncertain; true: where the model version can tell, which is said where it can't",
+        "true: studies are called uncertain where the model version can tell, and a note says where it can't; "
+        "false: no study is uncertain",
     )
     pictures: int = parameter(
         4,
@@ -52,13 +56,14 @@ class PredictOptions:
     dicom: bool = parameter(True, "false writes no DICOM files")
     monitor: str = parameter(
         AUTO,
-        "folder of the logs that the stage monitor reads: what was seen of each study, without identity; auto: none",
+        "folder for the logs that the stage monitor reads, which hold what was seen of each study without "
+        "identity; auto: none",
     )
     engine: str = parameter(
         "local", "local: processes of this machine; spark: executors of a cluster", OneOf(*ENGINES)
     )
     spark_master: str = parameter("local[*]", "with engine=spark: the master's URL, as spark://host:7077")
-    workers: int = parameter(0, "processes of this machine; 0: one a core", Between(0))
+    workers: int = parameter(0, "number of processes of the local engine; 0: one for each core", Between(0))
 
     def __post_init__(self) -> None:
         check_fields(self)

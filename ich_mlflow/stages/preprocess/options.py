@@ -42,12 +42,15 @@ class PreprocessOptions(StoredSetParameters):
     )
     synthesis: str = parameter(
         ",".join(DRAWN_BY_DEFAULT),
-        "with source=drawn, the subtypes of which blood is drawn",
+        "with source=drawn, the subtypes that are drawn",
         _SOME_SUBTYPES,
         only_with=_WITH_DRAWN,
     )
     copies: int = parameter(
-        2, "with source=drawn, variants of each bleed-free series", Between(1, 1000), only_with=_WITH_DRAWN
+        2,
+        "with source=drawn, number of variants made of each bleed-free series",
+        Between(1, 1000),
+        only_with=_WITH_DRAWN,
     )
     sham_share: float = parameter(
         0.5,

@@ -199,7 +199,7 @@ def _log_series(run: Run, source: Source) -> None:
     chosen, studies = sum(one.chosen for one in series), len({one.study for one in series})
     print(
         f"series chosen: {chosen:,} of {len(series):,}, one for each of {studies:,} studies"
-        + (f" but {studies - chosen:,} without any that will do" if chosen < studies else "")
+        + (f" except {studies - chosen:,} without a suitable one" if chosen < studies else "")
         + " (series_choice.json on the run says why)"
     )
 

@@ -23,7 +23,11 @@ class PretrainOptions:
     Its targets are the labels of each slice and where the blood is. The log is an MLflow run, the result a file.
     """
 
-    backbone: str = parameter("efficientnet-b0", " or ".join(pretrainable()), OneOf(*pretrainable()))
+    backbone: str = parameter(
+        "efficientnet-b0",
+        f"backbone that is pretrained: {' or '.join(pretrainable())}",
+        OneOf(*pretrainable()),
+    )
     # auto and phantom are none of them: what the package comes with would be made from itself.
     weights: str = parameter(
         LITE0_START,
@@ -34,26 +38,32 @@ class PretrainOptions:
     )
     exams: int = parameter(2000, "phantom exams", Between(40, 100_000))
     phantom_edition: int = parameter(
-        1, "of the phantoms: 1 as they were in 0.1, 2 nearer to real head CT", OneOf(1, 2)
+        1, "edition of the phantoms: 1 as in release 0.1, 2 nearer to real head CT", OneOf(1, 2)
     )
     bleeds: float = parameter(0.35, "share of the exams that show each subtype", Between(0, 1, without=(0,)))
     seed: int = parameter(
         PRETRAINING_SEED,
-        "of cohort, split and network, 4000000000 or more: seeds that no other command takes",
+        "random seed of cohort, split and network, 4000000000 or more: seeds that no other command takes",
         Between(PRETRAINING_SEEDS.start, PRETRAINING_SEEDS.stop - 1),
     )
-    epochs: int = parameter(15, "each a tenth of a pass over the cohort", Between(1, 10_000))
-    batch_size: int = parameter(32, "slices a step", Between(1, 4096))
-    image_sizes: str = parameter("96,128,160", "pixels a side, multiples of 32, batch by batch in turn")
+    epochs: int = parameter(
+        15, "number of epochs, each a tenth of a pass over the cohort", Between(1, 10_000)
+    )
+    batch_size: int = parameter(32, "slices in one training step", Between(1, 4096))
+    image_sizes: str = parameter(
+        "96,128,160", "sizes of the image in pixels a side, multiples of 32, which batches take in turn"
+    )
     learning_rate: float = parameter(
-        1e-3, "of Adam at its highest; it rises at first and falls as a cosine", Between(0, 1, without=(0,))
+        1e-3,
+        "highest learning rate of Adam, which rises at first and then falls as a cosine",
+        Between(0, 1, without=(0,)),
     )
     lesion_weight: float = parameter(
-        1.0, "weight of the loss of where the blood is; 0 for labels alone", Between(0, 1000)
+        1.0, "weight of the loss that teaches where the blood is; 0: labels alone", Between(0, 1000)
     )
     out: str = parameter("data/pretrained", "folder of the file of weights")
     resume: bool = parameter(True, "true goes on with the unfinished pretraining that has these options")
-    checkpoints: str = parameter("checkpoints", "folder of the checkpoints, one an epoch")
+    checkpoints: str = parameter("checkpoints", "folder for the checkpoints, written after each epoch")
 
     def __post_init__(self) -> None:
         check_fields(self)

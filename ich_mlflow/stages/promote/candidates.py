@@ -118,8 +118,8 @@ def best_of(
     left = [run for run in known if run.run_id not in but]
     if not left:
         raise PromotionError(
-            f"no {_runs(suited, name, counted=False)} of {name} is left in {tracking_uri()} but those that were rolled "
-            f"back: name one by -P run=, or run {_train(name)}"
+            f"every {_runs(suited, name, counted=False)} for {name} in {tracking_uri()} that has {metric} was "
+            f"rolled back: name one by -P run=, or run {_train(name)}"
         )
     return (min if lowest else max)(left, key=lambda run: run.metrics[metric])
 

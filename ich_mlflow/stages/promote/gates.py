@@ -38,7 +38,7 @@ def _champion(facts: Facts, limits: Limits) -> tuple[bool, str]:
     if facts.unreadable:
         return False, (
             f"{facts.champion} can't be read, so nothing is compared with it: {facts.unreadable}; replace=true "
-            "promotes without"
+            "promotes without that comparison"
         )
     return True, f"{facts.champion} is scored on the same rows"
 
@@ -82,7 +82,7 @@ def _at_most(value: float, limit: float, unit: str, option: str) -> tuple[bool, 
 
 
 def _signature(facts: Facts, limits: Limits) -> tuple[bool, str]:
-    return not facts.signature, facts.signature or "takes and gives what it should"
+    return not facts.signature, facts.signature or "its inputs and outputs are as expected"
 
 
 def _registry(facts: Facts, limits: Limits) -> tuple[bool, str]:

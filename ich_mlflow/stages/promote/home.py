@@ -14,7 +14,7 @@ def examine_home(candidate: LoadedModel, champion: LoadedModel, scored: Scored, 
     """Score both on the champion's own test set, where it is at hand and not the one that was scored already."""
     digest = champion.specification.data_digest
     if digest == scored.stored.digest:
-        return Home(digest=digest, why_not="the champion's own test set is the one that all is scored on")
+        return Home(digest=digest, why_not="the champion's own test set is the one that both are scored on")
     stored, why_not = _own_set(champion)
     if stored is None:
         return Home(digest=digest, why_not=f"the champion's own test set is not at hand: {why_not}")
@@ -37,14 +37,14 @@ def not_known_of(who: str, names: tuple[str, ...]) -> str:
     """That it is not known what those have learned from, whose weights `who` has; '' where there is none."""
     if not names:
         return ""
-    return f"that the {who} has not learned from its patients is not known: {say_not_known(names)}"
+    return f"whether the {who} has learned from its patients is not known: {say_not_known(names)}"
 
 
 def _own_set(champion: LoadedModel) -> tuple[StoredSet | None, str]:
     """The set that the champion learned from; else None, and why."""
     path = champion.trained_path
     if path is None:
-        return None, "its training run does not say where it stood"
+        return None, "its training run does not say where it was stored"
     try:
         stored = StoredSet.open(Path(path))
     except DataError as error:

@@ -31,29 +31,34 @@ class PromoteOptions:
     )
     run: str = parameter(
         AUTO,
-        "id of the training run; auto: the finished one with the best metric that learned from the champion's source, "
-        "or from what the name says where there is no champion",
+        "id of the training run; auto: the finished run with the best value of metric= that learned from the "
+        "champion's source, or, where there is no champion, from what the registered name stands for",
     )
     metric: str = parameter(
         "val/auc/macro",
-        "what auto goes by, a metric of the training run; of losses, Brier scores and calibration errors the lowest is "
-        "best",
+        "metric of the training runs by which run=auto chooses; the highest is best, but the lowest for losses, "
+        "Brier scores and calibration errors",
         Matching(r"[\w/.-]+", "a metric's name"),
     )
     data: str = parameter(
         AUTO,
-        "the stored set whose test split both are scored on; auto: the one the candidate was trained on",
+        "the stored set on whose test split candidate and champion are scored; auto: the one that the candidate "
+        "was trained on",
         reads=ANY_PATH,
     )
     require: str = parameter(
         "better",
-        "of the 95 % interval of the difference in mean AUC: better (all above 0), or not_worse (all above -margin)",
+        "what the 95 % interval of the difference in mean AUC must show: better (all of it above 0), or "
+        "not_worse (all of it above -margin)",
         OneOf("better", "not_worse"),
     )
-    margin: float = parameter(0.01, "with require=not_worse, 0 to 1", _MARGIN)
+    margin: float = parameter(
+        0.01, "with require=not_worse, by how much the mean AUC may be lower, 0 to 1", _MARGIN
+    )
     label_margin: float = parameter(
         0.05,
-        "by how much an AUC may be lower, of a label, any, exams, or on the champion's own test set, 0 to 1",
+        "by how much the AUC may be lower for a label, for any, for exams, or on the champion's own test set, 0 "
+        "to 1",
         _MARGIN,
     )
     calibration_margin: float = parameter(0.02, "by how much the Brier skill may be lower, 0 to 1", _MARGIN)
@@ -63,26 +68,31 @@ class PromoteOptions:
         Between(0, 10),
     )
     max_latency_ms: float = parameter(
-        200.0, "longest that one DICOM file may take on this machine, in milliseconds", _LIMIT
+        200.0, "longest time that one DICOM file may take on this machine, in milliseconds", _LIMIT
     )
     max_size_mb: float = parameter(200.0, "largest size of the model version, in MB", _LIMIT)
     same_data: bool = parameter(
         True,
-        "true demands that the candidate was trained on this set, and that neither candidate nor champion, nor what "
-        "their weights come from, can have been trained on its test patients, nor the candidate on the champion's own",
+        "true demands that the candidate was trained on this set; that neither candidate nor champion, nor a "
+        "model that their weights come from, can have learned from its test patients; and that the candidate has "
+        "not learned from those of the champion's own set",
     )
     smoke: bool = parameter(
         True, "true starts the scoring server on the new version and sends it a DICOM file"
     )
     resamples: int = parameter(
-        2000, "resamples of the patients that the interval comes from, 100 to 100000", RESAMPLES
+        2000,
+        "number of resamples of the patients from which intervals are computed, 100 to 100000",
+        RESAMPLES,
     )
     replace: bool = parameter(
-        False, "true promotes though gates that compare with the champion fail, say after a change of source"
+        False,
+        "true promotes even if gates that compare with the champion fail, for example after a change of "
+        "source",
     )
     reason: str = parameter(
         AUTO,
-        "why, in your words, for the record; auto: nothing is said",
+        "reason for the decision, in your own words, for the audit trail; auto: none",
         Matching(r"(?s).{0,2000}", "2000 characters at most"),
     )
     rollback: bool = parameter(False, "true makes the champion before this one the champion again")

@@ -50,7 +50,7 @@ def _recalibrated(versus: Versus, limits: Limits) -> tuple[bool, str]:
 def null_models(facts: Facts, limits: Limits) -> tuple[bool, str]:
     """Who has no champion to beat must beat what doesn't look at the image, by the whole paired interval."""
     if facts.versus is not None:
-        return True, "asked of a first champion; this one has a champion to beat"
+        return True, "asked only of a first champion; this candidate has a champion to beat"
     unknown = f"{_too_few(facts.over_null_models)}{_not_estimable(facts.not_estimable)}"
     failed = [said for one in facts.over_null_models if (said := _not_above(one))]
     if failed:

@@ -83,7 +83,8 @@ def local_exams(stored: StoredSet, specification: Specification, *, test_split: 
     rows = np.arange(len(in_test)) if test_split else np.flatnonzero(~in_test)
     if not len(rows):
         raise DataError(
-            f"all patients of {stored.path} are in its test split, expected others with test_split=false: leave it out"
+            f"all patients of {stored.path} are in its test split, expected others with test_split=false: leave "
+            "out -P test_split=false"
         )
     scheme = scheme_of_labels(specification.labels)
     targets, where = scheme.finding_targets(stored.subtypes[rows]), columns(stored, rows)

@@ -27,19 +27,24 @@ class RecalibrateOptions:
         reads=ANY_PATH,
     )
     test_split: bool = parameter(
-        True, "true: all patients of the set; false leaves its test split for promote and evaluate"
+        True, "true: all patients of the set are used; false: its test split is left for promote and evaluate"
     )
     min_patients: int = parameter(
         10,
-        "patients with and patients without that any bleed must have, else it is refused, and that another label must "
-        "have, else it stays as it is; 5 to 10000",
+        "least number of positive and of negative patients, 5 to 10000: with fewer for any bleed, recalibration "
+        "is refused; another label with fewer stays as it is",
         Between(5, 10_000),
     )
     operating_point: str = parameter(
-        AUTO, f"what the new version decides by: {', '.join(RULES)}; auto: as the version does", AUTO_OR_RULE
+        AUTO,
+        f"rule for the thresholds that the new version decides by: {', '.join(RULES)}; auto: that of the "
+        "present version",
+        AUTO_OR_RULE,
     )
     resamples: int = parameter(
-        2000, "resamples of the patients that the intervals come from, 100 to 100000", RESAMPLES
+        2000,
+        "number of resamples of the patients from which intervals are computed, 100 to 100000",
+        RESAMPLES,
     )
 
     def __post_init__(self) -> None:

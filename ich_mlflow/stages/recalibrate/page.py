@@ -62,7 +62,11 @@ class Recalibration:
         )
         least = self.options.min_patients
         return [
-            *([f"fewer than {least} patients of a kind, so these stay as they are: {stay}"] if stay else []),
+            *(
+                [f"fewer than {least} patients with or without the label, so these stay as they are: {stay}"]
+                if stay
+                else []
+            ),
             *([say_not_known(self.not_known)] if self.not_known else []),
         ]
 
@@ -183,7 +187,7 @@ def _limits(found: Recalibration) -> Sequence[str]:
         f"{any_bleed.positive} patients have a bleed and {any_bleed.negative} have none. Intervals say what chance in "
         "the choice of patients does.",
         *(
-            [f"Fewer than {FEW_PATIENTS} patients of a kind: figures are examples."]
+            [f"Fewer than {FEW_PATIENTS} patients with or without a bleed: figures are only examples."]
             if any_bleed.rarer < FEW_PATIENTS
             else []
         ),

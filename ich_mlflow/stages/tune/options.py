@@ -38,15 +38,21 @@ class TuneOptions(CohortParameters, TrainingParameters):
 
     data: str = parameter(
         AUTO,
-        "a stored set made by preprocess, or several as a,b,c, of which the first validates and all are trained on; "
-        "auto: of a phantom cohort made here",
+        "a stored set made by preprocess, or several as a,b,c: all are trained on, the first is validated on; "
+        "auto: a set of a phantom cohort made here",
         reads=ANY_PATH,
         reads_several=True,
     )
     trials: int = parameter(
-        20, "settings to try; more than before goes on with a finished search", Between(1, 100_000)
+        20,
+        "number of settings to try; a higher number than before goes on with a finished search",
+        Between(1, 100_000),
     )
-    workers: int = parameter(1, "processes that try them, which share cores and GPUs", Between(1, 256))
+    workers: int = parameter(
+        1,
+        "number of processes that try settings at the same time; they share cores and GPUs",
+        Between(1, 256),
+    )
     search: str = parameter(
         AUTO,
         "name of the search; auto: one made of the options that count",
@@ -65,18 +71,19 @@ class TuneOptions(CohortParameters, TrainingParameters):
     )
     augmentation: str = parameter(
         AUTO,
-        f"with family=slice_cnn, factor of the recipe's {', '.join(SCALED)}, as 0..2",
+        f"with family=slice_cnn, range of a factor by which the recipe's {', '.join(SCALED)} are multiplied, as "
+        "0..2",
         default_said="0..2, unless one of them is said",
     )
     trial_epochs: str = parameter(
         AUTO,
-        "most epochs of a trial; auto: as many as training has",
+        "largest number of epochs of a trial; auto: that of training (epochs=)",
         Either((OneOf(AUTO), Matching(r"[1-9]\d{0,2}|1000", "1 to 1000"))),
     )
     train_best: bool = parameter(False, "true trains the best setting in full at the end, as train does")
     monitor: str = parameter(
         AUTO,
-        f"what trials are compared by, and early stopping goes by: {OneOf(*MONITORS)}",
+        f"metric that compares trials and that early stopping goes by: {OneOf(*MONITORS)}",
         default_said="val_auc",
     )
     resume: bool = parameter(True, "true goes on with the search of these options; false begins another")

@@ -99,19 +99,20 @@ class Plan:
         for name in made_of:
             if name in dimensions:
                 raise OptionError(
-                    f"{name} is {dimensions[name]}, but it makes recipe={self.recipe}: leave out one of the two"
+                    f"{name} is {dimensions[name]}, but recipe={self.recipe} fixes it: leave out one of the two"
                 )
         base = self.base
         if self.options.trial_epochs != AUTO:
             if "epochs" in dimensions:
                 raise OptionError(
-                    "epochs varies and trial_epochs is said, expected one of the two: leave out one"
+                    "epochs varies and trial_epochs is given, expected one of the two: leave out one"
                 )
             base = replace(base, epochs=int(self.options.trial_epochs))
         space = Space.of(base, dimensions, fixed=(*made_of, *self._said))
         if not space.dimensions:
             raise OptionError(
-                "every hyperparameter is fixed, expected one that varies: leave one out, or say a..b"
+                "every hyperparameter is fixed, expected one that varies: leave one out, or pass a range "
+                "low..high for it"
             )
         return space
 

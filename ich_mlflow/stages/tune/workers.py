@@ -82,8 +82,9 @@ class Workers:
                 f"trial: see {told.log_path}"
             )
         print(
-            f"worker {number} died (exit code {process.exitcode}, see {told.log_path}); its trial is queued again. "
-            "Most often a process is killed for want of memory: fewer -P workers=, a smaller -P batch_size=",
+            f"worker {number} died (exit code {process.exitcode}, see {told.log_path}); its trial is queued "
+            "again. Most often a process is killed because memory runs out: pass fewer -P workers= or a smaller "
+            "-P batch_size=",
             file=sys.stderr,
         )
         if not search.is_over:

@@ -39,8 +39,8 @@ def test_who_is_ahead_by_how_much_and_how_sure():
         "b is ahead in any bleed: AUC of slices 0.950 against 0.930 of a, a difference of 0.020 (0.010 to 0.030). The "
         "interval, 95 % and paired by patient, excludes zero."
     )
-    assert said(low=-0.01, high=0.05).endswith("holds zero, so which of the two is better is open.")
-    assert said(low=0.0, high=0.04).endswith("holds zero, so which of the two is better is open.")
+    assert said(low=-0.01, high=0.05).endswith("includes zero, so which of the two is better is open.")
+    assert said(low=0.0, high=0.04).endswith("includes zero, so which of the two is better is open.")
     assert "too few patients for an interval" in said(low=NAN, high=NAN)
     assert said(next_value=0.95, low=-0.1, high=0.1) == "b and a are equal in any bleed: AUC of slices 0.95."
     assert answer(None).startswith("Any bleed is not estimable")

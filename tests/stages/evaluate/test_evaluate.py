@@ -332,8 +332,8 @@ def test_external_data_of_a_source_is_all_test_and_says_so(trained, evaluated, r
     assert "nothing says that they are right." in html
     # the only exam shows a subdural bleed, one of its two slices does not
     others = "epidural, intraparenchymal, intraventricular, subarachnoid"
-    assert f"for want of positive or negative slices: {others}." in html
-    assert f"for want of positive or negative exams: {others}, subdural, any." in html
+    assert f"for lack of positive or negative slices: {others}." in html
+    assert f"for lack of positive or negative exams: {others}, subdural, any." in html
     # the card of a version is of its own test split
     version = mlflow.MlflowClient().search_model_versions(f"tags.`ich.run_id` = '{trained.run_id}'")
     assert version

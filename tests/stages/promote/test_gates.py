@@ -32,7 +32,7 @@ VERSUS = Versus(
         "mean of exams": Compared(candidate=0.30, other=0.31),
     },
     seen="",
-    home=Home(digest="d" * 64, why_not="the champion's own test set is the one that all is scored on"),
+    home=Home(digest="d" * 64, why_not="the champion's own test set is the one that both are scored on"),
 )
 FACTS = Facts(
     candidate="run train (aaaaaaaa)",
@@ -339,7 +339,7 @@ def test_a_champion_that_can_not_be_read_refuses_until_it_is_replaced():
     assert decision.failed == ("champion",)
     assert decision.why() == (
         "champion: ich-5class/1 can't be read, so nothing is compared with it: train the model again; replace=true "
-        "promotes without"
+        "promotes without that comparison"
     )
     replaced = decide(facts, LIMITS, replace=True)
     assert (replaced.promote, replaced.replaced) == (True, ("champion",))

@@ -213,8 +213,8 @@ def test_that_champion_or_candidate_started_from_a_foreign_file_is_no_secret_of_
     for run, who in ((first, ["candidate"]), (second, ["candidate", "champion"])):
         gate = next(gate for gate in promoted(run).gates if gate.name == "data")
         assert not gate.passed
-        told = "has not learned from its patients is not known: it is not known what file:old.h5 learned from"
-        assert [one for one in ("candidate", "champion") if f"that the {one} {told}" in gate.said] == who
+        told = "has learned from its patients is not known: it is not known what file:old.h5 learned from"
+        assert [one for one in ("candidate", "champion") if f"whether the {one} {told}" in gate.said] == who
         assert promoted(run, same_data=False).promote
 
 
@@ -529,7 +529,7 @@ def test_on_the_champions_own_test_set_nothing_is_scored_twice(runs, monkeypatch
     monkeypatch.setattr(examination, "score", lambda *args, **said: scored.append(1) or whole(*args, **said))
     monkeypatch.setattr(home_module, "score", lambda *args, **said: pytest.fail("scored again"))
     decision = promoted(runs[1.0])
-    assert "is the one that all is scored on" in said(decision, "home")
+    assert "is the one that both are scored on" in said(decision, "home")
     assert len(scored) == 1
 
 

@@ -274,7 +274,11 @@ def test_a_set_without_labels_is_refused(registered, elsewhere, monkeypatch):
 def test_a_set_that_is_test_split_alone_can_t_be_kept_for_the_test(registered, elsewhere, monkeypatch):
     external = replace(elsewhere, table=elsewhere.table.assign(split="test"))
     monkeypatch.setattr(module.StoredSet, "open", lambda path: external)
-    _refused(options(elsewhere, test_split=False), DataError, "are in its test split.*leave it out")
+    _refused(
+        options(elsewhere, test_split=False),
+        DataError,
+        "are in its test split.*leave out -P test_split=false",
+    )
 
 
 def test_a_model_of_labels_that_are_no_class_scheme_is_refused(registered, elsewhere, monkeypatch):

@@ -159,7 +159,7 @@ def test_features_are_kept_and_refused_where_they_are_anothers(sequence, stored_
     assert [path.stat().st_mtime_ns for path in kept] == times
     whole = about.read_text()
     about.write_text(json.dumps({**json.loads(whole), "data_digest": "0" * 64}))
-    with pytest.raises(ModelError, match="are of set 000000000000"):
+    with pytest.raises(ModelError, match="are of stored set 000000000000"):
         train(options(stored_set, trained, seed=2))
     about.write_text(whole)
     before = kept[0].read_bytes()

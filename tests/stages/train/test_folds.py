@@ -125,7 +125,7 @@ def test_an_ensemble_is_evaluated_by_its_own_set_as_any_model(ensemble, three_fo
     evaluated = evaluate(EvaluateOptions(model=ensemble.serving_uri, resamples=100, heat_maps=1))
     assert evaluated.scored.rows.tolist() == three_folds.rows("test").tolist()
     report = mlflow.artifacts.load_text(f"runs:/{evaluated.run_id}/report.html")
-    assert "The mean of 3 networks, one a fold" in report
+    assert "The model is the mean of 3 networks, one for each fold" in report
 
 
 def test_a_set_without_folds_is_dealt_into_five(stored_set):

@@ -217,9 +217,7 @@ def test_an_ensemble_of_folds_says_the_mean_of_its_maps(spots):
 
 
 def test_a_set_without_masks_is_refused(stored_set):
-    with pytest.raises(
-        DataError, match=r"lesion_weight is 1, and of no training slice .* -P lesion_weight=0"
-    ):
+    with pytest.raises(DataError, match=r"lesion_weight is 1, but no training slice .* -P lesion_weight=0"):
         train(TrainOptions(data=str(stored_set.path), **OPTIONS))
 
 

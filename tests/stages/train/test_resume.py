@@ -254,5 +254,5 @@ def test_another_start_than_the_first_attempts_is_refused(workspace, tiny_backbo
     (folder / "training.json").write_text(
         json.dumps({**note, "start": {"name": "imagenet", "said": "from ImageNet"}})
     )
-    with pytest.raises(ModelError, match="began with weights imagenet, now it would be"):
+    with pytest.raises(ModelError, match="began with weights imagenet, but would go on with others"):
         train(TrainOptions(**{**options, "resume": True}))

@@ -307,7 +307,7 @@ def trial_options(options):
         ({"dropout": "low..high"}, "dropout is 'low', expected a number"),
         ({"num_classes": "4|5"}, "trials that differ in it can't be compared"),
         ({"augmentation": "some"}, "augmentation is 'some', expected a number"),
-        ({"recipe": "model-2", "sampling": "natural|class_balanced"}, "it makes recipe=model-2"),
+        ({"recipe": "model-2", "sampling": "natural|class_balanced"}, "recipe=model-2 fixes it"),
         ({"epochs": "2..4", "trial_epochs": "3"}, "expected one of the two"),
         ({"focal_gamma": "1..2", "loss": "bce"}, "let loss vary"),
         ({"dropout": "0.9x"}, "dropout is '0.9x'"),
