@@ -84,14 +84,15 @@ def _auto_recipes() -> str:
     return "; ".join([f"{made}{first.recipe}", *(f"{one.recipe} with family={one.name}" for one in others)])
 
 
-def columns_parameter() -> Any:
-    """The parameter `columns` of a stage that takes source=table."""
+def columns_parameter(group: str = "") -> Any:
+    """The parameter `columns` of a stage that takes source=table. group: its heading in --help."""
     return parameter(
         AUTO,
         f"with source={OWN_TABLE}, what the table's columns are called, as {EXAMPLE}; auto: they are recognised "
         "by their usual names and spellings",
         Either((OneOf(AUTO), Matching(r"(?s).+=.+", f"name=column with commas between, as {EXAMPLE}"))),
         only_with=OnlyWith("source", OneOf(OWN_TABLE), OWN_TABLE),
+        group=group,
     )
 
 

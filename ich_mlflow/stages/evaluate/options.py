@@ -16,6 +16,10 @@ from ich_mlflow.stages.common.options import (
     expect_stored_set,
 )
 
+#: Headings of --help.
+_FILES = "Where data holds the files of a source"
+_REPORTED = "What is reported"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
@@ -43,16 +47,25 @@ class EvaluateOptions:
         AUTO,
         f"what data= holds: {', '.join(SOURCES)} (all its patients are evaluated on); auto: a stored set",
         OneOf(AUTO, *SOURCES),
+        group=_FILES,
     )
-    columns: str = columns_parameter()
+    columns: str = columns_parameter(group=_FILES)
     out: str = parameter(
-        AUTO, "with source=: folder of the stored set that is made; auto: a folder under data/"
+        AUTO,
+        "with source=: folder of the stored set that is made; auto: a folder under data/",
+        group=_FILES,
     )
     workers: int = parameter(
-        0, "with source=: number of processes that read its files; 0: one for each core", Between(0)
+        0,
+        "with source=: number of processes that read its files; 0: one for each core",
+        Between(0),
+        group=_FILES,
     )
     quarantine_limit: float = parameter(
-        0.01, "with source=: share of the slices that may be unusable", Between(0, 1)
+        0.01,
+        "with source=: share of the slices that may be unusable",
+        Between(0, 1),
+        group=_FILES,
     )
     operating_point: str = parameter(
         AUTO,
@@ -63,13 +76,18 @@ class EvaluateOptions:
         2000,
         "number of resamples of the patients from which intervals are computed, 100 to 100000",
         RESAMPLES,
+        group=_REPORTED,
     )
     heat_maps: int = parameter(
-        12, "number of slices on which to show where the network looked, 0 to 16; 0: none", Between(0, 16)
+        12,
+        "number of slices on which to show where the network looked, 0 to 16; 0: none",
+        Between(0, 16),
+        group=_REPORTED,
     )
     submission: bool = parameter(
         False,
         "true scores RSNA 2019's stage 2 test files in data= (source=rsna) and writes the CSV that Kaggle takes",
+        group=_REPORTED,
     )
 
     def __post_init__(self) -> None:

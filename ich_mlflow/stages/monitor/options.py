@@ -11,6 +11,9 @@ VERSION = "version"
 _RANGE = rf"{TIME}\.\.{TIME}"
 _TIME_SAID = "a day as 2026-02-01, a time as 2026-02-01T08:00 (UTC), or so many days ago as 7d"
 _TIME = Either((OneOf(AUTO), Matching(rf"{TIME}|\d{{1,4}}d", _TIME_SAID)))
+#: Headings of --help.
+_WHICH = "Which exams are looked at"
+_JUDGED = "How they are judged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +46,32 @@ class MonitorOptions:
             )
         ),
     )
-    since: str = parameter(AUTO, f"where the window begins: {_TIME_SAID}; auto: after the reference", _TIME)
-    until: str = parameter(AUTO, "where the window ends, that moment excluded; auto: now", _TIME)
-    exams: int = parameter(0, "compare only the last so many exams of the window; 0: all of it", Between(0))
+    since: str = parameter(
+        AUTO, f"where the window begins: {_TIME_SAID}; auto: after the reference", _TIME, group=_WHICH
+    )
+    until: str = parameter(
+        AUTO, "where the window ends, that moment excluded; auto: now", _TIME, group=_WHICH
+    )
+    exams: int = parameter(
+        0, "compare only the last so many exams of the window; 0: all of it", Between(0), group=_WHICH
+    )
     labels: str = parameter(
         AUTO,
         "a CSV of labels that became known later, with the columns study (the logs' hash) or study_uid, and any "
         "(0 or 1); auto: none",
         reads=r"(?s).+\.csv",
+        group=_JUDGED,
     )
     site: str = parameter(
-        AUTO, "site whose exams are compared, where the logs are of several sites; auto: the only one"
+        AUTO,
+        "site whose exams are compared, where the logs are of several sites; auto: the only one",
+        group=_WHICH,
     )
     alarms: float = parameter(
         0.01,
         "probability that a window without a change is called drift, over all signals together",
         Between(0.002, 0.5),
+        group=_JUDGED,
     )
 
     def __post_init__(self) -> None:

@@ -14,6 +14,9 @@ from ich_mlflow.stages.common.options import (
 
 #: The start whose convolutions are those of EfficientNet-Lite0.
 LITE0_START = "lite0"
+#: Headings of --help.
+_PHANTOMS = "The phantoms"
+_LEARNING = "How the network learns"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,30 +39,44 @@ class PretrainOptions:
         Either((OneOf(LITE0_START, "imagenet", "random"), WEIGHTS_FILE, WEIGHTS_MODEL)),
         reads=WEIGHTS_PATH,
     )
-    exams: int = parameter(2000, "phantom exams", Between(40, 100_000))
+    exams: int = parameter(2000, "phantom exams", Between(40, 100_000), group=_PHANTOMS)
     phantom_edition: int = parameter(
-        1, "edition of the phantoms: 1 as in release 0.1, 2 nearer to real head CT", OneOf(1, 2)
+        1,
+        "edition of the phantoms: 1 as in release 0.1, 2 nearer to real head CT",
+        OneOf(1, 2),
+        group=_PHANTOMS,
     )
-    bleeds: float = parameter(0.35, "share of the exams that show each subtype", Between(0, 1, without=(0,)))
+    bleeds: float = parameter(
+        0.35, "share of the exams that show each subtype", Between(0, 1, without=(0,)), group=_PHANTOMS
+    )
     seed: int = parameter(
         PRETRAINING_SEED,
         "random seed of cohort, split and network, 4000000000 or more: seeds that no other command takes",
         Between(PRETRAINING_SEEDS.start, PRETRAINING_SEEDS.stop - 1),
     )
     epochs: int = parameter(
-        15, "number of epochs, each a tenth of a pass over the cohort", Between(1, 10_000)
+        15,
+        "number of epochs, each a tenth of a pass over the cohort",
+        Between(1, 10_000),
+        group=_LEARNING,
     )
-    batch_size: int = parameter(32, "slices in one training step", Between(1, 4096))
+    batch_size: int = parameter(32, "slices in one training step", Between(1, 4096), group=_LEARNING)
     image_sizes: str = parameter(
-        "96,128,160", "sizes of the image in pixels a side, multiples of 32, which batches take in turn"
+        "96,128,160",
+        "sizes of the image in pixels a side, multiples of 32, which batches take in turn",
+        group=_LEARNING,
     )
     learning_rate: float = parameter(
         1e-3,
         "highest learning rate of Adam, which rises at first and then falls as a cosine",
         Between(0, 1, without=(0,)),
+        group=_LEARNING,
     )
     lesion_weight: float = parameter(
-        1.0, "weight of the loss that teaches where the blood is; 0: labels alone", Between(0, 1000)
+        1.0,
+        "weight of the loss that teaches where the blood is; 0: labels alone",
+        Between(0, 1000),
+        group=_LEARNING,
     )
     out: str = parameter("data/pretrained", "folder of the file of weights")
     resume: bool = parameter(True, "true goes on with the unfinished pretraining that has these options")

@@ -9,6 +9,9 @@ from ich_mlflow.stages.common.options import ANY_PATH, RESAMPLES, expect_stored_
 
 _MARGIN = Between(0, 1)
 _LIMIT = Between(0, 1e9, without=(0, 1e9))
+#: Headings of --help.
+_GATES = "What the gates demand"
+_RECORD = "The record of promotions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,53 +54,74 @@ class PromoteOptions:
         "what the 95 % interval of the difference in mean AUC must show: better (all of it above 0), or "
         "not_worse (all of it above -margin)",
         OneOf("better", "not_worse"),
+        group=_GATES,
     )
     margin: float = parameter(
-        0.01, "with require=not_worse, by how much the mean AUC may be lower, 0 to 1", _MARGIN
+        0.01,
+        "with require=not_worse, by how much the mean AUC may be lower, 0 to 1",
+        _MARGIN,
+        group=_GATES,
     )
     label_margin: float = parameter(
         0.05,
         "by how much the AUC may be lower for a label, for any, for exams, or on the champion's own test set, 0 "
         "to 1",
         _MARGIN,
+        group=_GATES,
     )
-    calibration_margin: float = parameter(0.02, "by how much the Brier skill may be lower, 0 to 1", _MARGIN)
+    calibration_margin: float = parameter(
+        0.02, "by how much the Brier skill may be lower, 0 to 1", _MARGIN, group=_GATES
+    )
     intercept_margin: float = parameter(
         0.5,
         "how far from 0 a calibration intercept may lie, in log odds, 0 to 10; 0.5: odds are off by a factor of 1.65",
         Between(0, 10),
+        group=_GATES,
     )
     max_latency_ms: float = parameter(
-        200.0, "longest time that one DICOM file may take on this machine, in milliseconds", _LIMIT
+        200.0,
+        "longest time that one DICOM file may take on this machine, in milliseconds",
+        _LIMIT,
+        group=_GATES,
     )
-    max_size_mb: float = parameter(200.0, "largest size of the model version, in MB", _LIMIT)
+    max_size_mb: float = parameter(200.0, "largest size of the model version, in MB", _LIMIT, group=_GATES)
     same_data: bool = parameter(
         True,
         "true demands that the candidate was trained on this set; that neither candidate nor champion, nor a "
         "model that their weights come from, can have learned from its test patients; and that the candidate has "
         "not learned from those of the champion's own set",
+        group=_GATES,
     )
     smoke: bool = parameter(
-        True, "true starts the scoring server on the new version and sends it a DICOM file"
+        True,
+        "true starts the scoring server on the new version and sends it a DICOM file",
+        group=_GATES,
     )
     resamples: int = parameter(
         2000,
         "number of resamples of the patients from which intervals are computed, 100 to 100000",
         RESAMPLES,
+        group=_GATES,
     )
     replace: bool = parameter(
         False,
         "true promotes even if gates that compare with the champion fail, for example after a change of "
         "source",
+        group=_GATES,
     )
     reason: str = parameter(
         AUTO,
         "reason for the decision, in your own words, for the audit trail; auto: none",
         Matching(r"(?s).{0,2000}", "2000 characters at most"),
+        group=_RECORD,
     )
-    rollback: bool = parameter(False, "true makes the champion before this one the champion again")
+    rollback: bool = parameter(
+        False, "true makes the champion before this one the champion again", group=_RECORD
+    )
     history: bool = parameter(
-        False, "true lists every promotion, refusal and rollback, and does nothing else"
+        False,
+        "true lists every promotion, refusal and rollback, and does nothing else",
+        group=_RECORD,
     )
 
     def __post_init__(self) -> None:
