@@ -29,6 +29,7 @@ from ich_mlflow.serving.classifier import Specification
 from ich_mlflow.serving.packaging import log_models
 from ich_mlflow.stages.demonstrate.models import BACKBONE, DEMONSTRATIONS, Demonstration
 from ich_mlflow.stages.demonstrate.options import DemonstrateOptions
+from ich_mlflow.system.quiet import native_stderr_muted
 from ich_mlflow.tracking.registry import KERAS_URI_TAG, MODEL_URI_TAG, describe_model, register
 from ich_mlflow.tracking.run import NOTICE, start_run
 
@@ -47,16 +48,17 @@ def demonstrate(options: DemonstrateOptions) -> str:
         run.dictionary(packed.to_dict(), "serving.json")
         exam = make_exam(ExamOptions(seed=0, exam_rate=1.0, rows=256), 0)
         sample = exam.hu[:: max(1, len(exam.hu) // 6)][..., None]
-        networks = [
-            replace(
-                network_of(demonstration_model(one, scheme.labels), sample),
-                features=FeatureGaussian.read(features_path(file)),
-            )
-            for file, one in zip(demonstration.files, members, strict=True)
-        ]
         ancestry = members[0].ancestry or WITHOUT_PATIENTS["phantom"]
         name = f"{scheme.model_name}-{options.name}-demo"
-        keras_uri, serving_uri = log_models(networks, packed, ancestry, name=name)
+        with native_stderr_muted():  # TensorFlow looks for a GPU, and LiteRT says what it runs on
+            networks = [
+                replace(
+                    network_of(demonstration_model(one, scheme.labels), sample),
+                    features=FeatureGaussian.read(features_path(file)),
+                )
+                for file, one in zip(demonstration.files, members, strict=True)
+            ]
+            keras_uri, serving_uri = log_models(networks, packed, ancestry, name=name)
         run.tags({MODEL_URI_TAG: serving_uri, KERAS_URI_TAG: keras_uri})
         version = register(
             serving_uri,
