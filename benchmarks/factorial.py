@@ -242,11 +242,11 @@ def report(arguments: argparse.Namespace) -> None:
     print(f"| setting | on | {head} |\n|---|---|---|---|---|---|---|---|")
     for setting, step in steps:
         on = ", ".join(part for part in PARTS if setting.on[part]) or "none"
-        print(f"| {setting.name} | {on} | {' | '.join(cells(step))} | {false_alarms(ladder, step)} |")
+        print(f"| {setting.name} | {on} | {' | '.join(cells(step))} | {false_alarms(step)} |")
     if len(outputs) > 1:
         together = [Said(straight=one, mirrored=one) for one in outputs]
         step = ladder.series_aware("mean", together, smoothed=False)
-        print(f"| mean of {len(outputs)} | | {' | '.join(cells(step))} | {false_alarms(ladder, step)} |")
+        print(f"| mean of {len(outputs)} | | {' | '.join(cells(step))} | {false_alarms(step)} |")
     _print_effects(steps)
 
 

@@ -37,6 +37,7 @@ from benchmarks.ladder import (
 from ich_mlflow.dataset.mixture import HomeSet
 from ich_mlflow.dataset.split import VALIDATION
 from ich_mlflow.dataset.store import StoredSet
+from ich_mlflow.evaluation.assess import Predictions
 from ich_mlflow.stages.train.options import TrainOptions
 
 EXPERIMENT = "benchmark-generalisation"
@@ -132,10 +133,14 @@ def said_by(arguments: argparse.Namespace, num_slices: int, name: str, seed: int
     return Said(straight=both[0], mirrored=both[1])
 
 
-def false_alarms(ladder: Ladder, step: Step) -> str:
+def false_alarms(step: Step) -> str:
+    """As false_alarms_of, of what a step says."""
+    return false_alarms_of(step.slices)
+
+
+def false_alarms_of(said: Predictions) -> str:
     """Slices of patients without any bleed above the threshold that finds 80 % of the slices with one."""
-    scores, targets = step.slices.probabilities[:, -1], step.slices.targets[:, -1].astype(bool)
-    patients = ladder.where.patients
+    scores, targets, patients = said.ranked_by[:, -1], said.targets[:, -1].astype(bool), said.patients
     normal = ~np.isin(patients, np.unique(patients[targets]))
     threshold = np.sort(scores[targets])[int(0.2 * targets.sum())]
     return f"{int((scores[normal] >= threshold).sum())} of {int(normal.sum())}"
@@ -153,7 +158,7 @@ def report(arguments: argparse.Namespace) -> None:
             if said is None:
                 continue
             step = steps[name, seed] = ladder.series_aware(name, [said], smoothed=False)
-            print(f"| {name} | {seed} | {' | '.join(cells(step))} | {false_alarms(ladder, step)} |")
+            print(f"| {name} | {seed} | {' | '.join(cells(step))} | {false_alarms(step)} |")
     print("\n| difference | seed | slice any | slice macro | exam any |\n|---|---|---|---|---|")
     for (name, seed), step in steps.items():
         before = steps.get((ARMS[name].against, seed))
