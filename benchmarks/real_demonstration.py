@@ -45,11 +45,12 @@ from ich_mlflow.stages.common.specification import from_validation
 from ich_mlflow.stages.demonstrate.demonstrate import demonstration_model
 from ich_mlflow.stages.demonstrate.models import BACKBONE, CT_ICH
 from ich_mlflow.stages.train.feature_distances import validation_distances, with_gaussians
+from ich_mlflow.tracking.registry import full_model_uri
 
 
 def write_network(run_id: str, fold: int, stored: StoredSet) -> float:
     """Write the network of a fold; return how far half precision moves what it says of a few slices."""
-    uri = f"runs:/{run_id}/serving"
+    uri = full_model_uri(f"runs:/{run_id}/serving")
     model = keras.models.load_model(keras_file(uri), compile=False)
     used = mlflow.get_run(run_id).data.params
     about = {
@@ -152,7 +153,7 @@ def main() -> None:
             f"{num_classes} classes: smoothing {specification.series_smoothing}, exams by "
             f"{specification.aggregation}; out of fold slices macro {slices.macro('auc'):.3f}, any "
             f"{slices.per_label[-1]['auc']:.3f}, exams any {exams.per_label[-1]['auc']:.3f}; "
-            f"false alarms on {false_alarms_of(chosen.slice_predictions)} slices of normal patients at 80 % sensitivity; "
+            f"false alarms on {false_alarms_of(chosen.slice_predictions)} slices of normal patients; "
             f"{specification.abstention}"
         )
 

@@ -24,6 +24,7 @@ from ich_mlflow.labels import with_any
 from ich_mlflow.models.logits import mean_of_logits
 from ich_mlflow.models.series import USUAL_STEP_MM, smoothed_each
 from ich_mlflow.serving.packaging import load_classifier
+from ich_mlflow.tracking.registry import full_model_uri
 
 #: What a grey level stands for, by the data's README; the ends are clipped.
 _LOW_HU, _HIGH_HU, _AIR_HU, _BONE_HU = -10.0, 90.0, -1000, 700
@@ -45,7 +46,7 @@ def pictures(folder: Path, table: pd.DataFrame) -> np.ndarray:
 
 def said_of(hu: np.ndarray, run_id: str) -> tuple[np.ndarray, np.ndarray]:
     """What a network says of slices as they stand and of their mirror images, float32 [N, 5] each."""
-    (member,) = load_classifier(f"runs:/{run_id}/serving").members
+    (member,) = load_classifier(full_model_uri(f"runs:/{run_id}/serving")).members
     straight, mirrored = (member.outputs(one) for one in (hu, hu[:, :, ::-1]))  # type: ignore[attr-defined]
     return straight, mirrored
 
