@@ -20,6 +20,9 @@ from ich_mlflow.models.weights import WITHOUT_PATIENTS, put_weights, read_weight
 
 #: A firewall that swallows packets must not hold a training run up for minutes.
 CONNECT_TIMEOUT_S = 20
+#: With fewer patients to learn from, weights from phantoms come before ImageNet's: on 50 patients they were ahead
+#: (docs/weights.md), on the thousands of RSNA 2019 ImageNet's are what the reference models have. Between is a guess.
+FEW_PATIENTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +52,15 @@ def initial_backbone(
     name: str = "efficientnet-b0",
     num_slices: int = 1,
     known_as: str | None = None,
+    patients: int | None = None,
 ) -> InitialWeights:
     """Build the backbone of that name and load its weights; of several slices trained ones see the middle at first.
 
     weights: `imagenet`; `phantom`, which come with the package; `random`; the path of a .keras, .weights.h5 or .npz
-    file; or `auto`: ImageNet where it is at hand or Keras can download it, else phantom, else (a backbone that has no
-    such weights) random. known_as: the model whose file the path is. Raises ModelError where what was asked for can't
-    be had.
+    file; or `auto`: with fewer than FEW_PATIENTS patients phantom; ImageNet where it is at hand or Keras can download
+    it, else phantom, else (a backbone that has no such weights) random. known_as: the model whose file the path is.
+    patients: how many there are to learn from, None where nobody knows. Raises ModelError where what was asked for
+    can't be had.
     """
     starter = _Starter(name=name, image_size=image_size, num_slices=num_slices)
     if weights == "random":
@@ -64,7 +69,9 @@ def initial_backbone(
         return starter.phantom()
     if weights == "imagenet":
         return starter.imagenet()
-    return starter.auto() if weights == "auto" else starter.from_file(Path(weights), known_as=known_as)
+    return (
+        starter.auto(patients) if weights == "auto" else starter.from_file(Path(weights), known_as=known_as)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +106,13 @@ class _Starter:
     def random(self, said: str) -> InitialWeights:
         return self._without_patients(self.build(), "random", said)
 
-    def auto(self) -> InitialWeights:
-        """ImageNet, else phantom, else random; why not ImageNet is said."""
+    def auto(self, patients: int | None) -> InitialWeights:
+        """Phantom for few patients; ImageNet, else phantom, else random. Why not ImageNet is said."""
+        if patients is not None and patients < FEW_PATIENTS and self._phantom_path.exists():
+            return self.phantom(
+                f"weights: {self.title} starts from this project's phantoms, since {patients:,} patients are fewer "
+                f"than {FEW_PATIENTS}; for others pass -P weights=imagenet"
+            )
         try:
             return self._imagenet()
         except Exception as error:  # Keras raises a bare Exception where the download fails

@@ -13,6 +13,7 @@ from ich_mlflow.models.slice_cnn.backbones import BACKBONES
 from ich_mlflow.models.slice_cnn.classifier import build_classifier
 from ich_mlflow.models.slice_cnn.layers import carry_ancestry
 from ich_mlflow.models.weights import read_weights, shipped_path, write_weights
+from ich_mlflow.stages.common.initial_weights import patients_to_learn_from
 from ich_mlflow.training import initial_weights as weights
 from ich_mlflow.training.initial_weights import initial_backbone
 
@@ -63,6 +64,16 @@ def test_auto_starts_from_phantoms_where_imagenet_cannot_be_had_and_says_so(unre
     assert "no internet" in start.said
     assert "\n" not in start.said
     assert all((weight == 0.25).all() for weight in start.backbone.get_weights())
+
+
+def test_auto_starts_from_phantoms_for_few_patients_without_asking_for_imagenet(unreachable, phantom_weights):
+    start = initial_backbone("auto", image_size=SIZE, patients=199)
+    assert start.name == "phantom"
+    assert "since 199 patients are fewer than 200; for others pass -P weights=imagenet" in start.said
+    assert unreachable == []
+    assert "no internet" in initial_backbone("auto", image_size=SIZE, patients=200).said
+    (phantom_weights / "efficientnet-b0-phantom.npz").unlink()
+    assert initial_backbone("auto", image_size=SIZE, patients=199).name == "random"
 
 
 def test_auto_starts_at_random_where_there_are_neither(unreachable, phantom_weights):
@@ -228,3 +239,8 @@ def test_weights_of_a_classifier_with_context_start_another(tiny_backbone, tmp_p
         np.testing.assert_array_equal(new, old)
     with pytest.raises(ModelError, match="does not fit"):  # three slices' weights do not fit one
         initial_backbone(str(tmp_path / "context.keras"), image_size=SIZE)
+
+
+def test_patients_of_the_test_split_are_not_learned_from(stored_set):
+    counted = stored_set.table.groupby("split")["patient_id"].nunique()
+    assert patients_to_learn_from(stored_set) == counted["train"] + counted["validation"]

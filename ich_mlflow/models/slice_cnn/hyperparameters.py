@@ -224,7 +224,7 @@ RECIPES: dict[str, Hyperparameters] = {
     "reference": Hyperparameters(),
     "demo": Hyperparameters(
         image_size=96,
-        epochs=3,
+        epochs=2,
         batch_size=16,
         learning_rate=3e-4,
         batch_norm_momentum=0.9,

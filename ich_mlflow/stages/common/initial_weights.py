@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from ich_mlflow.dataset.split import TEST
 from ich_mlflow.dataset.store import StoredSet
 from ich_mlflow.errors import ModelError
 from ich_mlflow.models.ancestry import Ancestry
@@ -56,13 +57,21 @@ def _pinned_slice_model(text: str) -> str:
 
 
 def initial_weights(
-    weights: str, *, name: str, image_size: int | None, num_slices: int = 1
+    weights: str, *, name: str, image_size: int | None, num_slices: int = 1, patients: int | None = None
 ) -> InitialWeights:
     """As initial_backbone, also for a model that `pinned` gave. Raises ModelError."""
     file, known_as = weights, None
     if WEIGHTS_MODEL.allows(weights):
         file, known_as = str(keras_file(weights)), weights
-    return initial_backbone(file, name=name, image_size=image_size, num_slices=num_slices, known_as=known_as)
+    return initial_backbone(
+        file, name=name, image_size=image_size, num_slices=num_slices, known_as=known_as, patients=patients
+    )
+
+
+def patients_to_learn_from(stored: StoredSet) -> int:
+    """How many patients the set has outside its test split: the same for each of its folds."""
+    table = stored.table
+    return int(table.loc[table["split"] != TEST, "patient_id"].nunique())
 
 
 def say_start(initial: InitialWeights) -> None:

@@ -291,7 +291,8 @@ class TrainingParameters(HyperparameterFlags):
     weights: str = parameter(
         AUTO,
         "initial weights of the backbone: imagenet, phantom (come with the package), random, a .keras, .weights.h5 or "
-        ".npz file, or a model's; auto: imagenet where it can be had, else phantom",
+        ".npz file, or a model's; auto: with few patients "
+        "phantom, else imagenet where it can be had",
         Either((OneOf(AUTO, "imagenet", "phantom", "random"), WEIGHTS_FILE, WEIGHTS_MODEL)),
         reads=WEIGHTS_PATH,
     )

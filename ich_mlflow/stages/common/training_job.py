@@ -22,7 +22,12 @@ from ich_mlflow.models.slice_cnn.layers import carry_ancestry
 from ich_mlflow.models.task import Outputs, Prepared, Task
 from ich_mlflow.parameters import AUTO, expect, typed
 from ich_mlflow.serving.classifier import Classifier, Specification
-from ich_mlflow.stages.common.initial_weights import initial_weights, say_if_tested, say_start
+from ich_mlflow.stages.common.initial_weights import (
+    initial_weights,
+    patients_to_learn_from,
+    say_if_tested,
+    say_start,
+)
 from ich_mlflow.stages.common.scoring import load_model
 from ich_mlflow.stages.common.stored_sets import (
     DATA_FOLDER,
@@ -158,7 +163,7 @@ class Job:
                 hyperparameters=self.hyperparameters,
                 seed=self.options.seed,
                 replicas=replicas,
-                backbone=self._backbone,
+                backbone=lambda: self._backbone(stored),
                 slice_model=self._slice_model,
                 slices_labelled=label_level(stored) == OF_SLICES,
                 cache=FEATURES_FOLDER,
@@ -210,7 +215,7 @@ class Job:
             )
             self.unfinished.note(**{key: one.digest})
 
-    def _backbone(self) -> keras.Model:
+    def _backbone(self, stored: StoredSet) -> keras.Model:
         """The backbone with its initial weights; where a checkpoint brings weights, nothing is fetched."""
         goes_on = self.unfinished.state_path.exists()
         initial = initial_weights(
@@ -218,6 +223,7 @@ class Job:
             name=self.hyperparameters.backbone,
             image_size=self.hyperparameters.image_size,
             num_slices=1 + 2 * self.hyperparameters.context,
+            patients=patients_to_learn_from(stored),
         )
         if goes_on:
             noted = self.unfinished.notes["start"]

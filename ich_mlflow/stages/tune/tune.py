@@ -19,6 +19,7 @@ from ich_mlflow.parameters import AUTO, Choice, parameters_of, typed
 from ich_mlflow.stages.common.initial_weights import (
     initial_weights,
     models_pinned,
+    patients_to_learn_from,
     say_if_tested,
     say_past,
     say_start,
@@ -121,22 +122,27 @@ def _checked(plan: Plan, stored: StoredSet, search: Search) -> Space:
         data, rows, scheme, missing=options.missing_labels, exams=plan.family.says_exams, beside=beside
     )
     for past in (_PAST_BY[option] for option in plan.family.options if option in _PAST_BY):
-        for ancestry in past(plan):
+        for ancestry in past(plan, data):
             say_if_tested(ancestry, data)
     return plan.allowed_by(data)
 
 
-def _past_of_weights(plan: Plan) -> Iterator[Ancestry]:
+def _past_of_weights(plan: Plan, data: StoredSet) -> Iterator[Ancestry]:
     """What the initial weights of each backbone have learned from. Raises ModelError where they can't be had."""
     dimension = plan.space.dimensions.get("backbone")
     for name in dimension.values if isinstance(dimension, Choice) else (plan.base.backbone,):
         with native_stderr_muted():
-            start = initial_weights(plan.options.weights, name=name, image_size=plan.base.image_size)
+            start = initial_weights(
+                plan.options.weights,
+                name=name,
+                image_size=plan.base.image_size,
+                patients=patients_to_learn_from(data),
+            )
         say_start(start)
         yield start.ancestry
 
 
-def _past_of_slice_model(plan: Plan) -> Iterator[Ancestry]:
+def _past_of_slice_model(plan: Plan, data: StoredSet) -> Iterator[Ancestry]:
     """What the model of the slices has learned from. Raises ModelError where it can't be loaded."""
     found = load_model(plan.options.slice_model)
     print(f"the slices' network is {found.uri}")
@@ -145,7 +151,7 @@ def _past_of_slice_model(plan: Plan) -> Iterator[Ancestry]:
 
 
 #: What trials begin from, by the option of a family that names it.
-_PAST_BY: dict[str, Callable[[Plan], Iterator[Ancestry]]] = {
+_PAST_BY: dict[str, Callable[[Plan, StoredSet], Iterator[Ancestry]]] = {
     "weights": _past_of_weights,
     "slice_model": _past_of_slice_model,
 }
