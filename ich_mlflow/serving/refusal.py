@@ -92,19 +92,20 @@ def refuse_plainly(scoring_server: ModuleType) -> None:
     vars(scoring_server)["_async_catch_mlflow_exception"] = catch
     parse = getattr(scoring_server, "_parse_json_data", None)
     if parse is not None:
-        vars(scoring_server)["_parse_json_data"] = _strictly(parse)
+        decode = getattr(scoring_server, "_decode_json_input", lambda body: body)
+        vars(scoring_server)["_parse_json_data"] = _strictly(parse, decode)
 
 
-def _strictly(parse: Callable[..., Any]) -> Callable[..., Any]:
+def _strictly(parse: Callable[..., Any], decode: Callable[[Any], Any]) -> Callable[..., Any]:
     """MLflow's parser of a JSON body, which leaves out params and columns that the signature does not have.
 
-    A misspelt one would be answered as if it had not been said.
+    A misspelt one would be answered as if it had not been said. The body is decoded here: MLflow would do it twice.
     """
 
     @wraps(parse)
     def strict(data: Any, metadata: Any, input_schema: Any) -> Any:
         try:
-            parsed = parse(data, metadata, input_schema)
+            parsed = parse(decode(data), metadata, input_schema)
         except RecursionError:
             raise Refusal("the body is nested too deeply") from None
         except ValueError:  # an integer of thousands of digits
