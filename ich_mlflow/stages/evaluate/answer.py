@@ -70,19 +70,20 @@ def _subtypes(assessment: Assessment) -> str:
 
 
 def _decisions(exams: Assessment, rule: str) -> str:
-    """Of how many exams the decision on any bleed is right, with exact intervals."""
+    """Of how many exams the decision on any bleed is right; of few patients with exact intervals."""
     predictions = exams.predictions
     place = predictions.labels.index(ANY)
     has, decided = predictions.targets[:, place], predictions.decisions[:, place]
     parts = []
-    for text, right, of in (
-        ("finds {} exams with a bleed", decided & has, has),
-        ("clears {} exams without", ~decided & ~has, ~has),
+    for text, metric, right, of in (
+        ("finds {} exams with a bleed", "sensitivity", decided & has, has),
+        ("clears {} exams without", "specificity", ~decided & ~has, ~has),
     ):
         number, count = int(of.sum()), int(right.sum())
         if number:
             share = count / number
-            interval = clopper_pearson(share, number)
+            name = f"{metric}/{ANY}"
+            interval = exams.interval(name) if exams.has_interval(name) else clopper_pearson(share, number)
             said = f"{count:,} of {number:,}"
             parts.append(
                 f"{text.format(said)} ({100 * share:.0f} %, {100 * interval.low:.0f} to {100 * interval.high:.0f})"

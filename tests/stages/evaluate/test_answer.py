@@ -45,9 +45,9 @@ def test_a_model_that_is_right_about_all_is_above_the_null_model_and_its_decisio
         "Subtypes, by their AUC of exams: told better than by chance: epidural (1.00, 20 patients); too few patients "
         "to say: subdural (0 patients)."
     )
-    # 19 of 20: Clopper-Pearson 0.7513 to 0.9987
+    # the intervals that the tables below have; of a share of 1 it is exact: 0.025 ** (1 / 20) = 0.83
     assert decisions == (
-        "By its operating point max_f1 the model finds 19 of 20 exams with a bleed (95 %, 75 to 100) and clears 20 of "
+        "By its operating point max_f1 the model finds 19 of 20 exams with a bleed (95 %, 68 to 99) and clears 20 of "
         "20 exams without (100 %, 83 to 100)."
     )
 
@@ -79,9 +79,14 @@ def test_without_both_kinds_nothing_is_claimed(positives, counted):
 
 def test_few_patients_have_no_interval_and_slices_are_told_beside_exams():
     ranked = np.linspace(1, 0, NUM)
-    exams, slices, *_ = answers(
+    exams, slices, _, decisions = answers(
         _assessed(ranked, unit="slices"), _assessed(ranked, positives=2), rule="max_f1"
     )
     assert "1.00 (no interval). That is more than 0.50" in exams
     assert exams.endswith("but there are too few patients to say how sure it is.")
     assert slices.startswith("Over slices, 20 with and 20 without")
+    # 2 of 2, exact: 0.025 ** (1 / 2) = 0.158
+    assert (
+        "finds 2 of 2 exams with a bleed (100 %, 16 to 100) and clears 20 of 38 exams without (53 %"
+        in decisions
+    )
