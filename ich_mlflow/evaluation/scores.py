@@ -155,7 +155,7 @@ def _score_label(
         label=label,
         threshold=threshold,
         values={metric.name: metric.value(rows) for metric in METRICS},
-        num_positive_slices=rows.num_positive,
+        num_positive_slices=int(rows.num_positive),
         num_positive_patients=None if patient_ids is None else len(np.unique(patient_ids[rows.targets])),
         is_estimable=rows.has_both_classes,
     )

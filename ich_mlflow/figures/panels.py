@@ -155,7 +155,7 @@ class _Grid:
 
 
 def _head_text(one: LabelCounts, said: str) -> str:
-    counts = f"{one.num_positive:,} positive, {one.num_negative:,} negative"
+    counts = f"{one.num_positive:,.0f} positive, {one.num_negative:,.0f} negative"
     return f"{counts}\n{said}" if said and one.estimable else counts
 
 

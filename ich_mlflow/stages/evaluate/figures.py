@@ -236,7 +236,7 @@ def _log_subgroups(run: Run, table: pd.DataFrame, *, note: str) -> None:
             "high": table["high"],
             "null_model": np.nan,
             "text": [
-                f"{with_interval(row.auc, row.low, row.high)}, {row.num_positive} positive"
+                f"{with_interval(row.auc, row.low, row.high)}, {row.num_positive:,.0f} positive"
                 for row in table.itertuples()
             ],
         }

@@ -117,6 +117,7 @@ def operating_points(table: pd.DataFrame, *, unit: str) -> Table:
         columns=columns,
         rows=rows,
         note="The model carries all rules. PPV and NPV hold for the prevalence of this test split only.",
+        folded=True,
     )
 
 
