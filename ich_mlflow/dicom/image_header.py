@@ -91,6 +91,16 @@ class ImageHeader:
     spacing_mm: float = nan
 
 
+class NoCTImageError(SliceError):
+    """A DICOM file that is no CT image. patient_id, study_uid, modality: what it says, '' where it doesn't."""
+
+    def __init__(self, message: str, dataset: Dataset, *, reason: str, tag: str) -> None:
+        super().__init__(message, reason=reason, tag=tag)
+        self.patient_id, self.study_uid, self.modality = (
+            header.text(dataset, keyword) for keyword in ("PatientID", "StudyInstanceUID", "Modality")
+        )
+
+
 def read_image_header(path: Path) -> ImageHeader:
     """Read the header of a CT image. Raises SliceError, with a reason, for any other file.
 
@@ -189,7 +199,7 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
     if meta is not None and header.text(meta, "MediaStorageSOPClassUID") == _DICOMDIR:
         raise SliceError("is a DICOMDIR: the images it lists are found without it", reason="dicomdir")
     if not is_ct(dataset):
-        raise SliceError("is of another modality than CT", reason="not_ct", tag="Modality")
+        raise NoCTImageError("is of another modality than CT", dataset, reason="not_ct", tag="Modality")
     if not header.text(dataset, "Modality") and not _integer(dataset, "Rows"):
         raise SliceError(
             "is cut short: its header ends before the image's size", reason="truncated", tag="Rows"
@@ -197,8 +207,9 @@ def _expect_ct_image(dataset: FileDataset | Dataset) -> None:
     # RSNA's files name no SOP class.
     known = header.text(dataset, "SOPClassUID") in ("", CT_IMAGE, *ENHANCED) or is_captured_ct(dataset)
     if not known or not _integer(dataset, "Rows"):
-        raise SliceError(
+        raise NoCTImageError(
             "has the Modality CT but is no CT image, like a dose sheet, a report or a screenshot",
+            dataset,
             reason="no_image",
             tag="SOPClassUID",
         )

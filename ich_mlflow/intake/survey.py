@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 from tqdm import tqdm
 
-from ich_mlflow.dicom.image_header import ImageHeader, read_image_header
+from ich_mlflow.dicom.image_header import ImageHeader, NoCTImageError, read_image_header
 from ich_mlflow.errors import SliceError
 from ich_mlflow.intake.files import InputFile
 from ich_mlflow.system.processes import behave, interrupts_ignored
@@ -37,11 +37,27 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """A file that is not used: its name in the input, one word why, and a sentence."""
+    """A file that is not used: its name in the input, one word why, and a sentence.
+
+    patient_id, study_uid, modality: of a DICOM file that is no CT image, what it says.
+    """
 
     file: str
     reason: str
     detail: str
+    patient_id: str = ""
+    study_uid: str = ""
+    modality: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyWithoutCT:
+    """A study of which no file is a CT image. modalities: of its files, the most frequent first."""
+
+    patient_id: str
+    study_uid: str
+    modalities: tuple[str, ...]
+    num_files: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +75,23 @@ class Survey:
         """How many files were skipped for each reason."""
         return Counter(one.reason for one in self.skipped)
 
+    def without_ct(self) -> list[StudyWithoutCT]:
+        """The studies that have no CT image, in the order of their files."""
+        with_ct = {study_uid for _, study_uid in self.studies}
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for one in self.skipped:
+            if one.study_uid and one.study_uid not in with_ct:
+                found[one.patient_id, one.study_uid].append(one.modality)
+        return [
+            StudyWithoutCT(
+                patient_id=patient_id,
+                study_uid=study_uid,
+                modalities=tuple(name for name, _ in Counter(modalities).most_common()),
+                num_files=len(modalities),
+            )
+            for (patient_id, study_uid), modalities in found.items()
+        ]
+
 
 def survey(files: Sequence[InputFile], *, workers: int = 1) -> Survey:
     """Read the headers of the files. Of several with one SOPInstanceUID in a series the largest is kept.
@@ -72,7 +105,7 @@ def survey(files: Sequence[InputFile], *, workers: int = 1) -> Survey:
         if isinstance(found, ImageHeader):
             images[place] = Image(file=file, header=found)
         else:
-            skipped[place] = Skipped(file=file.name, reason=found[0], detail=found[1])
+            skipped[place] = found
     kept = _without_duplicates(images, skipped)
     return Survey(studies=group_studies(kept), skipped=[skipped[place] for place in sorted(skipped)])
 
@@ -122,8 +155,8 @@ def _are_apart(sets: Sequence[Set[Hashable]]) -> bool:
     return sum(map(len, sets)) == len(set[Hashable]().union(*sets))
 
 
-def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader | tuple[str, str]]:
-    """Of each file its header, or reason and sentence. On a terminal with a bar."""
+def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader | Skipped]:
+    """Of each file its header, or why it is not used. On a terminal with a bar."""
     bar = partial(tqdm, total=len(files), desc="headers", unit="file", disable=None, leave=False)
     if workers <= 1 or len(files) < _WORTH_PROCESSES:
         yield from bar(map(_header, files))
@@ -131,21 +164,33 @@ def _headers(files: Sequence[InputFile], workers: int) -> Iterator[ImageHeader |
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=behave)
     try:
         with interrupts_ignored():
-            found: Iterable[ImageHeader | tuple[str, str]] = pool.map(_header, files, chunksize=_CHUNK)
+            found: Iterable[ImageHeader | Skipped] = pool.map(_header, files, chunksize=_CHUNK)
         yield from bar(found)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _header(file: InputFile) -> ImageHeader | tuple[str, str]:
+def _header(file: InputFile) -> ImageHeader | Skipped:
+    skipped = partial(Skipped, file=file.name)
     if file.leads_out:
-        return LINK, "is a link that leads out of the folder: pass -P follow_links=true to follow it"
+        return skipped(
+            reason=LINK,
+            detail="is a link that leads out of the folder: pass -P follow_links=true to follow it",
+        )
     try:
         return read_image_header(file.path)
+    except NoCTImageError as error:
+        return skipped(
+            reason=error.reason,
+            detail=str(error),
+            patient_id=error.patient_id,
+            study_uid=error.study_uid,
+            modality=error.modality,
+        )
     except SliceError as error:
-        return error.reason, str(error)
+        return skipped(reason=error.reason, detail=str(error))
     except Exception as error:  # one odd file must not end a survey of thousands
-        return UNEXPECTED, f"its header can't be understood ({type(error).__name__})"
+        return skipped(reason=UNEXPECTED, detail=f"its header can't be understood ({type(error).__name__})")
 
 
 def _without_duplicates(images: Mapping[int, Image], skipped: dict[int, Skipped]) -> list[Image]:

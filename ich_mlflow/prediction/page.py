@@ -7,6 +7,7 @@ import pandas as pd
 
 from ich_mlflow.evaluation.abstention import percent
 from ich_mlflow.intake.plan import Study
+from ich_mlflow.intake.survey import StudyWithoutCT
 from ich_mlflow.labels import ANY
 from ich_mlflow.prediction.verdict import FLAGGED, NOT_FLAGGED, REVIEW, UNCERTAIN, StudyResult
 from ich_mlflow.report.contents import Table
@@ -56,12 +57,13 @@ def worklist_page(
     has_heat_maps: bool,
     measures_blood: bool = False,
     abstains: bool = True,
+    without_ct: Sequence[StudyWithoutCT] = (),
 ) -> WorklistPage:
     """The page. results: in the worklist's order. pictures: of each study by its number.
 
     has_heat_maps: whether the pictures do, as those of some model families don't. measures_blood: whether the model
     has a lesion map, which takes the place of the heat map and gives millilitres. abstains: whether an exam may be
-    uncertain, where the model version can tell.
+    uncertain, where the model version can tell. without_ct: studies that there is nothing to score of.
     """
     shown = [one for one in results if pictures.get(one.study.number)][:MAX_SECTIONS]
     anchors = {one.study.number: f"study-{one.study.number}" for one in shown}
@@ -85,7 +87,11 @@ def worklist_page(
             _section(one, anchors, pictures[one.study.number], specification, operating_point, measures_blood)
             for one in shown
         ],
-        tables=[_series_table([one.study for one in results]), _skipped_table(skipped)],
+        tables=[
+            *([_without_ct_table(without_ct)] if without_ct else []),
+            _series_table([one.study for one in results]),
+            _skipped_table(skipped),
+        ],
         limits=_LIMITS
         + _of_abstention(specification, abstains)
         + _of_maps(specification, has_heat_maps, measures_blood),
@@ -224,6 +230,19 @@ def _series_table(studies: Sequence[Study]) -> Table:
         rows=rows[:_MAX_ROWS],
         note=f"{more} more are in series.csv." if more > 0 else "",
         folded=True,
+    )
+
+
+def _without_ct_table(studies: Sequence[StudyWithoutCT]) -> Table:
+    rows = [
+        [one.patient_id, one.study_uid, ", ".join(one.modalities), str(one.num_files)]
+        for one in studies[:_MAX_ROWS]
+    ]
+    return Table(
+        title=f"Not scored, since there is no CT image: {counted(len(studies), 'study', 'studies')}",
+        columns=["Patient", "Study", "Modality", "Files"],
+        rows=rows,
+        note="skipped.csv names their files.",
     )
 
 

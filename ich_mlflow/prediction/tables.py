@@ -147,7 +147,10 @@ def series_table(studies: Sequence[Study]) -> pd.DataFrame:
 
 def skipped_table(skipped: Sequence[Skipped]) -> pd.DataFrame:
     """A row a file that is not used."""
-    return pd.DataFrame([asdict(one) for one in skipped], columns=["file", "reason", "detail"])
+    return pd.DataFrame(
+        [asdict(one) for one in skipped],
+        columns=["file", "reason", "detail", "patient_id", "study_uid", "modality"],
+    )
 
 
 def _slice(one: ScoredSlice, says: Sequence[str]) -> dict[str, object]:

@@ -23,8 +23,8 @@ from ich_mlflow.serving.rows import Fault, Row
 STATUS_COLUMNS = ("status", "uncertain_because")
 _LOST = "rows of the request that could not be used: {}, so an exam may be incomplete"
 NEVER_UNCERTAIN = (
-    "no exam is uncertain: this version was packed without abstention; train or recalibrate it with "
-    "abstention"
+    "this version can't call an exam uncertain, since it was packed without abstention; train or recalibrate "
+    "adds it"
 )
 
 

@@ -9,7 +9,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from ich_mlflow.dicom.image_header import ImageHeader, read_image_header
 from ich_mlflow.errors import DataError, SliceError
 from ich_mlflow.intake.files import InputFile, files_digest, files_of
-from ich_mlflow.intake.survey import Image, group_studies, survey
+from ich_mlflow.intake.survey import Image, StudyWithoutCT, group_studies, survey
+from ich_mlflow.prediction.tables import skipped_table
+from ich_mlflow.stages.predict.words import without_ct_said
 from tests.factories import write_dicom
 
 PIXELS = np.zeros((128, 128), int)
@@ -140,6 +142,30 @@ def test_studies_are_told_by_patient_and_study_and_in_the_order_of_the_files(tmp
     found = survey(files_of(tmp_path))
     assert list(found.studies) == [("p2", "s2"), ("p1", "s1"), ("p1", "s3"), ("p1", "ID_cccccccccc")]
     assert [len(images) for images in found.studies.values()] == [2, 1, 1, 1]
+
+
+def test_a_study_without_a_ct_image_is_named_with_what_it_has_instead(tmp_path):
+    for name, study, modality in (
+        ("1.dcm", "s1", "CT"), ("2.dcm", "s2", "MR"), ("3.dcm", "s1", "SR"), ("4.dcm", "s2", "MR"),
+        ("5.dcm", "s2", "PR"),
+    ):  # fmt: skip
+
+        def change(dataset, study=study, modality=modality):
+            dataset.PatientID, dataset.StudyInstanceUID, dataset.Modality = "p", study, modality
+
+        write(tmp_path, name, change)
+    found = survey(files_of(tmp_path))
+    # s1 has a CT image, so that its report is beside it
+    assert found.without_ct() == [
+        StudyWithoutCT(patient_id="p", study_uid="s2", modalities=("MR", "PR"), num_files=3)
+    ]
+    assert without_ct_said(found.without_ct()) == (
+        "not scored: 1 study without a CT image (MR, PR, 3 files; skipped.csv names them)"
+    )
+    table = skipped_table(found.skipped)
+    assert table[["file", "study_uid", "modality"]].values.tolist() == [
+        ["2.dcm", "s2", "MR"], ["3.dcm", "s1", "SR"], ["4.dcm", "s2", "MR"], ["5.dcm", "s2", "PR"],
+    ]  # fmt: skip
 
 
 def test_a_file_a_folder_or_nothing(tmp_path):

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from ich_mlflow.intake.survey import StudyWithoutCT
 from ich_mlflow.prediction.page import of_blood, worklist_page
 from ich_mlflow.prediction.verdict import judge
 from ich_mlflow.report.render import worklist_html
@@ -17,7 +18,7 @@ HIGH = (0.1, 0.9, 0.1, 0.1, 0.1)
 BLED = [(200.0, 0, 200.0, 0, 0, 0)] * 2
 
 
-def page(*, measures_blood, blood_mm2=BLED):
+def page(*, measures_blood, blood_mm2=BLED, without_ct=()):
     result = judge(study(planned(slices=2)), {"k": score(HIGH, HIGH, blood_mm2=blood_mm2)}, ANSWERER, ASKED)
     empty = judge(study(number=2), {}, ANSWERER, ASKED)
     return worklist_page(
@@ -32,6 +33,7 @@ def page(*, measures_blood, blood_mm2=BLED):
         made_by="m",
         has_heat_maps=True,
         measures_blood=measures_blood,
+        without_ct=without_ct,
     )
 
 
@@ -45,6 +47,14 @@ def test_a_model_with_a_map_says_millilitres_in_the_list_and_of_each_finding():
     assert html.count("Blood, mL") == 2
     assert "an estimate of a research model" in html
     assert "A heat map shows" not in html
+
+
+def test_studies_without_a_ct_image_are_on_the_page_and_open():
+    other = StudyWithoutCT(patient_id="p7", study_uid="1.2.3", modalities=("MR",), num_files=32)
+    html = worklist_html(page(measures_blood=False, without_ct=[other]))
+    assert "Not scored, since there is no CT image: 1 study" in html
+    assert "p7" in html
+    assert "no CT image" not in worklist_html(page(measures_blood=False))
 
 
 def test_what_has_no_size_is_called_not_measured():

@@ -75,8 +75,8 @@ def check_labels(
     """
     _check_trainable(stored, exams=exams)
     advice = (
-        "make another stored set (-P seed=, a larger -P validation_fraction=, -P folds=, more data), or pass "
-        "-P num_classes=4 if it is epidural"
+        "preprocess again into another stored set (-P seed= with another number, a larger -P validation_fraction=, "
+        "-P folds=, or more data)"
     )
     others = sets_of(stored)[1:]
     shown = [stored.subtypes[rows], *(one.subtypes[mine] for one, mine in zip(others, beside, strict=True))]
@@ -89,7 +89,8 @@ def check_labels(
         some = len(lacking) < len(scheme.labels)
         if not lacking or (split == "validation" and missing == "allow" and some):
             continue
-        also = (
+        without = "; or pass -P num_classes=4, without it" if lacking == ["epidural"] else ""
+        also = without + (
             "" if split == "train" else "; or -P missing_labels=allow, and it is not estimable in validation"
         )
         raise DataError(

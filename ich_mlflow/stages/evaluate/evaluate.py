@@ -38,6 +38,7 @@ from ich_mlflow.stages.evaluate.abstention import log_abstention
 from ich_mlflow.stages.evaluate.blood import log_blood
 from ich_mlflow.stages.evaluate.figures import log_figures
 from ich_mlflow.stages.evaluate.heat_maps import log_heat_maps
+from ich_mlflow.stages.evaluate.model_card import is_own_data
 from ich_mlflow.stages.evaluate.options import EvaluateOptions
 from ich_mlflow.stages.evaluate.report import log_report
 from ich_mlflow.stages.evaluate.subgroups import log_subgroups
@@ -78,6 +79,8 @@ def evaluate(options: EvaluateOptions, *, nested: bool = False) -> Evaluated | N
         run.describe(*_description(evaluated, stored))
         _say(evaluated)
         print(f"report: {run.artifact(REPORT_FILE)}")
+        if not nested and is_own_data(evaluated):
+            print(f"Promote it:           {next_command('promote', run=evaluated.trained_run)}")
         return evaluated
 
 

@@ -28,7 +28,7 @@ from ich_mlflow.stages.predict.results import (
     write_results,
 )
 from ich_mlflow.stages.predict.scores import may_pass, results_of, score_instead, score_series_of, try_again
-from ich_mlflow.stages.predict.words import archives_said, left_out_said, why_not_said
+from ich_mlflow.stages.predict.words import archives_said, left_out_said, why_not_said, without_ct_said
 from ich_mlflow.system.counting import counted
 from ich_mlflow.tracking.run import NOTICE, start_run
 
@@ -90,6 +90,9 @@ def _predict(job: Job, path: Path) -> dict[str, Any]:
         f"{counted(num_files, 'file')}: {counted(found.num_images, 'CT image')} of "
         f"{counted(len(found.studies), 'study', 'studies')}{left_out_said(found.reasons())}"
     )
+    without_ct = found.without_ct()
+    if without_ct:
+        print(without_ct_said(without_ct))
     if not found.studies:
         raise DataError(
             f"no CT image in {counted(num_files, 'file')}{left_out_said(found.reasons())}: expected DICOM files of CT; "
@@ -105,7 +108,7 @@ def _predict(job: Job, path: Path) -> dict[str, Any]:
         scored_after = time.monotonic() - started
         results = in_order(results_of(job, studies))
         make_all(job, results, workers)
-    write_results(job, results, found.skipped, studies)
+    write_results(job, results, found.skipped, studies, without_ct)
     note_for_monitor(job, results)
     summary = summary_of(
         job, results, found.reasons(), num_files=num_files, num_series=num_series, seconds=scored_after
@@ -114,4 +117,4 @@ def _predict(job: Job, path: Path) -> dict[str, Any]:
 
 
 def _say(out: OutFolder, summary: dict[str, Any]) -> None:
-    print(f"{found_said(summary)}\n{out.path / PAGE}\n{NOTICE}")
+    print(f"{found_said(summary)}\nworklist: {out.path / PAGE}\n{NOTICE}")

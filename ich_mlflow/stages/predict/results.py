@@ -12,7 +12,7 @@ from ich_mlflow import __version__
 from ich_mlflow.dicom.findings import Algorithm
 from ich_mlflow.evaluation.counts import EXAMS
 from ich_mlflow.intake.plan import Study
-from ich_mlflow.intake.survey import Skipped
+from ich_mlflow.intake.survey import Skipped, StudyWithoutCT
 from ich_mlflow.monitoring.log import LogFolder
 from ich_mlflow.parameters import AUTO
 from ich_mlflow.prediction import tables
@@ -51,7 +51,11 @@ def make_all(job: Job, results: Sequence[StudyResult], workers: Workers) -> None
 
 
 def write_results(
-    job: Job, results: Sequence[StudyResult], skipped: Sequence[Skipped], studies: Sequence[Study]
+    job: Job,
+    results: Sequence[StudyResult],
+    skipped: Sequence[Skipped],
+    studies: Sequence[Study],
+    without_ct: Sequence[StudyWithoutCT],
 ) -> None:
     """Write tables and page; say what could not be made."""
     made = {one.study.number: made_outputs(job.out, one) for one in results}
@@ -84,6 +88,7 @@ def write_results(
         has_heat_maps=job.model.classifier.can_explain,
         measures_blood=measures_blood,
         abstains=job.asked.abstain,
+        without_ct=without_ct,
     )
     num_dicom = {number: outputs.dicom for number, outputs in made.items() if outputs is not None}
     folder = job.out.path

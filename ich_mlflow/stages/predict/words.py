@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ich_mlflow.intake.plan import Study
-from ich_mlflow.intake.survey import ARCHIVE, Skipped
+from ich_mlflow.intake.survey import ARCHIVE, Skipped, StudyWithoutCT
+from ich_mlflow.system.counting import counted
 
 
 def left_out_said(reasons: Counter[str]) -> str:
@@ -13,6 +14,16 @@ def left_out_said(reasons: Counter[str]) -> str:
         return ""
     said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
     return f" (left out: {said})"
+
+
+def without_ct_said(studies: Sequence[StudyWithoutCT]) -> str:
+    """How many studies have no CT image, of which modalities they are instead, and where they are named."""
+    modalities = ", ".join(sorted({name or "no Modality" for one in studies for name in one.modalities}))
+    num_files = sum(one.num_files for one in studies)
+    return (
+        f"not scored: {counted(len(studies), 'study', 'studies')} without a CT image ({modalities}, "
+        f"{counted(num_files, 'file')}; skipped.csv names them)"
+    )
 
 
 def archives_said(skipped: Sequence[Skipped]) -> str:

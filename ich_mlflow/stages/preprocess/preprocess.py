@@ -77,6 +77,8 @@ def preprocess(options: PreprocessOptions, *, nested: bool = False) -> StoredSet
         if source.label_level == "study":
             _say_unmatched(source)
         print(counts_text(counts))
+        if not nested:
+            print(f"Train on it:          {next_command('train', data=stored.path)}")
         return stored
 
 

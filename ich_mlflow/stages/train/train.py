@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from ich_mlflow.commands import next_command
 from ich_mlflow.dataset.mixture import open_sets
 from ich_mlflow.dataset.set_paths import paths_of
 from ich_mlflow.dataset.store import StoredSet
@@ -50,6 +51,9 @@ def train(options: TrainOptions, *, nested: bool = False, stored: StoredSet | No
                     print(f"stopped; -P resume=true goes on from the last epoch ({unfinished.folder})")
                 raise
         unfinished.remove()
+        if not nested:
+            model = f"runs:/{trained.run_id}/serving"
+            print(f"Evaluate it:          {next_command('evaluate', model=model, data=trained.stored_path)}")
         return trained
 
 
