@@ -44,6 +44,7 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
     ]
     source = model.get("data.source", "")
     external = "" if is_own_data(evaluated) else " This is external data."
+    said = answers(evaluated.slices, evaluated.exams, rule=evaluated.rule)
     return Card(
         name=f"{registered_name(len(specification.labels), source)}: {model_name(evaluated)}",
         notice=NOTICE,
@@ -51,7 +52,8 @@ def card_of(evaluated: Evaluated, model: dict[str, str], limits: list[str]) -> C
             f"Takes a slice of non-contrast head CT and gives a probability and a decision for "
             f"{', '.join(specification.findings)}."
         ),
-        answer=answers(evaluated.slices, evaluated.exams, rule=evaluated.rule),
+        # Of any bleed over exams; the tables below have the rest, and a description has room for 5,000 characters.
+        answer=said[:1],
         details=[
             *_network_rows(specification, model),
             ("recipe", specification.recipe),

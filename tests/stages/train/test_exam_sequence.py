@@ -191,7 +191,7 @@ def test_features_are_of_the_models_files_and_not_of_the_run_that_it_names(tmp_p
 def test_it_says_where_the_slices_networks_know_the_patients(stored_set, trained, capsys):
     train(options(stored_set, trained, seed=4, epochs="1"))
     known = stored_set.table.loc[stored_set.table["split"] == "train", "patient_id"].nunique()
-    assert f"have learned from {known} of the {known} patients" in capsys.readouterr().out
+    assert f"has learned from {known} of the {known} patients" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
