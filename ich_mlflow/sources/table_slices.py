@@ -80,7 +80,12 @@ def _with_nearest(rejected: Iterable[Quarantined], here: Mapping[str, Entry]) ->
         compared += 1
         place = posixpath.dirname(one.file)
         yield replace(
-            one, detail=one.detail + nearest(one.file, [p for p in here if posixpath.dirname(p) == place])
+            one,
+            detail=one.detail
+            + nearest(
+                one.file,
+                [p for p in here if posixpath.dirname(p) == place and _digits(p) == _digits(one.file)],
+            ),
         )
 
 
@@ -128,3 +133,8 @@ def _one_each(
             for file in files
         ]
     return kept, copies, unlike
+
+
+def _digits(name: str) -> str:
+    """A name with other digits is another file: to take its slice for this one's would mislabel a patient."""
+    return "".join(one for one in name if one.isdigit())

@@ -119,6 +119,13 @@ def test_a_file_that_is_not_there_is_listed_with_its_line_and_the_nearest_name(r
     assert (counts["labels_without_file"], counts["files_without_label"]) == (2, 1)
 
 
+def test_other_digits_are_another_file_and_no_suggestion(root):
+    # following it would give one patient's label to another patient's slice
+    source = write_table(root, "scans/a.dcm,1,0,0,0,0", "scans/a1.dcm,0,0,0,0,0")
+    (line,) = [detail for detail in details(source) if "a1.dcm" in detail]
+    assert "did you mean" not in line
+
+
 def test_where_no_file_is_there_the_run_ends_with_what_was_looked_for(root):
     message = refusal(write_table(root, r"C:\scans\a.dcm,1,0,0,0,0", "x.dcm,0,0,0,0,0"))
     assert (

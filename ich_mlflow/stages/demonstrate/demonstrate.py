@@ -41,6 +41,7 @@ def demonstrate(options: DemonstrateOptions) -> str:
     members = [read_weights(path) for path in paths]
     told_by = paths[0].with_name(specification_name(BACKBONE, options.num_classes, options.name))
     packed = _read_specification(told_by)
+    print(f"packing {len(members)} of the package's networks as a model: half a minute, or two for several")
     with start_run("demonstrate") as run:
         told = {"num_classes": options.num_classes, "weights": ", ".join(path.name for path in paths)}
         run.params(told, prefix="demonstrate")

@@ -6,6 +6,7 @@ from ich_mlflow.evaluation.assess import Assessment
 from ich_mlflow.evaluation.proportion import clopper_pearson
 from ich_mlflow.evaluation.text import shown, with_interval
 from ich_mlflow.labels import ANY
+from ich_mlflow.system.counting import counted
 
 _AUC_OF_ANY = f"auc/{ANY}"
 
@@ -54,9 +55,9 @@ def _subtypes(assessment: Assessment) -> str:
         name = f"auc/{one.label}"
         patients = one.num_positive_patients or 0
         if not assessment.has_interval(name):
-            few.append(f"{one.label} ({patients} patients)")
+            few.append(f"{one.label} ({counted(patients, 'patient')})")
             continue
-        said = f"{one.label} ({shown(assessment.values[name])}, {patients} patients)"
+        said = f"{one.label} ({shown(assessment.values[name])}, {counted(patients, 'patient')})"
         (told if assessment.interval(name).low > 0.5 else unclear).append(said)
     parts = [
         f"{text} {', '.join(which)}"

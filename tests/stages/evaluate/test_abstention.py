@@ -54,5 +54,7 @@ def test_a_version_without_says_so_and_logs_nothing():
     assert run.values == {}
     assert "packed without abstention" in abstention_section(scored(None)).paragraphs[0]
     lacking = abstention_section(scored(Abstention(alpha=0.05, bleeding_patients=4)))
-    assert any(text.startswith("No exam is uncertain by its score: to promise 5 %") for text in lacking.paragraphs)
+    assert any(
+        text.startswith("No exam is uncertain by its score: to promise 5 %") for text in lacking.paragraphs
+    )
     assert any("which a slice CNN gets" in text for text in lacking.paragraphs)
