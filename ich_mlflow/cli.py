@@ -4,6 +4,7 @@ import argparse
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, dataclass
@@ -145,7 +146,7 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
     except IchError as error:
         if error.exit_code == ANSWERED_NO:
             _say_where(importlib.import_module(_VIEWS))
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_typed(str(error), program)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -157,6 +158,16 @@ def launch(stage: str, arguments: Sequence[str] | None = None, *, program: str |
         print(f"error: {said}", file=sys.stderr)
         return 1
     return 0
+
+
+def as_typed(message: str, program: str | None) -> str:
+    """The message with parameters as they are typed after `ich-mlflow`: `--name value` for `-P name=value`.
+
+    It stays as it is where a command of `mlflow run` is in it. program: None where that, or the entry point, was typed.
+    """
+    if program is None or "mlflow run" in message:
+        return message
+    return re.sub(r"-P (\w+)=", r"--\1 ", message)
 
 
 def _say_where(views: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ich_mlflow.cli import STAGES, launch, main, options_of, parse
+from ich_mlflow.cli import STAGES, as_typed, launch, main, options_of, parse
 from ich_mlflow.errors import OptionError
 from ich_mlflow.parameters import parameters_of
 from ich_mlflow.stages.preprocess.options import PreprocessOptions
@@ -140,7 +140,7 @@ def test_help_of_every_stage_explains_every_parameter_without_heavy_imports():
         ),
         ("train", ["--dropout", "0.1..0.3"], "expected one value (a range and alternatives are for tune)"),
         ("train", ["--recipe", "modle-1"], "(did you mean model-1"),
-        ("train", ["--source", "rsna"], "source=rsna needs the folder of its files: pass -P data=<folder>"),
+        ("train", ["--source", "rsna"], "source=rsna needs the folder of its files: pass --data <folder>"),
         ("preprocess", ["--seed", "4000000000"], "those of phantoms that pretraining sees"),
         ("tune", ["--fold", "1"], "fold is '1', expected auto"),
         ("tune", ["--dropout", "0.1..1"], "dropout is 1.0, expected 0 or more, below 1"),
@@ -172,3 +172,13 @@ def test_former_names_and_auto_are_still_taken():
 def test_an_installed_package_has_the_command():
     (command,) = entry_points(group="console_scripts", name="ich-mlflow")
     assert command.load() is main
+
+
+def test_a_message_says_parameters_in_the_form_that_was_typed():
+    message = "columns is 'x', expected name=column: pass -P columns=file=<its column>, or -P source=rsna"
+    assert as_typed(message, None) == message
+    assert as_typed(message, "ich-mlflow train") == (
+        "columns is 'x', expected name=column: pass --columns file=<its column>, or --source rsna"
+    )
+    command = "run mlflow run . -e demonstrate -P num_classes=4"
+    assert as_typed(command, "ich-mlflow train") == command
