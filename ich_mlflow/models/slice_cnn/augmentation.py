@@ -191,6 +191,9 @@ def augment_slices(hu: np.ndarray, draws: np.ndarray, strengths: Any) -> np.ndar
 @cache
 def _threads(process_id: int) -> ThreadPoolExecutor:
     """Of the process that asks: threads do not outlive a fork."""
+    import cv2  # as below
+
+    cv2.setNumThreads(1)  # its own threads would get into the way of these: a third fewer slices
     return ThreadPoolExecutor(num_cores(), thread_name_prefix="augmentation")
 
 
