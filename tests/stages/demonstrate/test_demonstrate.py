@@ -121,3 +121,10 @@ def test_the_phantom_weights_say_how_they_were_made(backbone):
 def test_the_phantom_weights_are_small():
     files = [shipped_path(f"{backbone}-phantom") for backbone in pretrainable()]
     assert 1e6 < sum(file.stat().st_size for file in files if file.exists()) < 20e6
+
+
+@pytest.mark.parametrize(("learned_from", "layer"), [("ctich-0", "HeadResize"), ("phantom", "AreaResize")])
+def test_a_network_sees_the_square_around_the_head_where_its_weights_say_so(learned_from, layer):
+    weights = read_weights(shipped_path(f"efficientnet-b0-{learned_from}"))
+    model = demonstration_model(weights, class_scheme(4).labels)
+    assert type(model.get_layer("resize")).__name__ == layer
